@@ -1,0 +1,62 @@
+"""One row per episode, in JSON lines: what collection and evaluation both leave behind."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterable, Iterator
+
+from gato_jax.errors import GatoError
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """One played episode.
+
+  Attributes:
+    task: "domain.task".
+    actor: "expert", "random" or the checkpoint's name, e.g. "gato".
+    seed: the environment's seed; with the task and the actor it identifies the episode.
+    episode_return: undiscounted sum of rewards.
+    length: environment steps.
+    success: None where the task defines no success.
+    seconds: wall-clock seconds, acting included; a share of the batch's time where environments run side by side.
+    step: training step of the checkpoint that acted, 0 for others.
+  """
+
+  task: str
+  actor: str
+  seed: int
+  episode_return: float
+  length: int
+  success: bool | None
+  seconds: float
+  step: int = 0
+
+  @property
+  def domain(self) -> str:
+    return self.task.split(".", 1)[0]
+
+
+def append(path: pathlib.Path, rows: Iterable[Row]) -> None:
+  """Appends rows and flushes them, so that a killed run keeps every finished episode."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open("a") as f:
+    for row in rows:
+      f.write(json.dumps(dataclasses.asdict(row)) + "\n")
+    f.flush()
+
+
+def read(path: pathlib.Path) -> Iterator[Row]:
+  """Rows of a file; a torn last line (a kill while writing) is dropped, any other bad line is an error."""
+  if not path.exists():
+    return
+  lines = path.read_text().split("\n")
+  for number, line in enumerate(lines, 1):
+    if not line:
+      continue
+    try:
+      yield Row(**json.loads(line))
+    except (json.JSONDecodeError, TypeError) as e:
+      if number == len(lines):  # no newline after it: torn by a kill
+        return
+      raise GatoError(f"{path}:{number}: not a results row ({e}); delete the line and run again") from e

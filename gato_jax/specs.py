@@ -1,0 +1,189 @@
+"""What a task is to the library: its observation and action specs, never its name.
+
+Observations are dicts, possibly nested, of dm_env specs. Inside the library they are flat: nested keys are joined
+with "/". The modality of a field follows from its spec alone:
+
+  text        specs.StringArray, shape ()
+  image       uint8, shape [H, W, 3], H and W multiples of 16
+  discrete    any other integer dtype, BoundedArray or DiscreteArray, values in [0, 1024)
+  continuous  any float dtype; bounds inside [-1, 1] skip the mu-law (GATO_SPEC section 1)
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from dm_env import specs
+
+from gato_jax.errors import GatoError
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Nested dict -> flat dict with "/"-joined keys in lexicographic order."""
+  flat = {}
+  for key, value in nested.items():
+    if isinstance(value, Mapping):
+      flat.update(flatten(value, f"{prefix}{key}/"))
+    else:
+      flat[f"{prefix}{key}"] = value
+  return dict(sorted(flat.items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+  """One task's contract.
+
+  Attributes:
+    name: "domain.task".
+    observation: flat, "/"-joined key -> dm_env spec.
+    action: BoundedArray of floats, or integers (DiscreteArray included); None for plain text documents.
+    max_text_tokens: SentencePiece tokens reserved in every timestep for each text field.
+    control_timestep: seconds of simulated time per step, for players of videos; 0 where time has no unit.
+  """
+
+  name: str
+  observation: Mapping[str, specs.Array]
+  action: specs.Array | None
+  max_text_tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  control_timestep: float = 0.0
+
+  @property
+  def domain(self) -> str:
+    return self.name.split(".", 1)[0]
+
+  @property
+  def is_document(self) -> bool:
+    return self.action is None
+
+  def to_json(self) -> dict[str, Any]:
+    return {
+      "name": self.name,
+      "observation": {k: _spec_to_json(v) for k, v in sorted(self.observation.items())},
+      "action": None if self.action is None else _spec_to_json(self.action),
+      "max_text_tokens": dict(sorted(self.max_text_tokens.items())),
+      "control_timestep": self.control_timestep,
+    }
+
+  @classmethod
+  def from_json(cls, data: Mapping[str, Any]) -> "TaskSpec":
+    return cls(
+      name=data["name"],
+      observation={k: _spec_from_json(v, k) for k, v in data["observation"].items()},
+      action=None if data["action"] is None else _spec_from_json(data["action"], "action"),
+      max_text_tokens=data["max_text_tokens"],
+      control_timestep=data["control_timestep"],
+    )
+
+  def fingerprint(self) -> str:
+    """Short hash of everything that changes the tokens; datasets, checkpoints and environments must agree on it."""
+    relevant = {k: v for k, v in self.to_json().items() if k != "control_timestep"}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def difference(ours: TaskSpec, theirs: TaskSpec) -> str:
+  """Names the first field in which two specs of one task differ, or "" when they agree."""
+  a, b = ours.to_json(), theirs.to_json()
+  for part in ("observation", "max_text_tokens"):
+    for key in sorted(set(a[part]) | set(b[part])):
+      if a[part].get(key) != b[part].get(key):
+        return f"{part} {key!r}: {a[part].get(key)} against {b[part].get(key)}"
+  if a["action"] != b["action"]:
+    return f"action: {a['action']} against {b['action']}"
+  return ""
+
+
+def _spec_to_json(spec: specs.Array) -> dict[str, Any]:
+  if isinstance(spec, specs.StringArray):
+    return {"dtype": "string", "shape": list(spec.shape)}
+  data: dict[str, Any] = {"dtype": np.dtype(spec.dtype).name, "shape": list(spec.shape)}
+  if isinstance(spec, specs.BoundedArray):
+    data["minimum"] = np.broadcast_to(spec.minimum, spec.shape).tolist()
+    data["maximum"] = np.broadcast_to(spec.maximum, spec.shape).tolist()
+  return data
+
+
+def _spec_from_json(data: Mapping[str, Any], name: str) -> specs.Array:
+  shape = tuple(data["shape"])
+  if data["dtype"] == "string":
+    return specs.StringArray(shape=shape, name=name)
+  if "minimum" not in data:
+    return specs.Array(shape=shape, dtype=np.dtype(data["dtype"]), name=name)
+  return specs.BoundedArray(
+    shape=shape,
+    dtype=np.dtype(data["dtype"]),
+    minimum=np.asarray(data["minimum"], data["dtype"]),
+    maximum=np.asarray(data["maximum"], data["dtype"]),
+    name=name,
+  )
+
+
+def environment_task_spec(domain: "Domain", task: str, environment: Any) -> TaskSpec:
+  """The TaskSpec of a live environment."""
+  return TaskSpec(
+    name=f"{domain.name}.{task}",
+    observation=flatten(environment.observation_spec()),
+    action=environment.action_spec(),
+    max_text_tokens=domain.max_text_tokens,
+    control_timestep=float(getattr(environment, "control_timestep", lambda: 0.0)()),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+  """A family of tasks that share an environment module. Data only: nothing is imported until a hook is called.
+
+  Attributes:
+    name: the folder's name.
+    tasks: short task names.
+    weight: share of sequences in the paper's mixture, in per cent.
+    environment: "module:function"; function(task) -> dm_env.Environment with the additions of `Environment` below.
+    expert: "module:function"; function(environment, task) -> an expert actor: reset(seed), act(timestep) -> action.
+    agent_id: who acted, e.g. "scripted-v3": prompts come from another episode of the same agent.
+    max_text_tokens: flat observation key -> tokens reserved.
+    held_out: tasks that no mixture takes unless they are named.
+    documents: "module:function" of text domains, function() -> iterator of strings; they have no environment.
+  """
+
+  name: str
+  tasks: tuple[str, ...]
+  weight: float
+  environment: str = ""
+  expert: str = ""
+  agent_id: str = ""
+  max_text_tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  held_out: tuple[str, ...] = ()
+  documents: str = ""
+
+  def make_environment(self, task: str) -> Any:
+    self.check_task(task)
+    return _load(self.environment)(task)
+
+  def make_expert(self, environment: Any, task: str) -> Any:
+    return _load(self.expert)(environment, task)
+
+  def read_documents(self) -> Iterable[str]:
+    return _load(self.documents)()
+
+  def check_task(self, task: str) -> None:
+    check_name(task, self.tasks, f"task of domain {self.name}")
+
+
+def check_name(name: str, known: Iterable[str], what: str) -> None:
+  """Raises GatoError with the nearest right name when `name` is not one of `known`."""
+  known = list(known)
+  if name in known:
+    return
+  near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+  hint = f"did you mean {near[0]!r}?" if near else "there is none."
+  raise GatoError(f"unknown {what}: {name!r}; {hint}")
+
+
+def _load(hook: str) -> Callable[..., Any]:
+  """Imports "module:function"."""
+  module, function = hook.split(":")
+  return getattr(importlib.import_module(module), function)
