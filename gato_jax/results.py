@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from gato_jax.errors import GatoError
 
@@ -60,3 +62,13 @@ def read(path: pathlib.Path) -> Iterator[Row]:
       if number == len(lines):  # no newline after it: torn by a kill
         return
       raise GatoError(f"{path}:{number}: not a results row ({e}); delete the line and run again") from e
+
+
+def expert_return(returns: Sequence[float]) -> float:
+  """max_j mean(R_j .. R_{j+W-1}), W = min(1000, 0.1 N), over episodes in collection order (GATO_SPEC section 4)."""
+  returns = np.asarray(returns, np.float64)
+  if not len(returns):
+    raise GatoError("no expert episodes: there is no expert return; run experiments.collect")
+  window = max(1, min(1000, len(returns) // 10))
+  sums = np.convolve(returns, np.ones(window), mode="valid")
+  return float(sums.max() / window)

@@ -1,0 +1,1 @@
+"""How a timestep becomes tokens, once: NumPy only, shared by data, agent and tests."""
