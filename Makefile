@@ -1,0 +1,31 @@
+# make            sets the machine up (nothing is repeated)      make help   lists the targets
+MINUTES ?= 30
+JOBS ?= 2
+ARGS ?=
+VENV := .venv/bin/python
+.DEFAULT_GOAL := setup
+.PHONY: setup demo test test-slow lint lock help
+
+setup:  ## virtual environment, pinned packages, system libraries
+	@bash launch/setup.sh
+
+demo: setup  ## collect, build, train MINUTES minutes, evaluate, report: make demo MINUTES=5
+	$(VENV) -m experiments.demo --minutes=$(MINUTES)
+
+test: setup  ## the test suite, one process per file, JOBS at a time: make test ARGS="-k layout"
+	$(VENV) tests/run.py --jobs=$(JOBS) $(ARGS)
+
+test-slow: setup  ## only the tests that take minutes
+	$(VENV) tests/run.py --jobs=1 -m slow $(ARGS)
+
+lint: setup  ## style, checked and not changed
+	$(VENV) -m ruff check .
+	$(VENV) -m ruff format --check .
+
+lock:  ## writes constraints.txt from what .venv holds now
+	@$(VENV) -m pip freeze --all --exclude-editable | grep -v '^pip==' > .venv/frozen.txt
+	@(echo "# Exact versions of everything installed, transitive packages included. Written by \`make lock\`; do not edit."; \
+	  cat .venv/frozen.txt) > constraints.txt
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | expand -t 12

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Makes a Debian or Ubuntu machine ready: Python 3.11, system libraries, .venv with the pinned packages. Repeats nothing
+# that is done. pip reads the machine's own configuration; another interpreter is chosen with PYTHON=/path/to/python3.11.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec 9<. && flock 9  # two `make` at once: the second waits
+
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+is_311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1; }
+
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.11 python3 python; do
+    if [[ -n "$candidate" ]] && is_311 "$candidate"; then command -v "$candidate"; return; fi
+  done
+  fail "Python 3.11 not found (looked for python3.11, python3, python). Debian 12: sudo apt-get install -y python3.11" \
+    "python3.11-venv. Ubuntu: sudo add-apt-repository -y ppa:deadsnakes/ppa && sudo apt-get install -y python3.11" \
+    "python3.11-venv. Elsewhere: pyenv install 3.11. Or name one: make PYTHON=/path/to/python3.11"
+}
+
+# apt_install PACKAGE...: installs, or says what to run and fails.
+apt_install() {
+  local command="apt-get install -y --no-install-recommends $*"
+  local -a as_root=()
+  if [[ $EUID -ne 0 ]]; then
+    command="sudo $command"
+    sudo -n true 2>/dev/null || fail "system packages are missing: $*. Run: sudo apt-get update && $command"
+    as_root=(sudo -n)
+  fi
+  command -v apt-get >/dev/null || fail "system packages are missing and there is no apt-get; install what Debian calls: $*"
+  say "installing system packages: $*"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 \
+    || say "apt-get update failed; trying with the package lists that are here"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 \
+    || fail "apt-get could not install them. Run: $command"
+}
+
+# Prints the packages whose library cannot be loaded; headless rendering needs all of them.
+missing_packages() {
+  "$1" - <<'PYTHON'
+import ctypes
+
+PACKAGES = {
+  "libEGL.so.1": "libegl1",
+  "libEGL_mesa.so.0": "libegl-mesa0",
+  "libGL.so.1": "libgl1",
+  "libGLX_mesa.so.0": "libglx-mesa0",
+  "libGLESv2.so.2": "libgles2",
+  "libOSMesa.so.8": "libosmesa6",
+  "libGLU.so.1": "libglu1-mesa",
+}
+for library, package in PACKAGES.items():
+  try:
+    ctypes.CDLL(library)
+  except OSError:
+    print(package)
+PYTHON
+}
+
+python="$(find_python)"
+stamp="$({ sha256sum requirements.txt constraints.txt setup.py pyproject.toml launch/setup.sh; pwd; } | sha256sum | cut -c1-16)"
+
+packages="$(missing_packages "$python")"
+if [[ -n "$packages" ]]; then
+  # shellcheck disable=SC2086  # one word per package
+  apt_install $packages
+  packages="$(missing_packages "$python")"
+  [[ -z "$packages" ]] || fail "still not loadable after installing: ${packages//$'\n'/ }; see ldconfig -p"
+fi
+
+if [[ -f .venv/setup.stamp && "$(<.venv/setup.stamp)" == "$stamp" ]] && is_311 .venv/bin/python; then
+  exit 0
+fi
+if ! is_311 .venv/bin/python; then
+  "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3.11-venv
+  say "creating .venv with $python"
+  "$python" -m venv --clear .venv
+fi
+say "installing the pinned packages into .venv (about 4 GB; minutes the first time)"
+quiet=(-q)
+[[ -t 1 ]] && quiet=()
+.venv/bin/python -m pip install "${quiet[@]}" -r requirements.txt -c constraints.txt
+.venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
+printf '%s' "$stamp" > .venv/setup.stamp
+say "ready"

@@ -1,0 +1,38 @@
+"""The package's metadata. Exact pins for a reproducible machine are in requirements.txt and constraints.txt (`make`)."""
+
+import setuptools
+
+SIMULATORS = ["dm-control==1.0.31", "mujoco==3.3.3", "metaworld==3.0.0", "minigrid==3.2.0", "gymnasium==1.4.0"]
+DATA = [
+  "array-record",
+  "envlogger==1.2",
+  "rlds==0.1.6",
+  "seqio==0.0.20",
+  "tensorflow==2.21.0",
+  "tensorflow-datasets==4.9.10",
+  "tensorflow-text==2.21.1",
+]
+TRAIN = ["flax==0.12.8", "jax==0.10.2", "optax==0.2.8", "orbax-checkpoint==0.12.8", "tensorboard"]
+REPORT = ["jinja2", "matplotlib", "rich", "scipy"]
+
+setuptools.setup(
+  name="gato_jax",
+  version="0.1.0",
+  description="The generalist agent of Reed et al. 2022 (Gato), as software others can run",
+  license="Apache-2.0",
+  python_requires=">=3.11,<3.12",
+  packages=setuptools.find_namespace_packages(include=["gato_jax*", "rlds_builders*", "experiments*"]),
+  package_dir={"": "."},  # makes an editable install one path entry, so that new folders are seen
+  package_data={"": ["*.json", "*.html", "*.txt", "*.md", "*.model", "*.vocab"]},
+  install_requires=["absl-py", "dm-env", "ml-collections", "numpy<2.4", "pillow", "sentencepiece==0.2.1", "tqdm"],
+  extras_require={
+    "simulators": SIMULATORS,
+    "data": DATA,
+    "train": TRAIN,
+    "report": REPORT,
+    "gpu": ["jax[cuda12]==0.10.2"],
+    "tpu": ["jax[tpu]==0.10.2"],
+    "all": SIMULATORS + DATA + TRAIN + REPORT,
+    "dev": ["hypothesis", "pytest", "ruff"],
+  },
+)

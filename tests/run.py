@@ -1,0 +1,60 @@
+"""Runs every test file in a process of its own: simulators and TensorFlow must never share one (they crash, see DESIGN).
+
+  python tests/run.py --jobs=2 [pytest options] [test files]
+"""
+
+import argparse
+import concurrent.futures
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NOTHING_SELECTED = 5  # pytest's exit status when -k or -m leaves no test of a file
+
+
+def run_file(target: str, options: list[str]) -> tuple[str, int, str, float]:
+  """(target, pytest's exit status, its output, seconds); a negative status is the signal that ended the process."""
+  began = time.monotonic()
+  command = [sys.executable, "-m", "pytest", "-q", "--durations=3", "--durations-min=5", target, *options]
+  done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+  return target, done.returncode, done.stdout, time.monotonic() - began
+
+
+def main() -> int:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--jobs", type=int, default=2, help="files tested side by side")
+  arguments, rest = parser.parse_known_args()
+  targets = [a for a in rest if a.split("::")[0].endswith(".py")]
+  options = [a for a in rest if a not in targets]
+  targets = targets or sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/**/test_*.py"))
+  if not targets:
+    print("tests/run.py: no tests/test_*.py found", file=sys.stderr)
+    return NOTHING_SELECTED
+
+  began = time.monotonic()
+  statuses = {}
+  with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+    futures = [pool.submit(run_file, target, options) for target in targets]
+    for future in concurrent.futures.as_completed(futures):
+      target, status, output, seconds = future.result()
+      statuses[target] = status
+      lines = output.strip().splitlines()
+      print(f"[{len(statuses)}/{len(targets)}] {target} ({seconds:.0f} s): {lines[-1] if lines else 'no output'}", flush=True)
+      if status not in (0, NOTHING_SELECTED):
+        print(output, flush=True)
+  failed = {t: s for t, s in statuses.items() if s not in (0, NOTHING_SELECTED)}
+  for target, status in sorted(failed.items()):
+    print(f"FAILED {target}: " + (f"ended by signal {-status}" if status < 0 else f"pytest's exit status {status}"))
+  print(f"{len(statuses) - len(failed)} of {len(statuses)} files passed in {time.monotonic() - began:.0f} s")
+  if failed:
+    return 1
+  if all(status == NOTHING_SELECTED for status in statuses.values()):
+    print(f"no test was selected by {' '.join(options)}", file=sys.stderr)
+    return NOTHING_SELECTED
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())
