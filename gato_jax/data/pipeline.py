@@ -1,0 +1,103 @@
+"""batch(i) as a pure function of (mixture, seed, i): the whole state of the input is one integer."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import seqio
+
+from gato_jax import specs
+from gato_jax.data import episodes, tasks, windows
+from gato_jax.errors import GatoError
+from gato_jax.tokens import codec
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """What to train on.
+
+  Attributes:
+    mixture: the mixture's name in seqio's registry.
+    weights: "domain.task" -> share of sequences; shares are normalised.
+    sequence_length, prompt_probability, prompt_end_probability, keep: see windows.WindowConfig.
+    seed: of the whole input.
+  """
+
+  mixture: str = "gato"
+  weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  sequence_length: int = 1024
+  prompt_probability: float = 0.25
+  prompt_end_probability: float = 0.5
+  keep: float = 0.8
+  seed: int = 0
+
+
+class Input:
+  """The training input of one mixture.
+
+  Attributes:
+    names: component names in the order of batch["components"].
+    shares: the components' shares of sequences, summing to 1.
+    datasets: name -> Episodes or Documents.
+  """
+
+  def __init__(
+    self, config: DataConfig, tfds_dir: pathlib.Path, batch_size: int, text: codec.TextCodec, max_local_positions: int
+  ):
+    if not config.weights:
+      raise GatoError("the mixture is empty: set config.data.weights, task -> share")
+    negative = [name for name, weight in config.weights.items() if weight <= 0]
+    if negative:
+      raise GatoError(f"config.data.weights: the share of {negative[0]} must be positive; leave the task out instead")
+    self.config = config
+    self.batch_size = batch_size
+    self.names = sorted(config.weights)
+    total = sum(config.weights.values())
+    self.shares = {name: config.weights[name] / total for name in self.names}
+    self.datasets = {name: episodes.load(tfds_dir, name, config.keep) for name in self.names}
+    window = windows.WindowConfig(
+      config.sequence_length, config.prompt_probability, config.prompt_end_probability, config.keep
+    )
+    self.windows = {
+      name: windows.make_windows(data, text, window, max_local_positions) for name, data in self.datasets.items()
+    }
+    self.patch_capacity = max(w.patch_capacity for w in self.windows.values())
+    self._plan = tasks.register(config.mixture, self.windows, self.shares, self.patch_capacity)
+
+  @property
+  def task_specs(self) -> dict[str, specs.TaskSpec]:
+    return {name: data.spec for name, data in self.datasets.items()}
+
+  def fingerprint(self) -> str:
+    """Hash of all that decides the batches but the records themselves; a resumed run must agree on it."""
+    parts = {
+      "config": dataclasses.asdict(self.config) | {"weights": self.shares},
+      "batch_size": self.batch_size,
+      "specs": {name: spec.fingerprint() for name, spec in self.task_specs.items()},
+      "episodes": {name: len(data) for name, data in self.datasets.items()},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+  def batches(self, start: int = 0, host: int = 0, hosts: int = 1) -> Iterator[dict[str, np.ndarray]]:
+    """Host `host`'s share of batch(start), batch(start + 1), ...: rows g = host, host + hosts, ... of each batch.
+
+    Raises:
+      GatoError: the batch does not divide among the hosts.
+    """
+    if self.batch_size % hosts:
+      raise GatoError(f"a batch of {self.batch_size} does not divide among {hosts} hosts")
+    self._plan.start = start * self.batch_size
+    self._plan.shard = seqio.ShardInfo(host, hosts)
+    dataset = seqio.get_mixture_or_task(tasks.seqio_name(self.config.mixture)).get_dataset(
+      sequence_length=None,
+      split="train",
+      shuffle=False,
+      seed=self.config.seed,
+      num_epochs=1,
+      try_in_mem_cache=False,  # its default keeps whole datasets in memory
+    )
+    dataset = dataset.batch(self.batch_size // hosts, drop_remainder=True).prefetch(2)
+    return dataset.as_numpy_iterator()

@@ -1,0 +1,134 @@
+"""Raw episode logs: EnvLogger's Riegeli files in shards that appear whole or not at all.
+
+  <raw>/<domain>/<task>/spec.json          the task's spec, from the live environment
+  <raw>/<domain>/<task>/shard-00000/       some episodes: Riegeli files and rows.jsonl
+  <raw>/<domain>/<task>/shard-00001.partial/   being written, or left by a kill: never read, collected again
+
+A shard's episodes depend on its number only, so what a kill took is collected again exactly.
+"""
+
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dm_env
+import numpy as np
+
+# envlogger 1.2's codec names this NumPy 1 alias; 1.3 does not, but needs a newer glibc than Debian 12 has.
+np.unicode_ = np.str_
+import envlogger  # noqa: E402
+from envlogger import reader as envlogger_reader  # noqa: E402
+
+from gato_jax import results, specs  # noqa: E402
+from gato_jax.errors import GatoError  # noqa: E402
+
+
+def task_directory(raw: pathlib.Path, domain: str, task: str) -> pathlib.Path:
+  return pathlib.Path(raw) / domain / task
+
+
+def write_spec(directory: pathlib.Path, spec: specs.TaskSpec) -> None:
+  """Writes spec.json; GatoError when logs of another spec lie there already."""
+  path = directory / "spec.json"
+  if path.exists():
+    difference = specs.difference(read_spec(directory), spec)
+    if difference:
+      raise GatoError(f"{path} is of another spec ({difference}); move {directory} away and collect again")
+    return
+  directory.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(spec.to_json(), indent=1))
+
+
+def read_spec(directory: pathlib.Path) -> specs.TaskSpec:
+  path = directory / "spec.json"
+  if not path.exists():
+    task = f"{directory.parent.name}.{directory.name}"
+    raise GatoError(f"no raw logs of {task} in {directory}; run python -m experiments.collect, or set GATO_RAW_DIR")
+  return specs.TaskSpec.from_json(json.loads(path.read_text()))
+
+
+def shards(directory: pathlib.Path) -> list[pathlib.Path]:
+  """Complete shards in collection order."""
+  return sorted(p for p in directory.glob("shard-*") if p.suffix != ".partial")
+
+
+def rows(directory: pathlib.Path) -> list[results.Row]:
+  """One row an episode of a task's complete shards, in collection order."""
+  return [row for shard in shards(directory) for row in results.read(shard / "rows.jsonl")]
+
+
+class ShardWriter:
+  """Context of one shard: `environment` logs; the folder gets its final name only when the context ends well."""
+
+  def __init__(self, directory: pathlib.Path, index: int, environment: dm_env.Environment):
+    self._final = directory / f"shard-{index:05d}"
+    self._partial = self._final.with_suffix(".partial")
+    shutil.rmtree(self._partial, ignore_errors=True)
+    self._partial.mkdir(parents=True)
+    self.environment = envlogger.EnvLogger(
+      environment,
+      data_directory=str(self._partial),
+      step_fn=lambda timestep, action, env: None,
+    )
+    self._rows: list[results.Row] = []
+
+  def append(self, row: results.Row) -> None:
+    self._rows.append(row)
+
+  def __enter__(self) -> "ShardWriter":
+    return self
+
+  def __exit__(self, error_type: Any, error: Any, trace: Any) -> None:
+    self.environment.close()
+    if error_type is None:
+      results.append(self._partial / "rows.jsonl", self._rows)
+      self._partial.rename(self._final)
+
+
+def read_shard(shard: pathlib.Path) -> Iterator[tuple[results.Row, dict[str, np.ndarray]]]:
+  """Episodes as columns of T+1 steps: flat observation keys under "observation/", action, reward, discount.
+
+  Step t holds what was observed and the action that was taken there (RLDS's alignment; EnvLogger logs an action with
+  the timestep it led to). The last step's action is zero and means nothing.
+
+  Raises:
+    GatoError: the shard's logs are truncated or corrupt.
+  """
+  shard_rows = list(results.read(shard / "rows.jsonl"))
+  hint = f"{shard}: half-written or corrupt log; delete the folder and run experiments.collect again"
+  try:
+    with envlogger_reader.Reader(data_directory=str(shard)) as log:
+      if len(log.episodes) != len(shard_rows):
+        raise GatoError(f"{hint} ({len(log.episodes)} episodes, {len(shard_rows)} rows)")
+      for row, episode in zip(shard_rows, log.episodes, strict=True):
+        steps = list(episode)
+        if len(steps) != row.length + 1:
+          raise GatoError(f"{hint} (seed {row.seed}: {len(steps)} steps, {row.length + 1} expected)")
+        yield row, _columns(steps)
+  except (RuntimeError, IndexError, ValueError) as e:
+    raise GatoError(f"{hint} ({e})") from e
+
+
+def _columns(steps: list[Any]) -> dict[str, np.ndarray]:
+  observations = [specs.flatten(s.timestep.observation) for s in steps]
+  columns = {f"observation/{key}": np.stack([o[key] for o in observations]) for key in observations[0]}
+  actions = [np.asarray(s.action) for s in steps[1:]]
+  columns["action"] = np.stack([*actions, np.zeros_like(actions[-1])])
+  # RLDS: reward and discount of step t are what its action led to.
+  columns["reward"] = np.array([float(s.timestep.reward) for s in steps[1:]] + [0.0], np.float32)
+  columns["discount"] = np.array([float(s.timestep.discount) for s in steps[1:]] + [0.0], np.float32)
+  return columns
+
+
+def nested(columns: Mapping[str, Any]) -> dict[str, Any]:
+  """Flat "/"-joined keys -> nested dicts; the inverse of specs.flatten."""
+  tree: dict[str, Any] = {}
+  for key, value in columns.items():
+    *parents, leaf = key.split("/")
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = value
+  return tree

@@ -1,0 +1,143 @@
+"""The base of every domain's TFDS builder: raw logs -> RLDS episodes in array_record, one config per task.
+
+`tfds build` in a domain's folder works as its users know it; the raw logs are found through GATO_RAW_DIR
+(default data/raw under the current folder).
+"""
+
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from dm_env import specs as dm_specs
+
+from gato_jax import logs, specs
+from gato_jax.errors import GatoError
+
+VERSION = "1.0.0"
+SUCCESS_UNDEFINED = -1
+
+
+def raw_directory() -> pathlib.Path:
+  return pathlib.Path(os.environ.get("GATO_RAW_DIR", "data/raw"))
+
+
+def configs(domain: specs.Domain) -> list[tfds.core.BuilderConfig]:
+  """One config per task."""
+  return [tfds.core.BuilderConfig(name=task, version=VERSION) for task in domain.tasks]
+
+
+def _feature(spec: dm_specs.Array) -> tfds.features.FeatureConnector:
+  if isinstance(spec, dm_specs.StringArray):
+    return tfds.features.Text()
+  if spec.dtype == np.uint8 and len(spec.shape) == 3:
+    return tfds.features.Image(shape=spec.shape, encoding_format="png")
+  return tfds.features.Tensor(shape=spec.shape, dtype=spec.dtype)
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """What episodes and documents share."""
+
+  DOMAIN: ClassVar[specs.Domain]
+  VERSION = tfds.core.Version(VERSION)
+
+  def __init__(self, *, file_format: str = "array_record", **kwargs: Any):
+    super().__init__(file_format=file_format, **kwargs)  # read by index: a batch is a function of its number
+
+  @property
+  def task(self) -> str:
+    return self.builder_config.name
+
+
+class EpisodeBuilder(_Builder, skip_registration=True):
+  """RLDS episodes of one task. Subclasses give DOMAIN and BUILDER_CONFIGS."""
+
+  @property
+  def _directory(self) -> pathlib.Path:
+    return logs.task_directory(raw_directory(), self.DOMAIN.name, self.task)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    spec = logs.read_spec(self._directory)
+    observation = logs.nested({key: _feature(s) for key, s in spec.observation.items()})
+    steps = {
+      "observation": observation,
+      "action": _feature(spec.action),
+      "reward": np.float32,
+      "discount": np.float32,
+      "is_first": np.bool_,
+      "is_last": np.bool_,
+      "is_terminal": np.bool_,
+    }
+    metadata = {
+      "agent_id": tfds.features.Text(),
+      "task": tfds.features.Text(),
+      "seed": np.int64,
+      "index": np.int64,  # in collection order
+      "return": np.float32,
+      "length": np.int64,
+      "success": np.int64,  # 1, 0, or -1 where the task defines none
+    }
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict({"steps": tfds.features.Dataset(steps), "episode_metadata": metadata}),
+      description=f"{spec.name}: expert episodes in RLDS.",
+      metadata=tfds.core.MetadataDict({"spec": spec.to_json(), "agent_id": self.DOMAIN.agent_id}),
+      disable_shuffling=True,
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    del dl_manager
+    if not logs.shards(self._directory):
+      raise GatoError(f"no complete shards in {self._directory}; run python -m experiments.collect")
+    return {"train": self._generate_examples()}
+
+  def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    index = 0
+    for shard in logs.shards(self._directory):
+      for row, columns in logs.read_shard(shard):
+        yield index, self._example(index, row, columns)
+        index += 1
+
+  def _example(self, index: int, row: Any, columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    steps = logs.nested(columns)
+    n = row.length + 1
+    last = np.arange(n) == n - 1
+    # The step before the last one carries the last transition's discount: 0 where the environment ended by itself.
+    terminal = last & (columns["discount"][-2] == 0)
+    steps.update(is_first=np.arange(n) == 0, is_last=last, is_terminal=terminal)
+    return {
+      "steps": steps,
+      "episode_metadata": {
+        "agent_id": self.DOMAIN.agent_id,
+        "task": row.task,
+        "seed": row.seed,
+        "index": index,
+        "return": row.episode_return,
+        "length": row.length,
+        "success": SUCCESS_UNDEFINED if row.success is None else int(row.success),
+      },
+    }
+
+
+class DocumentBuilder(_Builder, skip_registration=True):
+  """Plain text documents of one text task."""
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    spec = specs.TaskSpec(
+      name=f"{self.DOMAIN.name}.{self.task}", observation={"text": dm_specs.StringArray(())}, action=None
+    )
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict({"text": tfds.features.Text()}),
+      description=f"{spec.name}: documents.",
+      metadata=tfds.core.MetadataDict({"spec": spec.to_json(), "agent_id": ""}),
+      disable_shuffling=True,
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    del dl_manager
+    return {"train": self._generate_examples()}
+
+  def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    for index, text in enumerate(self.DOMAIN.read_documents()):
+      yield index, {"text": text}
