@@ -1,4 +1,4 @@
-"""The package's metadata. Exact pins for a reproducible machine are in requirements.txt and constraints.txt (`make`)."""
+"""The package's metadata. Exact pins for a reproducible machine: requirements.txt and constraints.txt (`make`)."""
 
 import setuptools
 

@@ -1,6 +1,6 @@
-"""Runs every test file in a process of its own: simulators and TensorFlow must never share one (they crash, see DESIGN).
+"""Runs every test file in a process of its own: simulators and TensorFlow crash when they share one (see DESIGN).
 
-  python tests/run.py --jobs=2 [pytest options] [test files]
+python tests/run.py --jobs=2 [pytest options] [test files]
 """
 
 import argparse
@@ -18,7 +18,9 @@ def run_file(target: str, options: list[str]) -> tuple[str, int, str, float]:
   """(target, pytest's exit status, its output, seconds); a negative status is the signal that ended the process."""
   began = time.monotonic()
   command = [sys.executable, "-m", "pytest", "-q", "--durations=3", "--durations-min=5", target, *options]
-  done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+  done = subprocess.run(
+    command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+  )
   return target, done.returncode, done.stdout, time.monotonic() - began
 
 
@@ -41,7 +43,10 @@ def main() -> int:
       target, status, output, seconds = future.result()
       statuses[target] = status
       lines = output.strip().splitlines()
-      print(f"[{len(statuses)}/{len(targets)}] {target} ({seconds:.0f} s): {lines[-1] if lines else 'no output'}", flush=True)
+      print(
+        f"[{len(statuses)}/{len(targets)}] {target} ({seconds:.0f} s): {lines[-1] if lines else 'no output'}",
+        flush=True,
+      )
       if status not in (0, NOTHING_SELECTED):
         print(output, flush=True)
   failed = {t: s for t, s in statuses.items() if s not in (0, NOTHING_SELECTED)}

@@ -1,0 +1,128 @@
+"""The report: index.html with its figures inside, PNGs and videos beside it."""
+
+import base64
+import datetime
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from gato_jax import results
+from gato_jax.report import figures, table, videos
+from gato_jax.report import metrics as training
+from gato_jax.report import scores as scoring
+
+_HERE = pathlib.Path(__file__).parent
+
+
+def write(
+  out: pathlib.Path,
+  results_path: pathlib.Path,
+  metrics_path: pathlib.Path,
+  videos_folder: pathlib.Path,
+  facts: Mapping[str, Any],
+  actor: str = "gato",
+  step: int | None = None,
+) -> tuple[pathlib.Path, list[scoring.TaskScore]]:
+  """Writes the report and returns (the page's path, the scores in it).
+
+  Args:
+    out: the report's folder, e.g. <workdir>/report; files of an earlier report there are overwritten.
+    results_path: results.jsonl, rows of the actor, "random" and "expert".
+    metrics_path: metrics.jsonl of training; may be absent.
+    videos_folder: <domain>.<task>.gif or .mp4 (report/videos.py); may be absent.
+    facts: what to say about the run, label -> text or number, e.g. "parameters", "tokens", "minutes of training",
+      "machine", "config", "date"; "commands", a list, is printed as a block.
+    actor, step: whose rows are scored; the newest step by default.
+
+  Raises:
+    GatoError: nothing to score, a missing baseline, or a file that cannot be read.
+  """
+  rows = list(results.read(results_path))
+  scores = scoring.task_scores(rows, actor, step)
+  step = scoring.newest_step(rows, actor) if step is None else step
+  out.mkdir(parents=True, exist_ok=True)
+  metrics = training.read(metrics_path)
+  style = figures.styles(*(s.domain for s in scores), *training.domains(metrics))
+  figures.figure5(scores, out / "figure5.png", style)
+  figures.task_bars(scores, out / "tasks.png", style)
+  x = "tokens" if any("tokens" in m for m in metrics) else "step"
+  has_curves = figures.learning_curves(metrics, out / "learning_curves.png", style, x)
+
+  environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+  )
+  environment.filters.update(interval=table.interval, percent=table.percent, number=_number)
+  facts = {"date": datetime.date.today().isoformat(), **facts}
+  page = environment.get_template("page.html").render(
+    scores=scores,
+    by_domain=scoring.by_domain(scores),
+    bar=scoring.bar(scores, table.THRESHOLD),
+    threshold=table.THRESHOLD,
+    mean_over_domains=scoring.mean_over_domains(scores),
+    interquartile_mean=scoring.interquartile_mean(scores),
+    domain_means=scoring.domain_means(scores),
+    unplayed=scoring.unplayed(rows, scores),
+    step=step,
+    figure5=_embed(out / "figure5.png"),
+    tasks=_embed(out / "tasks.png"),
+    curves=_embed(out / "learning_curves.png") if has_curves else None,
+    rollouts=_rollouts(videos_folder, out, scores),
+    published=_published(scores),
+    facts={k: v for k, v in facts.items() if k != "commands"},
+    commands=facts.get("commands", []),
+  )
+  path = out / "index.html"
+  path.write_text(page)
+  return path, scores
+
+
+def _embed(path: pathlib.Path) -> str:
+  return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _rollouts(folder: pathlib.Path, out: pathlib.Path, scores: Sequence[scoring.TaskScore]) -> dict[str, list[dict]]:
+  """Domain -> what the page says under each video; the videos are copied beside the page."""
+  by_task = {s.task: s for s in scores}
+  rollouts: dict[str, list[dict]] = {}
+  for rollout in videos.find(folder):
+    (out / "videos").mkdir(exist_ok=True)
+    shutil.copyfile(rollout.path, out / "videos" / rollout.path.name)
+    rollouts.setdefault(rollout.domain, []).append(
+      {"rollout": rollout, "file": f"videos/{rollout.path.name}", "score": by_task.get(rollout.task)}
+    )
+  return rollouts
+
+
+def _published(scores: Sequence[scoring.TaskScore]) -> list[dict[str, str]]:
+  """What the paper reports (GATO_SPEC section 5) beside ours, for the domains we have."""
+  reached, tasks = scoring.bar(scores, table.THRESHOLD)
+  lines = [
+    {
+      "domain": "all",
+      "paper": "450 of 604 tasks (75 %) at or above 50 % of the expert",
+      "ours": f"{reached} of {tasks} tasks ({100 * reached / tasks:.0f} %) at or above 50 % of the expert",
+    }
+  ]
+  published = json.loads((_HERE / "published.json").read_text())
+  for domain, of_domain in scoring.by_domain(scores).items():
+    if domain in published:
+      paper, threshold = published[domain]
+      n, m = scoring.bar(of_domain, threshold)
+      mean = scoring.domain_means(of_domain)[domain]
+      ours = f"mean score {mean:.1f}; at or above {threshold} % of the expert on {n} of {m} tasks"
+      lines.append({"domain": domain, "paper": paper, "ours": ours})
+  return lines
+
+
+def _number(value: Any) -> str:
+  """Large counts with a unit, other numbers in four digits, anything else as it is."""
+  if isinstance(value, bool) or not isinstance(value, int | float):
+    return str(value)
+  for unit, size in (("B", 1e9), ("M", 1e6)):
+    if abs(value) >= size:
+      return f"{value / size:.4g}{unit}"
+  return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

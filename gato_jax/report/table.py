@@ -1,0 +1,62 @@
+"""The per-task table of a report, as text for a terminal."""
+
+from collections.abc import Sequence
+
+import rich.console
+import rich.table
+
+from gato_jax.report import scores as scoring
+
+THRESHOLD = 50  # per cent of the expert
+MIN_WIDTH = 100  # characters
+
+
+def percent(share: float | None) -> str:
+  return "" if share is None else f"{100 * share:.0f} %"
+
+
+def interval(score: scoring.TaskScore) -> str:
+  """ "[low, high]", or why there is none."""
+  return f"[{score.low:.0f}, {score.high:.0f}]" if score.has_interval else "no spread"
+
+
+def summary(scores: Sequence[scoring.TaskScore]) -> str:
+  reached, tasks = scoring.bar(scores, THRESHOLD)
+  return f"{reached} of {tasks} tasks at or above {THRESHOLD} % of the expert (paper: 450 of 604)"
+
+
+def show(scores: Sequence[scoring.TaskScore], unplayed: Sequence[str] = (), console=None) -> None:
+  """Prints the table, tasks above 100 % marked with *, and the count of tasks at or above 50 % as the last line."""
+  console = console or rich.console.Console()
+  if console.width < MIN_WIDTH:
+    console = rich.console.Console(file=console.file, width=MIN_WIDTH)  # a wrapped line is better than a cut one
+  table = rich.table.Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
+  table.add_column("task", no_wrap=True)
+  for name in ("random", "agent", "expert", "score %", "95 %", "success", "episodes"):
+    table.add_column(name, justify="right", no_wrap=True)
+  for s in scores:
+    table.add_row(
+      s.task,
+      f"{s.random_mean:.3g}",
+      f"{s.agent_mean:.4g}",
+      f"{s.expert_return:.4g}",
+      f"{s.score:.1f}{'*' if s.score > 100 else ' '}",
+      interval(s).replace("[", r"\["),  # rich reads [...] as markup
+      percent(s.success),
+      str(s.episodes),
+      style="green" if s.score >= THRESHOLD else "",
+    )
+  console.print(table)
+  above = sum(s.score > 100 for s in scores)
+  if above:
+    console.print(f"* {above} above 100 % of the expert", highlight=False)
+  if any(not s.has_interval for s in scores):
+    console.print("no spread: every episode had the same return, so resampling gives no interval", highlight=False)
+  if unplayed:
+    console.print(f"not played at this checkpoint: {', '.join(unplayed)}", highlight=False)
+  console.print(
+    f"mean over domains {scoring.mean_over_domains(scores):.1f}, "
+    f"interquartile mean over tasks {scoring.interquartile_mean(scores):.1f}",
+    highlight=False,
+  )
+  console.print(summary(scores), highlight=False, style="bold")

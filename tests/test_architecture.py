@@ -1,0 +1,196 @@
+"""Import order (DESIGN.md), who may import simulators, TensorFlow, matplotlib and flags, file lengths and names."""
+
+import ast
+import importlib.metadata
+import pathlib
+import re
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FOLDERS = ("gato_jax", "rlds_builders", "experiments", "launch", "benchmarks", "tests")
+MAX_LINES = 400
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+
+# Lower layers never import higher ones; the longest matching name counts.
+LAYERS = {
+  "gato_jax.errors": 0,
+  "gato_jax.specs": 1,
+  "gato_jax.results": 1,
+  "gato_jax.tokens": 2,
+  "gato_jax.environment_loop": 2,
+  "gato_jax.logs": 2,
+  "gato_jax.sharding": 2,
+  "gato_jax.checkpoint": 2,
+  "gato_jax.data": 3,
+  "gato_jax.model": 3,
+  "gato_jax.collect": 3,
+  "gato_jax.evaluate": 3,
+  "gato_jax.serve": 3,
+  "gato_jax.report": 3,
+  "gato_jax.train": 4,
+  "gato_jax.agent": 4,
+  "experiments": 5,
+}
+BUILDERS_MAY_IMPORT = ("gato_jax.errors", "gato_jax.specs", "gato_jax.environment_loop")
+BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads the raw logs
+
+# Third-party packages -> a pattern of the files that may import them (tests and benchmarks may import anything).
+SIMULATOR_FILES = r"rlds_builders/[^/]+/(environment|expert)\.py"
+TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|[^/]+/[^/]+_dataset_builder)\.py"
+OWNERS = {
+  **dict.fromkeys(
+    ("dm_control", "metaworld", "minigrid", "ale_py", "envpool", "miniworld", "vizdoom"), SIMULATOR_FILES
+  ),
+  "gymnasium": SIMULATOR_FILES,
+  "mujoco": SIMULATOR_FILES + r"|rlds_builders/planners/.*\.py",
+  **dict.fromkeys(("tensorflow", "tensorflow_datasets", "tensorflow_text", "seqio", "rlds"), TENSORFLOW_FILES),
+  "matplotlib": r"gato_jax/report/.*\.py",
+  "ml_collections": r"experiments/.*\.py",
+  "absl.flags": r"experiments/.*\.py",
+  "absl.app": r"experiments/.*\.py",
+}
+OWN_PACKAGES = ("gato_jax", "rlds_builders", "experiments", "launch", "benchmarks", "tests")
+
+
+def imports(source: str, file: str) -> list[tuple[int, str]]:
+  """(line, full name) of everything a file imports, at its top or inside functions; `from a import b` counts as a.b."""
+  found = []
+  for node in ast.walk(ast.parse(source, file)):
+    if isinstance(node, ast.Import):
+      found += [(node.lineno, alias.name) for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      package = file.removesuffix(".py").split("/")[: -node.level] if node.level else []
+      base = ".".join([*package, *([node.module] if node.module else [])])
+      found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+  return found
+
+
+def under(name: str, package: str) -> bool:
+  return name == package or name.startswith(package + ".")
+
+
+def layer(name: str) -> int | None:
+  matches = [package for package in LAYERS if under(name, package)]
+  return LAYERS[max(matches, key=len)] if matches else None
+
+
+def violations(source: str, file: str) -> list[str]:
+  """What a file (path relative to the root, with "/") does against the rules, one line each."""
+  found = []
+  module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+  if len(source.splitlines()) > MAX_LINES:
+    found.append(f"{file}: {len(source.splitlines())} lines, more than {MAX_LINES}")
+  if set(module.split(".")) & BANNED_NAMES:
+    found.append(f"{file}: a name that says nothing; name the file after what it does")
+  free = file.startswith(("tests/", "benchmarks/"))
+  ours = layer(module)
+  if module.startswith("gato_jax.") and ours is None:
+    found.append(f"{file}: no layer; give {module} a place in LAYERS (DESIGN.md, import order)")
+  for line, name in imports(source, file):
+    where = f"{file}:{line}: imports {name}"
+    if free:
+      continue
+    theirs = layer(name)
+    if ours is not None and theirs is not None and theirs > ours:
+      found.append(f"{where}, of a higher layer")
+    if under(module, "gato_jax") and (under(name, "rlds_builders") or under(name, "launch")):
+      found.append(f"{where}: the library knows tasks by their spec, never by name")
+    if under(module, "rlds_builders") and under(name, "gato_jax"):
+      allowed = (*BUILDERS_MAY_IMPORT, *(["gato_jax.logs"] if module == BUILDER_BASE else []))
+      if not any(under(name, package) for package in allowed):
+        found.append(f"{where}: builders see only {', '.join(allowed)}")
+    for package, pattern in OWNERS.items():
+      if under(name, package) and not re.fullmatch(pattern, file):
+        found.append(f"{where}: only files matching {pattern} may")
+  return found
+
+
+def files() -> list[pathlib.Path]:
+  return sorted(p for folder in FOLDERS for p in (ROOT / folder).rglob("*.py"))
+
+
+def test_the_tree_keeps_the_rules():
+  assert len(files()) > 10
+  found = [v for p in files() for v in violations(p.read_text(), p.relative_to(ROOT).as_posix())]
+  assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+  ("file", "source", "message"),
+  [
+    ("gato_jax/tokens/layout.py", "from gato_jax.model import gato", "higher layer"),
+    ("gato_jax/tokens/layout.py", "from gato_jax import train", "higher layer"),
+    ("gato_jax/tokens/layout.py", "from ..train import loop", "higher layer"),
+    ("gato_jax/specs.py", "def f():\n  import gato_jax.tokens.codec", "higher layer"),
+    ("gato_jax/model/gato.py", "from gato_jax.agent import Agent", "higher layer"),
+    ("gato_jax/evaluate.py", "import rlds_builders.babyai", "never by name"),
+    ("gato_jax/new.py", "", "no layer"),
+    ("rlds_builders/babyai/__init__.py", "from gato_jax import model", "builders see only"),
+    ("rlds_builders/babyai/__init__.py", "import minigrid", "only files matching"),
+    ("gato_jax/evaluate.py", "import mujoco", "only files matching"),
+    ("rlds_builders/babyai/environment.py", "import tensorflow as tf", "only files matching"),
+    ("gato_jax/train/loop.py", "import seqio", "only files matching"),
+    ("gato_jax/train/loop.py", "from matplotlib import pyplot", "only files matching"),
+    ("gato_jax/train/loop.py", "from absl import flags", "only files matching"),
+    ("gato_jax/utils.py", "", "says nothing"),
+    ("gato_jax/train/loop.py", "x = 1\n" * 401, "401 lines"),
+  ],
+)
+def test_a_planted_violation_is_found(file, source, message):
+  assert any(message in v for v in violations(source, file)), violations(source, file)
+
+
+@pytest.mark.parametrize(
+  ("file", "source"),
+  [
+    (
+      "gato_jax/train/loop.py",
+      "from gato_jax import checkpoint\nfrom gato_jax.model import gato\nfrom absl import logging",
+    ),
+    ("gato_jax/agent.py", "from gato_jax.tokens.layout import TokenLayout"),
+    ("gato_jax/data/tasks.py", "import seqio\nimport tensorflow_datasets as tfds"),
+    ("gato_jax/report/page.py", "import matplotlib.figure"),
+    ("rlds_builders/babyai/environment.py", "import minigrid\nfrom gato_jax import specs"),
+    ("rlds_builders/babyai/babyai_dataset_builder.py", "import tensorflow_datasets as tfds"),
+    ("rlds_builders/_builder.py", "import tensorflow as tf\nfrom gato_jax import logs, specs"),
+    ("rlds_builders/planners/mpc.py", "from mujoco import rollout"),
+    ("experiments/train.py", "from absl import app, flags\nfrom gato_jax.train import loop\nimport rlds_builders"),
+  ],
+)
+def test_what_is_allowed_passes(file, source):
+  assert not violations(source, file)
+
+
+def normal(name: str) -> str:
+  return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(file: str) -> dict[str, str]:
+  """Package -> version of the lines name==version of a requirements file."""
+  lines = (line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+  return {normal(line.split("==")[0]): line.split("==")[1] for line in lines if line}
+
+
+def test_every_import_is_a_pinned_requirement():
+  distributions = importlib.metadata.packages_distributions()
+  required = pins("requirements.txt")
+  missing = set()
+  for path in files():
+    file = path.relative_to(ROOT).as_posix()
+    for line, name in imports(path.read_text(), file):
+      top = name.split(".")[0]
+      if top in sys.stdlib_module_names or top in OWN_PACKAGES or (path.parent / f"{top}.py").exists():
+        continue
+      owners = [normal(d) for d in distributions.get(top, [])]
+      if not any(owner in required for owner in owners):
+        missing.add(f"{file}:{line}: {top} ({', '.join(owners) or 'not installed'}) is not in requirements.txt")
+  assert not missing, "\n".join(sorted(missing))
+
+
+def test_requirements_agree_with_the_constraints_and_the_environment():
+  constraints = pins("constraints.txt")
+  for name, version in pins("requirements.txt").items():
+    assert constraints.get(name) == version, f"{name}: run `make lock`"
+    assert importlib.metadata.version(name) == version, f"{name}: run `make setup`"
