@@ -43,7 +43,9 @@ class Bins:
   centres: np.ndarray
 
   def encode(self, values: Any, xp: Any = np) -> Any:
-    """float32 values of any shape -> bins in [0, 1023]. xp: numpy or jax.numpy."""
+    """float32 values of any shape -> bins in [0, 1023]. xp: numpy, jax.numpy or tensorflow."""
+    # XLA takes subnormal numbers for zero, NumPy does not, and zero is an edge: so for us they are zero everywhere.
+    values = xp.where(xp.abs(values) < np.finfo(np.float32).tiny, xp.zeros_like(values), values)
     return xp.searchsorted(self.edges, values, side="right")
 
   def decode(self, bins: Any) -> np.ndarray:

@@ -1,0 +1,99 @@
+"""What every verb shares: --config, errors in one line, and the config as the library's dataclasses."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import ml_collections
+from absl import app, flags
+from ml_collections import config_flags
+
+import rlds_builders
+from gato_jax import specs
+from gato_jax.errors import GatoError
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", "experiments/configs/demo.py", "Experiment config; override as --config.train.steps=1000.", lock_config=True
+)
+
+
+class Experiment:
+  """A resolved config.
+
+  Attributes:
+    config: the ConfigDict. tasks: (Domain, task) pairs. weights: "domain.task" -> share of sequences.
+    raw, tfds: folders of raw logs and of RLDS datasets. workdir: of training, evaluation and report.
+  """
+
+  def __init__(self, config: ml_collections.ConfigDict):
+    self.config = config
+    data = pathlib.Path(config.data_dir)
+    self.raw, self.tfds = data / "raw", data / "tfds"
+    self.workdir = pathlib.Path(config.workdir or f"work/{config.name}")
+    self.tasks: list[tuple[specs.Domain, str]] = []
+    self.weights: dict[str, float] = {}
+    for name, mix in config.domains.items():
+      domain = rlds_builders.get(name)
+      tasks = tuple(mix.tasks) or tuple(t for t in domain.tasks if t not in domain.held_out)
+      for task in tasks:
+        domain.check_task(task)
+        self.tasks.append((domain, task))
+        self.weights[f"{name}.{task}"] = mix.weight / len(tasks)
+
+  @property
+  def control_tasks(self) -> list[tuple[specs.Domain, str]]:
+    """Those with an environment to act in."""
+    return [(domain, task) for domain, task in self.tasks if domain.environment]
+
+  def section(self, dataclass: type, name: str, **more: Any) -> Any:
+    """A section of the config as the dataclass that the library reads."""
+    return dataclass(**self.config[name].to_dict(), **more)
+
+
+def section_of(instance: Any, *without: str) -> ml_collections.ConfigDict:
+  """A dataclass's defaults as a config section; fields that may be None keep their type."""
+  section = ml_collections.ConfigDict()
+  for field in dataclasses.fields(instance):
+    value = getattr(instance, field.name)
+    if field.name in without:
+      continue
+    if value is None:
+      value = ml_collections.config_dict.placeholder(int if "int" in str(field.type) else float)
+    section[field.name] = ml_collections.ConfigDict(value) if isinstance(value, dict) else value
+  return section
+
+
+def run(main: Callable[[Experiment], None]) -> None:
+  """Runs a verb; bad input ends in one line and exit status 1, a bug keeps its traceback."""
+
+  def guarded(argv: list[str]) -> None:
+    if len(argv) > 1:
+      _fail(f"unknown argument {argv[1]!r}; options look like --config.train.steps=1000, --help lists them")
+    try:
+      main(Experiment(_CONFIG.value))
+    except GatoError as e:
+      _fail(str(e))
+    except KeyboardInterrupt:
+      _fail("interrupted; run the same command again to continue")
+
+  try:
+    app.run(guarded)
+  except (AttributeError, KeyError, FileNotFoundError, TypeError) as e:
+    if "ml_collections" not in _raised_in(e):
+      raise
+    _fail(f"config: {' '.join(str(e).split())}")
+
+
+def _raised_in(error: BaseException) -> str:
+  """The file whose code raised `error`."""
+  trace = error.__traceback__
+  while trace.tb_next:
+    trace = trace.tb_next
+  return trace.tb_frame.f_code.co_filename
+
+
+def _fail(message: str) -> None:
+  print(f"error: {message}", file=sys.stderr)
+  sys.exit(1)

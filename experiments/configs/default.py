@@ -1,0 +1,39 @@
+"""Every setting with its default. The defaults live in the dataclasses beside the code that reads them."""
+
+import ml_collections
+
+from experiments import cli
+from gato_jax import agent, collect, evaluate
+from gato_jax.model import config as model_config
+from gato_jax.train import loop, optimizer
+
+
+def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
+  """The config that every other one starts from; variant: a key of gato_jax.model.VARIANTS."""
+  config = ml_collections.ConfigDict()
+  config.name = "default"
+  config.data_dir = "data"  # raw logs and datasets, shared by experiments
+  config.workdir = ""  # work/<name> when empty
+  config.domains = domains(dummy=1.0)
+  config.data = ml_collections.ConfigDict(
+    dict(sequence_length=256, prompt_probability=0.25, prompt_end_probability=0.5, keep=0.8, seed=0)
+  )
+  config.model = cli.section_of(model_config.variant(variant))
+  config.optimizer = cli.section_of(optimizer.OptimizerConfig())
+  config.train = cli.section_of(loop.TrainConfig())
+  config.collect = cli.section_of(collect.CollectConfig())
+  config.act = cli.section_of(agent.ActConfig())
+  config.evaluate = cli.section_of(evaluate.EvaluateConfig())
+  return config
+
+
+def domains(**weights: float | tuple) -> ml_collections.ConfigDict:
+  """name=weight takes all tasks that are not held out; name=(weight, "task", ...) takes those.
+
+  A weight is the domain's share of sequences, divided evenly among its tasks; shares are normalised.
+  """
+  section = ml_collections.ConfigDict()
+  for name, value in weights.items():
+    weight, *tasks = value if isinstance(value, tuple) else (value,)
+    section[name] = ml_collections.ConfigDict({"weight": float(weight), "tasks": tuple(tasks)})
+  return section
