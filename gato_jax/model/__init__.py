@@ -1,0 +1,29 @@
+"""The network of Reed et al. 2022, sections 2.2 and 3 of GATO_SPEC."""
+
+from gato_jax.model.config import VARIANTS, GatoConfig, variant
+from gato_jax.model.gato import (
+  Gato,
+  Memory,
+  abstract_params,
+  count_parameters,
+  init_boxed,
+  init_memory,
+  init_params,
+  reset_memory,
+  select_rows,
+)
+
+__all__ = [
+  "VARIANTS",
+  "Gato",
+  "GatoConfig",
+  "Memory",
+  "abstract_params",
+  "count_parameters",
+  "init_boxed",
+  "init_memory",
+  "init_params",
+  "reset_memory",
+  "select_rows",
+  "variant",
+]

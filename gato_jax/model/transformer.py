@@ -1,0 +1,183 @@
+"""Pre-norm decoder with Transformer-XL relative attention and GEGLU (GATO_SPEC section 3; Dai et al. 2019).
+
+Shapes: B rows, L queries, H heads, K key size, N memory length, D distances, d width. Scores are [H, B, L, keys].
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gato_jax.model.config import GatoConfig
+from gato_jax.model.embedding import logical
+
+_MASKED = -1e30
+_FAN_IN = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+@flax.struct.dataclass
+class Attendance:
+  """Who sees whom, the same in every layer.
+
+  Attributes:
+    own: bool [B, L, L], query x key of the same sequence or chunk.
+    distances: float32 [D, d], sinusoids of the distances D-2 .. 0 and -1: see `_shift`.
+    memory: bool [B, L, N], query x memory slot; None without memory.
+    memory_index: int32 [B, L, N], index into `distances` of the distance between a query and a memory slot.
+  """
+
+  own: jax.Array
+  distances: jax.Array
+  memory: jax.Array | None = None
+  memory_index: jax.Array | None = None
+
+
+def distance_table(largest: int, width: int) -> jax.Array:
+  """Sinusoids of the distances largest, ..., 1, 0, -1 -> float32 [largest + 2, width]. -1 pads and is never used."""
+  distances = np.arange(largest, -2, -1, dtype=np.float64)
+  frequencies = 1.0 / 10_000 ** (np.arange(0, width, 2) / width)
+  angles = distances[:, None] * frequencies
+  return jnp.asarray(np.concatenate([np.sin(angles), np.cos(angles)], axis=-1), jnp.float32)
+
+
+def _shift(relative: jax.Array) -> jax.Array:
+  """[H, B, L, L + 1] of distances L-1 .. -1 -> [H, B, L, L] where [.., i, j] is of distance i - j (garbage for j > i).
+
+  With one column more than keys this is a shift of the flattened array: no gather and no padding.
+  """
+  heads, rows, length, _ = relative.shape
+  flat = relative.reshape(heads, rows, length * (length + 1))
+  return flat[:, :, length - 1 : length - 1 + length * length].reshape(heads, rows, length, length)
+
+
+class RelativeAttention(nn.Module):
+  """Multi-head attention with content and distance terms (Dai et al. 2019, section 3.3)."""
+
+  config: GatoConfig
+
+  @nn.compact
+  def __call__(
+    self, x: jax.Array, attendance: Attendance, memory: tuple[jax.Array, jax.Array] | None
+  ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """[B, L, d] -> [B, L, d] and this chunk's keys and values [B, H, L, K]. Memory: keys, values [B, H, N, K]."""
+    config = self.config
+    d, heads, size = config.width, config.heads, config.key_size
+    dtype = jnp.dtype(config.dtype)
+    in_projection = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=0, out_axis=(1, 2, 3))
+    qkv = self.param("qkv", logical(in_projection, "embed", "qkv", "heads", "key"), (d, 3, heads, size))
+    distance = self.param("distance", logical(_FAN_IN, "embed", "heads", "key"), (d, heads, size))
+    content_bias = self.param("content_bias", logical(nn.initializers.zeros, "heads", "key"), (heads, size))
+    distance_bias = self.param("distance_bias", logical(nn.initializers.zeros, "heads", "key"), (heads, size))
+
+    query, key, value = jnp.moveaxis(jnp.einsum("bld,dchk->blchk", x, qkv.astype(dtype)), 2, 0)
+    relative_key = jnp.einsum("md,dhk->mhk", attendance.distances.astype(dtype), distance.astype(dtype))
+    scale = size**-0.5
+    content_query = (query + content_bias.astype(dtype)) * scale
+    distance_query = (query + distance_bias.astype(dtype)) * scale
+    length = x.shape[1]
+
+    def product(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
+      return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
+
+    scores = product("blhk,bmhk->hblm", content_query, key)
+    scores += _shift(product("blhk,mhk->hblm", distance_query, relative_key[-(length + 1) :]))
+    scores = jnp.where(attendance.own, scores, _MASKED)
+    if memory is not None:
+      memory_key, memory_value = memory
+      relative = product("blhk,mhk->hblm", distance_query, relative_key)
+      old = product("blhk,bhmk->hblm", content_query, memory_key)
+      old += jnp.take_along_axis(relative, attendance.memory_index[None], axis=-1)
+      scores = jnp.concatenate([jnp.where(attendance.memory, old, _MASKED), scores], axis=-1)
+    weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
+    mixed = jnp.einsum("hblm,bmhk->blhk", weights[..., -length:], value)
+    if memory is not None:
+      mixed += jnp.einsum("hblm,bhmk->blhk", weights[..., :-length], memory_value)
+
+    out_initializer = nn.initializers.variance_scaling(0.5 / config.layers, "fan_in", "truncated_normal", (0, 1), 2)
+    out = self.param("out", logical(out_initializer, "heads", "key", "embed"), (heads, size, d))
+    return jnp.einsum("blhk,hkd->bld", mixed, out.astype(dtype)), (key.swapaxes(1, 2), value.swapaxes(1, 2))
+
+
+class FeedForward(nn.Module):
+  """GEGLU (Shazeer 2020): d x F in, one half gates the other, F/2 x d out."""
+
+  config: GatoConfig
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    config = self.config
+    dtype = jnp.dtype(config.dtype)
+    half = config.feed_forward // 2
+    in_projection = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=0, out_axis=(1, 2))
+    wide = self.param("in", logical(in_projection, "embed", "qkv", "mlp"), (config.width, 2, half))
+    out_initializer = nn.initializers.variance_scaling(0.5 / config.layers, "fan_in", "truncated_normal")
+    out = self.param("out", logical(out_initializer, "mlp", "embed"), (half, config.width))
+    gate, value = jnp.moveaxis(jnp.einsum("bld,dcf->blcf", x, wide.astype(dtype)), 2, 0)
+    return (nn.gelu(gate) * value) @ out.astype(dtype)
+
+
+class LayerNorm(nn.Module):
+  """With scale and bias, as in Transformer-XL; statistics in float32."""
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    scale = self.param("scale", logical(nn.initializers.ones, "norm"), (x.shape[-1],))
+    bias = self.param("bias", logical(nn.initializers.zeros, "norm"), (x.shape[-1],))
+    wide = x.astype(jnp.float32)
+    wide -= wide.mean(-1, keepdims=True)
+    normal = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + 1e-6)
+    return (normal * scale + bias).astype(x.dtype)
+
+
+class Block(nn.Module):
+  """Attention and feed-forward, each pre-norm, with a residual and stochastic depth."""
+
+  config: GatoConfig
+  train: bool
+
+  @nn.compact
+  def __call__(self, x: jax.Array, memory: Any, attendance: Attendance) -> tuple[jax.Array, Any]:
+    mixed, new = RelativeAttention(self.config, name="attention")(
+      LayerNorm(name="attention_norm")(x), attendance, memory
+    )
+    x += self._drop_path(mixed)
+    x += self._drop_path(FeedForward(self.config, name="feed_forward")(LayerNorm(name="feed_forward_norm")(x)))
+    x = nn.with_logical_constraint(x, ("batch", "length", "activation_embed"))
+    return x, None if memory is None else new
+
+  def _drop_path(self, x: jax.Array) -> jax.Array:
+    """Skips a sub-layer for a row with probability drop_path (Huang et al. 2016); kept rows are scaled up."""
+    rate = self.config.drop_path
+    if not self.train or not rate:
+      return x
+    keep = jax.random.bernoulli(self.make_rng("train"), 1.0 - rate, (x.shape[0], 1, 1))
+    return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
+
+
+class Decoder(nn.Module):
+  """All blocks and the final norm. Parameters of the blocks are stacked along a first axis `layers`."""
+
+  config: GatoConfig
+
+  @nn.compact
+  def __call__(self, x: jax.Array, attendance: Attendance, memory: Any = None, train: bool = False):
+    """[B, L, d] and memory (keys, values [layers, B, H, N, K] or None) -> [B, L, d], new keys and values."""
+    config = self.config
+    block = Block
+    if config.remat != "none":
+      policy = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims if config.remat == "dots" else None
+      block = nn.remat(Block, prevent_cse=not config.scan_layers, policy=policy)
+    stack = nn.scan(
+      block,
+      variable_axes={"params": 0},
+      split_rngs={"params": True, "train": True},
+      in_axes=(nn.broadcast if memory is None else 0, nn.broadcast),
+      length=config.layers,
+      unroll=1 if config.scan_layers else config.layers,
+      metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    x, new = stack(config, train, name="layers")(x, memory, attendance)
+    return LayerNorm(name="final_norm")(x), new

@@ -1,0 +1,341 @@
+"""The network: parameter counts, causality, packing, padding, patch embedder, acting with memory."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from gato_jax import model, sharding
+from gato_jax.errors import GatoError
+from gato_jax.model import transformer
+from gato_jax.tokens import vocabulary
+
+Kind = vocabulary.Kind
+CONFIG = model.GatoConfig(
+  layers=2, heads=2, width=32, feed_forward=64, key_size=16, patch_channels=32,
+  drop_path=0.0, dtype="float32", remat="none", scan_layers=True,
+)  # fmt: skip
+NETWORK = model.Gato(CONFIG)
+# One timestep: a text token, padding of the text field, two patches, two continuous values, separator, two actions.
+STEP = [Kind.TEXT, Kind.PADDING, Kind.PATCH, Kind.PATCH, Kind.CONTINUOUS, Kind.CONTINUOUS] + [Kind.SEPARATOR]
+STEP += [Kind.ACTION] * 2
+OBSERVATION = 7  # positions of a timestep before its actions
+
+
+@pytest.fixture(scope="module")
+def params():
+  params = init(CONFIG, jax.random.key(0))
+  biases = params["decoder"]["layers"]["attention"]  # zeros at the start would hide a wrong distance term
+  for i, name in enumerate(["content_bias", "distance_bias"]):
+    biases[name] = jax.random.normal(jax.random.key(i), biases[name].shape)
+  return params
+
+
+def make_batch(steps=4, rows=2, seed=0):
+  random = np.random.default_rng(seed)
+  kinds = np.tile(np.array(STEP, np.int32), (rows, steps))
+  length = kinds.shape[1]
+  place = np.tile(np.arange(len(STEP)), steps)
+  has_token = (kinds != Kind.PATCH) & (kinds != Kind.PADDING)
+  observed = np.isin(kinds, [Kind.TEXT, Kind.PATCH, Kind.CONTINUOUS])
+  low = random.integers(0, 100, (rows, 2 * steps, 2))
+  return {
+    "tokens": np.where(has_token, random.integers(0, vocabulary.SIZE, (rows, length)), 0).astype(np.int32),
+    "kinds": kinds,
+    "locals": np.where(observed, place, -1).astype(np.int32),
+    "segments": np.where(kinds == Kind.PADDING, 0, 1).astype(np.int32),
+    "patches": random.integers(0, 256, (rows, 2 * steps, 16, 16, 3)).astype(np.uint8),
+    "patch_positions": np.stack([low, low + 20], -1).reshape(rows, 2 * steps, 4).astype(np.int32),
+    "patch_slots": np.where(kinds == Kind.PATCH, np.cumsum(kinds == Kind.PATCH, 1) - 1, 0).astype(np.int32),
+  }
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def forward(params, batch, network=NETWORK):
+  return network.apply({"params": params}, batch)
+
+
+@jax.jit
+def extend(params, chunk, memory):
+  return NETWORK.apply({"params": params}, chunk, memory, method="extend")
+
+
+init = jax.jit(model.init_params, static_argnums=0)
+
+
+@pytest.mark.parametrize("name, published", [("gato_79m", 79e6), ("gato_364m", 364e6), ("gato_1b", 1.18e9)])
+def test_published_sizes(name, published):
+  params = model.abstract_params(model.variant(name))
+  assert abs(model.count_parameters(params) / published - 1) < 0.01
+
+
+def test_patch_embedder_size():
+  params = model.abstract_params(model.variant("gato_1b"))
+  assert 0.5e6 <= model.count_parameters(params["embedding"]["patch_embedder"]) <= 1.05e6
+
+
+def test_tiny_is_small():
+  params = model.abstract_params(model.variant("tiny"))
+  assert model.count_parameters(params["decoder"]) < 3e6
+
+
+def test_every_parameter_has_a_sharding_rule():
+  boxed = jax.eval_shape(lambda: model.init_boxed(CONFIG, jax.random.key(0)))
+  shardings = sharding.parameter_shardings(boxed, sharding.make_mesh())
+  assert shardings["decoder"]["layers"]["feed_forward"]["in"].spec == PartitionSpec(None, "fsdp", None, "model")
+  with pytest.raises(ValueError, match="no logical axes"):
+    sharding.parameter_shardings({"new": jnp.zeros(3)}, sharding.make_mesh())
+
+
+def test_unknown_variant_names_the_nearest():
+  with pytest.raises(GatoError, match="gato_79m"):
+    model.variant("gato_79")
+  with pytest.raises(GatoError, match="width"):
+    model.GatoConfig.from_json({**CONFIG.to_json(), "widht": 3})
+
+
+def test_causality_by_gradients(params):
+  batch = make_batch()
+  x = NETWORK.apply({"params": params}, batch, method="embed")
+  length = x.shape[1]
+
+  def hidden_at(x, position):
+    hidden = NETWORK.apply({"params": params}, x, batch["segments"], batch["kinds"], method="decode")
+    return jnp.square(hidden[0, position]).sum()
+
+  influence = jax.jit(lambda x: jax.vmap(lambda p: jnp.abs(jax.grad(hidden_at)(x, p)[0]).sum(-1))(jnp.arange(length)))
+  influence = np.asarray(influence(x))  # [position read, position changed]
+  own = np.eye(length, dtype=bool)
+  padding = batch["kinds"][0] == Kind.PADDING
+  sees = (np.tril(np.ones((length, length), bool)) & ~padding & ~padding[:, None]) | own
+  assert np.all(influence[~sees] == 0)
+  assert np.all(influence[sees & ~own] > 0)
+
+
+def test_packed_segments_do_not_leak(params):
+  batch, other = make_batch(), make_batch(seed=1)
+  half = len(STEP) * 2
+  batch["segments"][:, half:] *= 2
+  whole = forward(params, batch)
+  changed = {**batch, "tokens": np.concatenate([other["tokens"][:, :half], batch["tokens"][:, half:]], 1)}
+  np.testing.assert_array_equal(whole[:, half:], forward(params, changed)[:, half:])
+  assert not np.allclose(whole[:, :half], forward(params, changed)[:, :half])
+  alone = {k: v[:, half:] if v.shape[1] == len(STEP) * 4 else v for k, v in batch.items()}
+  np.testing.assert_allclose(whole[:, half:], forward(params, alone), atol=1e-5)
+
+
+def test_padding_never_leaks(params):
+  batch = make_batch()
+  real = batch["kinds"] != Kind.PADDING
+  before = forward(params, batch)
+  after = forward(params, {**batch, "tokens": np.where(real, batch["tokens"], 77)})
+  np.testing.assert_array_equal(np.asarray(before)[real], np.asarray(after)[real])
+  empty = {**batch, "kinds": np.zeros_like(batch["kinds"]), "segments": np.zeros_like(batch["segments"])}
+  assert np.all(np.isfinite(forward(params, empty)))
+
+
+def test_relative_distance_not_place(params):
+  """The same tokens later in the row, padding before them, give the same hidden states."""
+  batch = make_batch(rows=1)
+  shifted = {k: np.pad(v, ((0, 0), (5, 0))) if k not in ("patches", "patch_positions") else v for k, v in batch.items()}
+  shifted["locals"][:, :5] = -1
+  real = batch["kinds"] != Kind.PADDING
+  ours, moved = np.asarray(forward(params, batch))[real], np.asarray(forward(params, shifted))[:, 5:][real]
+  np.testing.assert_allclose(ours, moved, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [32, 192])
+def test_patch_embedder_sees_a_shift_of_two_pixels(width):
+  config = dataclasses.replace(CONFIG, width=width)
+  params = init(config, jax.random.key(0))
+  patches = np.zeros((1, 2, 16, 16, 3), np.uint8)
+  patches[0, 0, 4:6, 2:4] = 255  # a ball of 2 pixels
+  patches[0, 1, 4:6, 4:6] = 255
+  embedder = model.gato.Embedding(config).bind({"params": params["embedding"]}).patch_embedder
+  one, two = np.asarray(embedder(patches))[0]
+  assert np.linalg.norm(one - two) > 0.1 * np.linalg.norm(one)
+
+
+def test_convolution_as_product_is_the_convolution():
+  from gato_jax.model.embedding import _Convolution3x3
+
+  layer = _Convolution3x3(32)
+  x = jax.random.normal(jax.random.key(0), (3, 2, 2, 32))
+  params = jax.tree.map(
+    lambda p: jax.random.normal(jax.random.key(1), p.shape),
+    model.gato.nn.unbox(layer.init(jax.random.key(0), x.reshape(3, 128))),
+  )
+  ours = layer.apply(params, x.reshape(3, 128)).reshape(x.shape)
+  kernel, bias = params["params"]["kernel"], params["params"]["bias"]
+  expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")) + bias
+  np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_each_position_table_is_used(params):
+  batch = make_batch()
+
+  @jax.jit
+  @jax.grad
+  def gradient_of(p):
+    return jnp.sum(NETWORK.apply({"params": p}, batch, method="embed") ** 2)
+
+  gradient = gradient_of(params)["embedding"]
+
+  def used(name):
+    return set(np.flatnonzero(np.abs(gradient[name]).sum(-1)))
+
+  assert used("local_positions") == {0, 2, 3, 4, 5}
+  assert used("action_position") == {0}
+  centres = (batch["patch_positions"][..., 0::2] + batch["patch_positions"][..., 1::2]) // 2
+  assert used("row_positions") == set(centres[..., 0].ravel())
+  assert used("column_positions") == set(centres[..., 1].ravel())
+  assert all(np.abs(leaf).sum() > 0 for leaf in jax.tree.leaves(gradient["patch_embedder"]))
+
+
+def test_patch_positions_in_training_lie_in_the_interval(params):
+  batch = make_batch(rows=1, steps=1)
+  batch["patch_positions"][:] = [10, 13, 60, 62]
+
+  @jax.jit
+  @jax.grad
+  def gradient_of(p, key):
+    return NETWORK.apply({"params": p}, batch, True, method="embed", rngs={"train": key}).sum()
+
+  rows, columns = set(), set()
+  for i in range(12):
+    gradient = gradient_of(params, jax.random.key(i))["embedding"]
+    rows |= set(np.flatnonzero(np.abs(gradient["row_positions"]).sum(-1)))
+    columns |= set(np.flatnonzero(np.abs(gradient["column_positions"]).sum(-1)))
+  assert rows == {10, 11, 12} and columns == {60, 61}
+
+
+def test_no_patches_in_the_batch(params):
+  batch = make_batch()
+  text = {**batch, "kinds": np.full_like(batch["kinds"], Kind.TEXT), "segments": np.ones_like(batch["kinds"])}
+  none = {**text, "patches": batch["patches"][:, :0], "patch_positions": batch["patch_positions"][:, :0]}
+  np.testing.assert_allclose(forward(params, none), forward(params, text), atol=1e-6)
+
+
+def test_stochastic_depth_only_in_training(params):
+  network = model.Gato(dataclasses.replace(CONFIG, drop_path=0.5))
+  batch = make_batch()
+  train = jax.jit(lambda i: network.apply({"params": params}, batch, train=True, rngs={"train": jax.random.key(i)}))
+  assert not np.allclose(train(0), train(1))
+  np.testing.assert_array_equal(forward(params, batch, network), forward(params, batch))
+
+
+@pytest.mark.parametrize("remat, scan", [("full", True), ("dots", False)])
+def test_remat_and_scan_change_nothing(params, remat, scan):
+  network = model.Gato(dataclasses.replace(CONFIG, remat=remat, scan_layers=scan))
+  batch = make_batch()
+
+  @functools.partial(jax.jit, static_argnums=1)
+  @jax.grad
+  def gradient(p, n):
+    return jnp.sum(jnp.square(forward(p, batch, n)[..., 0]))
+
+  ours, theirs = gradient(params, NETWORK), gradient(params, network)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), ours, theirs)
+
+
+def test_bfloat16_is_near(params):
+  network = model.Gato(dataclasses.replace(CONFIG, dtype="bfloat16"))
+  batch = make_batch()
+  ours = forward(params, batch, network)
+  assert ours.dtype == jnp.bfloat16
+  assert np.abs(np.asarray(ours, np.float32) - forward(params, batch)).mean() < 0.05
+
+
+def pieces(batch):
+  """Chunks as in acting: the observation with its separator, then the action tokens one by one."""
+  length = batch["kinds"].shape[1]
+  starts = [i for i in range(length) if i % len(STEP) == 0 or i % len(STEP) >= OBSERVATION]
+  for start, end in zip(starts, starts[1:] + [length], strict=True):
+    yield {k: v[:, start:end] if v.shape[1] == length else v for k, v in batch.items()}
+
+
+def extend_all(params, batch, memory):
+  hidden = []
+  for chunk in pieces(batch):
+    out, memory = extend(params, chunk, memory)
+    hidden.append(out)
+  return np.concatenate(hidden, 1), memory
+
+
+def test_extend_equals_the_forward_pass(params):
+  batch = make_batch()
+  real = batch["kinds"] != Kind.PADDING
+  hidden, memory = extend_all(params, batch, model.init_memory(CONFIG, 2, 64))
+  np.testing.assert_allclose(hidden[real], np.asarray(forward(params, batch))[real], atol=1e-4)
+  np.testing.assert_array_equal(memory.count, [36, 36])
+
+
+def reference_with_window(params, batch, window):
+  """Slow Transformer-XL: plain loops over queries, each with its own keys: itself and the last `window` before it."""
+  params = jax.tree.map(np.asarray, params)
+  x = np.asarray(NETWORK.apply({"params": params}, batch, method="embed"))
+
+  def norm(x, p):
+    x = x - x.mean(-1, keepdims=True)
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+
+  for layer in range(CONFIG.layers):
+    p = jax.tree.map(lambda leaf, i=layer: leaf[i], params["decoder"]["layers"])
+    attention = p["attention"]
+    h = norm(x, p["attention_norm"])
+    query, key, value = np.einsum("bld,dchk->cblhk", h, attention["qkv"])
+    mixed = np.zeros_like(query)
+    for b, i in np.ndindex(x.shape[:2]):
+      keys = [
+        j
+        for j in range(max(0, i - window), i + 1)
+        if j == i or (batch["kinds"][b, i] != Kind.PADDING and batch["kinds"][b, j] != Kind.PADDING)
+      ]
+      sinusoid = [np.asarray(transformer.distance_table(i - j, CONFIG.width))[0] for j in keys]
+      distance = np.einsum("md,dhk->mhk", np.stack(sinusoid), attention["distance"])
+      score = np.einsum("hk,mhk->hm", query[b, i] + attention["content_bias"], key[b, keys])
+      score += np.einsum("hk,mhk->hm", query[b, i] + attention["distance_bias"], distance)
+      weight = np.exp(score / np.sqrt(CONFIG.key_size))
+      mixed[b, i] = np.einsum("hm,mhk->hk", weight / weight.sum(-1, keepdims=True), value[b, keys])
+    x = x + np.einsum("blhk,hkd->bld", mixed, attention["out"])
+    h = norm(x, p["feed_forward_norm"])
+    gate, linear = np.einsum("bld,dcf->cblf", h, p["feed_forward"]["in"])
+    x = x + (np.asarray(jax.nn.gelu(gate)) * linear) @ p["feed_forward"]["out"]
+  return norm(x, params["decoder"]["final_norm"])
+
+
+@pytest.mark.parametrize("window", [7, 11, 16])
+def test_memory_after_wraps_equals_a_slow_reference(params, window):
+  batch = make_batch(steps=6)
+  real = batch["kinds"] != Kind.PADDING
+  hidden, memory = extend_all(params, batch, model.init_memory(CONFIG, 2, window))
+  assert memory.count[0] > 3 * window
+  np.testing.assert_allclose(hidden[real], reference_with_window(params, batch, window)[real], atol=1e-4)
+
+
+def test_rows_reset_and_wait_independently(params):
+  """Row 0 starts a new episode while row 1 goes on; then row 1 waits while row 0 reads."""
+  first, second = make_batch(steps=3), make_batch(steps=2, seed=5)
+  real = second["kinds"] != Kind.PADDING
+  _, memory = extend_all(params, first, model.init_memory(CONFIG, 2, 20))
+  continued, _ = extend_all(params, second, memory)
+  fresh, _ = extend_all(params, second, model.init_memory(CONFIG, 2, 20))
+  mixed, after = extend_all(params, second, model.reset_memory(memory, np.array([True, False])))
+  np.testing.assert_allclose(mixed[0][real[0]], fresh[0][real[0]], atol=1e-4)
+  np.testing.assert_allclose(mixed[1][real[1]], continued[1][real[1]], atol=1e-4)
+  kept = model.select_rows(np.array([True, False]), after, memory)
+  again, _ = extend_all(params, second, kept)
+  np.testing.assert_allclose(again[1], continued[1], atol=1e-4)
+  np.testing.assert_array_equal(kept.count, [18, 27])
+
+
+def test_logits_of_some_ids(params):
+  hidden = jax.random.normal(jax.random.key(0), (3, CONFIG.width))
+  whole = NETWORK.apply({"params": params}, hidden, method="logits")
+  some = NETWORK.apply({"params": params}, hidden, slice(32_000, 33_024), method="logits")
+  assert whole.shape == (3, vocabulary.SIZE) and whole.dtype == jnp.float32
+  np.testing.assert_allclose(whole[:, 32_000:33_024], some, atol=1e-5)
