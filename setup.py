@@ -6,13 +6,14 @@ SIMULATORS = ["dm-control==1.0.31", "mujoco==3.3.3", "metaworld==3.0.0", "minigr
 DATA = [
   "array-record",
   "envlogger==1.2",
+  "importlib-resources",
   "rlds==0.1.6",
   "seqio==0.0.20",
   "tensorflow==2.21.0",
   "tensorflow-datasets==4.9.10",
   "tensorflow-text==2.21.1",
 ]
-TRAIN = ["flax==0.12.8", "jax==0.10.2", "optax==0.2.8", "orbax-checkpoint==0.12.8", "tensorboard"]
+TRAIN = ["flax==0.12.8", "jax==0.10.2", "optax==0.2.8", "orbax-checkpoint==0.12.8", "tensorboard", "tensorboardX"]
 REPORT = ["jinja2", "matplotlib", "rich", "scipy"]
 
 setuptools.setup(

@@ -6,6 +6,7 @@ python tests/run.py --jobs=2 [pytest options] [test files]
 import argparse
 import concurrent.futures
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +23,12 @@ def run_file(target: str, options: list[str]) -> tuple[str, int, str, float]:
     command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
   )
   return target, done.returncode, done.stdout, time.monotonic() - began
+
+
+def summary(output: str) -> str:
+  """pytest's last line, "3 passed in 0.1s"; C extensions may print warnings after it."""
+  lines = [line for line in output.splitlines() if re.search(r"\bin [\d.]+s\b", line)]
+  return lines[-1] if lines else "no summary: pytest did not end by itself"
 
 
 def main() -> int:
@@ -42,11 +49,7 @@ def main() -> int:
     for future in concurrent.futures.as_completed(futures):
       target, status, output, seconds = future.result()
       statuses[target] = status
-      lines = output.strip().splitlines()
-      print(
-        f"[{len(statuses)}/{len(targets)}] {target} ({seconds:.0f} s): {lines[-1] if lines else 'no output'}",
-        flush=True,
-      )
+      print(f"[{len(statuses)}/{len(targets)}] {target} ({seconds:.0f} s): {summary(output)}", flush=True)
       if status not in (0, NOTHING_SELECTED):
         print(output, flush=True)
   failed = {t: s for t, s in statuses.items() if s not in (0, NOTHING_SELECTED)}
