@@ -1,15 +1,20 @@
 """BabyAI: the tiled view against minigrid's own, seeds, instructions, rewards, and the bot."""
 
+import pathlib
+
 import gymnasium
 import numpy as np
 import pytest
+import sentencepiece
 
+import gato_jax
 from gato_jax import environment_loop
 from rlds_builders import babyai
 from rlds_builders.babyai import environment as environment_lib
 from rlds_builders.babyai import expert as expert_lib
 
 DOMAIN = babyai.DOMAIN
+_TEXT_MODEL = pathlib.Path(gato_jax.__file__).parent / "tokens/text.model"
 
 
 def _play(environment, expert, seeds):
@@ -17,13 +22,17 @@ def _play(environment, expert, seeds):
 
 
 def test_every_level_is_registered_and_its_instruction_fits():
+  pieces = sentencepiece.SentencePieceProcessor(model_file=str(_TEXT_MODEL))
+  longest = 0
   for task in DOMAIN.tasks:
     environment = DOMAIN.make_environment(task)
-    for seed in range(3):
+    for seed in range(5):
       environment.seed(seed)
-      words = environment.reset().observation["mission"].item().split()
-      assert 2 * len(words) <= DOMAIN.max_text_tokens["mission"], (task, words)
-    assert 0 < environment.gym.max_steps <= 576
+      instruction = environment.reset().observation["mission"].item()
+      assert len(pieces.encode(instruction)) <= DOMAIN.max_text_tokens["mission"], (task, instruction)
+      longest = max(longest, len(instruction.split()))
+    assert 0 < environment.gym.max_steps <= 1152
+  assert longest > 16  # the two-clause levels are among them
 
 
 @pytest.mark.parametrize("task", ["UnlockPickup", "PutNextLocal", "GoToObjMazeS4"])

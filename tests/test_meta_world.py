@@ -87,12 +87,14 @@ def test_horizon_and_success_at_any_step():
   assert environment.episode_info() == {"success": False}
 
 
-def test_random_actions_do_not_reach():
-  environment, _ = _make("reach-v3")
-  actor = environment_loop.PerSlot([environment_loop.RandomExpert(environment.action_spec())])
-  (episode,) = environment_loop.run_episodes([environment], actor, [0])
-  assert not episode.success
-  assert 0 < episode.episode_return < 10 * environment_lib.HORIZON
+@pytest.mark.parametrize("task", ["reach-v3", "button-press-topdown-wall-v3"])
+def test_expert_succeeds_and_earns_far_more_than_random(task):
+  environment, expert = _make(task)
+  random = environment_loop.RandomExpert(environment.action_spec())
+  (played,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([expert]), [0])
+  (tried,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([random]), [0])
+  assert played.success and not tried.success
+  assert played.episode_return > 3 * tried.episode_return
 
 
 _RENDER = """

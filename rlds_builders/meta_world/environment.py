@@ -11,7 +11,7 @@ from dm_env import specs
 from gato_jax.errors import GatoError
 from rlds_builders import _wrappers
 
-# Scripted policies first succeed at step 27 to 209 in all tasks but push-back; README has the table.
+# 972 of 1000 scripted episodes succeed by then, at step 25 the earliest; README has the table.
 HORIZON = 200
 FRAME_SIZE = 18  # gripper position and opening, then position and quaternion of up to two objects
 GOAL_SIZE = 3

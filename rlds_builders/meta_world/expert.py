@@ -4,9 +4,13 @@ import warnings
 
 import dm_env
 import numpy as np
-from metaworld.policies import ENV_POLICY_MAP
+from metaworld.policies import ENV_POLICY_MAP, SawyerButtonPressTopdownV3Policy
 
 from rlds_builders.meta_world.environment import MetaWorld
+
+# The package's own policy for this task presses with an open gripper, which the task's reward punishes: it succeeds
+# with a return of 0.5, below the 61 of random actions. The policy of the task without the wall succeeds with 1283.
+_REPLACED = {"button-press-topdown-wall-v3": SawyerButtonPressTopdownV3Policy}
 
 
 class ScriptedPolicy:
@@ -14,7 +18,7 @@ class ScriptedPolicy:
 
   def __init__(self, environment: MetaWorld, task: str):
     self._environment = environment
-    self._policy = ENV_POLICY_MAP[task]()
+    self._policy = {**ENV_POLICY_MAP, **_REPLACED}[task]()
 
   def reset(self, seed: int) -> None:
     del seed  # deterministic
