@@ -25,7 +25,7 @@ def is_current(directory: pathlib.Path, domain: specs.Domain, task: str, raw: pa
 
 def main(experiment: cli.Experiment) -> None:
   os.environ["GATO_RAW_DIR"] = str(experiment.raw)
-  tfds.display_progress_bar(enabled=False)
+  tfds.disable_progress_bar()
   built = 0
   bar = tqdm.tqdm(experiment.tasks, unit="dataset", desc="build", dynamic_ncols=True)
   for domain, task in bar:

@@ -4,13 +4,22 @@ Rows go to <workdir>/results.jsonl; those that exist are not played again. Exper
 """
 
 import functools
+import pathlib
 
 import tqdm
 
 from experiments import cli
-from gato_jax import agent, evaluate, logs, results
+from gato_jax import agent, environment_loop, evaluate, logs, results
 from gato_jax.errors import GatoError
 from gato_jax.report import videos
+
+_FRAMES_A_SECOND = 8  # of videos of tasks without time
+
+
+def write_video(folder: pathlib.Path, task: str, episode: environment_loop.Episode, frame_seconds: float) -> None:
+  fps = 1 / frame_seconds if frame_seconds else _FRAMES_A_SECOND
+  facts = dict(seed=episode.seed, episode_return=episode.episode_return, success=episode.success)
+  videos.write_rollout(folder, task, episode.frames, fps, **facts)
 
 
 def main(experiment: cli.Experiment) -> None:
@@ -40,7 +49,7 @@ def main(experiment: cli.Experiment) -> None:
         make_actor = lambda environments, name=name: policy.actor(name, len(environments), act)  # noqa: E731
         keywords["check_spec"] = policy.check_environment
         if config.videos:
-          keywords["on_frames"] = functools.partial(videos.write_rollout, experiment.workdir / "videos", name)
+          keywords["on_frames"] = functools.partial(write_video, experiment.workdir / "videos", name)
       for row in evaluate.play(domain, task, make_actor, actor, seeds, config.slots, step=step, **keywords):
         results.append(path, [row])
         bar.update()

@@ -128,7 +128,7 @@ def environment_task_spec(domain: "Domain", task: str, environment: Any) -> Task
     name=f"{domain.name}.{task}",
     observation=flatten(environment.observation_spec()),
     action=environment.action_spec(),
-    max_text_tokens=domain.max_text_tokens,
+    max_text_tokens={**domain.max_text_tokens, **domain.task_text_tokens.get(task, {})},
     control_timestep=float(getattr(environment, "control_timestep", lambda: 0.0)()),
   )
 
@@ -144,7 +144,7 @@ class Domain:
     environment: "module:function"; function(task) -> dm_env.Environment with the additions of `Environment` below.
     expert: "module:function"; function(environment, task) -> an expert actor: reset(seed), act(timestep) -> action.
     agent_id: who acted, e.g. "scripted-v3": prompts come from another episode of the same agent.
-    max_text_tokens: flat observation key -> tokens reserved.
+    max_text_tokens: flat observation key -> tokens reserved. task_text_tokens: task -> what differs there.
     held_out: tasks that no mixture takes unless they are named.
     documents: "module:function" of text domains, function() -> iterator of strings; they have no environment.
   """
@@ -156,6 +156,7 @@ class Domain:
   expert: str = ""
   agent_id: str = ""
   max_text_tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  task_text_tokens: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
   held_out: tuple[str, ...] = ()
   documents: str = ""
 

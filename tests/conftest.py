@@ -1,0 +1,38 @@
+"""Real data for the tests: dummy episodes, logged by EnvLogger and built into RLDS once a session."""
+
+import importlib
+import pathlib
+
+import pytest
+
+import rlds_builders
+from gato_jax import collect
+
+EPISODES = 30
+
+
+@pytest.fixture(scope="session")
+def dummy_raw(tmp_path_factory) -> pathlib.Path:
+  """Raw logs of both dummy tasks; the dummy domain needs no simulator, so it may be played in this process."""
+  raw = tmp_path_factory.mktemp("data") / "raw"
+  domain = rlds_builders.get("dummy")
+  for task in domain.tasks:
+    for index, seeds in collect.missing_shards(domain, task, raw, collect.CollectConfig(episodes=EPISODES)):
+      collect.collect_shard(domain, task, raw, index, seeds)
+  return raw
+
+
+@pytest.fixture(scope="session")
+def dummy_tfds(dummy_raw) -> pathlib.Path:
+  """RLDS datasets of both dummy tasks."""
+  return build_dummy(dummy_raw, dummy_raw.parent / "tfds")
+
+
+def build_dummy(raw: pathlib.Path, tfds_dir: pathlib.Path) -> pathlib.Path:
+  """Builds the dummy domain's datasets from raw logs."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("GATO_RAW_DIR", str(raw))
+    module = importlib.import_module("rlds_builders.dummy.dummy_dataset_builder")
+    for task in module.Builder.DOMAIN.tasks:
+      module.Builder(config=task, data_dir=tfds_dir).download_and_prepare()
+  return tfds_dir

@@ -1,0 +1,258 @@
+"""Raw logs -> RLDS -> batches: exact columns, batch(i) on any number of hosts, shares, packing, prompts, bad records."""
+
+import json
+import resource
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from conftest import EPISODES, build_dummy
+
+from gato_jax import logs, results
+from gato_jax.data import episodes, pipeline, tasks, windows
+from gato_jax.errors import GatoError
+from gato_jax.tokens import codec, layout, vocabulary
+from gato_jax.tokens.vocabulary import Kind
+
+TEXT = codec.default_text_codec()
+LENGTH = 128
+
+
+def make_input(tfds_dir, **changes) -> pipeline.Input:
+  settings = dict(weights={"dummy.reach": 1.0, "dummy.reach_discrete": 3.0}, sequence_length=LENGTH, seed=7)
+  return pipeline.Input(pipeline.DataConfig(**(settings | changes)), tfds_dir, 8, TEXT, 512)
+
+
+def take(inputs, n, **where):
+  iterator = inputs.batches(**where)
+  return [next(iterator) for _ in range(n)]
+
+
+def assert_same(a, b):
+  for key in windows.FEATURES:
+    np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+
+
+def test_rlds_holds_what_the_simulator_gave(dummy_raw, dummy_tfds):
+  data = episodes.load(dummy_tfds, "dummy.reach")
+  assert len(data) == EPISODES
+  directory = logs.task_directory(dummy_raw, "dummy", "reach")
+  recorded = [e for shard in logs.shards(directory) for e in logs.read_shard(shard)]
+  for index in (0, 13, EPISODES - 1):
+    row, columns = recorded[index]
+    observation, action = data.window(index, 0, row.length)
+    np.testing.assert_array_equal(action, columns["action"][:-1])
+    for key, values in observation.items():
+      expected = columns[f"observation/{key}"][:-1]
+      if key == "instruction":
+        values = np.array([v.decode() for v in values])
+      np.testing.assert_array_equal(values, expected, err_msg=key)
+    assert data.lengths[index] == row.length and np.isclose(data.returns[index], row.episode_return)
+
+
+def test_rlds_flags_and_metadata(dummy_tfds):
+  builder = tfds.builder_from_directory(dummy_tfds / "dummy/reach/1.0.0")
+  assert builder.info.file_format.value == "array_record"
+  for i, episode in zip(range(5), builder.as_data_source("train"), strict=False):
+    steps = list(episode["steps"])
+    metadata = episode["episode_metadata"]
+    assert [s["is_first"] for s in steps] == [True] + [False] * (len(steps) - 1)
+    assert [s["is_last"] for s in steps] == [False] * (len(steps) - 1) + [True]
+    assert steps[-1]["is_terminal"] == bool(metadata["success"])  # dummy terminates exactly when the goal is reached
+    assert np.isclose(sum(s["reward"] for s in steps), metadata["return"], atol=1e-4)
+    assert metadata["index"] == metadata["seed"] == i and metadata["agent_id"] == b"straight-line-v1"
+
+
+@pytest.mark.parametrize("hosts", [2, 4])
+def test_the_global_batch_does_not_depend_on_the_number_of_hosts(dummy_tfds, hosts):
+  inputs = make_input(dummy_tfds)
+  whole = take(inputs, 4, start=3)
+  parts = [take(inputs, 4, start=3, host=h, hosts=hosts) for h in range(hosts)]
+  for i, batch in enumerate(whole):
+    shared = {k: np.stack([p[i][k] for p in parts], 1).reshape(batch[k].shape) for k in windows.FEATURES}
+    assert_same(batch, shared)
+
+
+def test_a_run_resumed_at_any_step_on_other_hosts_sees_the_same_batches(dummy_tfds):
+  whole = take(make_input(dummy_tfds), 12)
+  for start in (0, 1, 5, 11):
+    assert_same(whole[start], take(make_input(dummy_tfds), 1, start=start)[0])
+  halves = [take(make_input(dummy_tfds), 1, start=9, host=h, hosts=2)[0] for h in range(2)]
+  assert_same(whole[9], {k: np.stack([h[k] for h in halves], 1).reshape(whole[9][k].shape) for k in windows.FEATURES})
+
+
+def test_another_seed_gives_other_batches(dummy_tfds):
+  assert not np.array_equal(
+    take(make_input(dummy_tfds), 1)[0]["tokens"], take(make_input(dummy_tfds, seed=8), 1)[0]["tokens"]
+  )
+
+
+def test_components_come_in_their_shares():
+  n = 200_000
+  shares = np.array([0.1, 0.25, 0.65])
+  counts = np.bincount(tasks.choose_components(np.arange(n), 3, shares), minlength=3) / n
+  assert np.all(np.abs(counts - shares) < 4 * np.sqrt(shares * (1 - shares) / n))
+
+
+def test_batches_come_in_their_shares(dummy_tfds):
+  inputs = make_input(dummy_tfds)
+  found = np.concatenate([b["components"] for b in take(inputs, 150)])
+  share = inputs.shares["dummy.reach_discrete"]
+  assert inputs.names[1] == "dummy.reach_discrete" and np.isclose(share, 0.75)
+  assert abs(found.mean() - share) < 4 * np.sqrt(share * (1 - share) / len(found))
+
+
+def test_a_rows_segments_decode_to_steps_of_one_episode_each(dummy_tfds):
+  """The row says what it is: every unprompted segment is found again in its episode, in order."""
+  inputs = make_input(dummy_tfds, prompt_probability=0.0, weights={"dummy.reach": 1.0})
+  data, text = inputs.datasets["dummy.reach"], inputs.windows["dummy.reach"].layout
+  known = {}
+  for episode in range(len(data)):
+    steps = text.encode(*data.window(episode, 0, int(data.lengths[episode])))
+    known.update({tokens.tobytes(): (episode, i) for i, tokens in enumerate(steps.tokens)})
+  seen = set()
+  for batch in take(inputs, 3):
+    for tokens, segments, kinds in zip(batch["tokens"], batch["segments"], batch["kinds"], strict=True):
+      steps = tokens[: len(tokens) // text.length * text.length].reshape(-1, text.length)
+      numbers = segments[: steps.size].reshape(steps.shape).max(axis=1)
+      assert np.all((segments == 0) == (kinds == Kind.PADDING))
+      for segment in range(1, segments.max() + 1):
+        found = [known[s.tobytes()] for s in steps[numbers == segment]]
+        assert len({episode for episode, _ in found}) == 1
+        assert [i for _, i in found] == list(range(found[0][1], found[0][1] + len(found)))
+        seen.update(found)
+  assert len({i for _, i in seen}) > 5
+
+
+def test_prompts_come_from_another_kept_episode_and_take_at_most_half(dummy_tfds):
+  inputs = make_input(dummy_tfds, prompt_probability=1.0, weights={"dummy.reach": 1.0})
+  data, text = inputs.datasets["dummy.reach"], inputs.windows["dummy.reach"].layout
+  known = {}
+  for episode in range(len(data)):
+    steps = text.encode(*data.window(episode, 0, int(data.lengths[episode])))
+    known.update({tokens.tobytes(): episode for tokens in steps.tokens})
+  prompted = 0
+  for batch in take(inputs, 2):
+    for tokens in batch["tokens"]:
+      steps = tokens[: len(tokens) // text.length * text.length].reshape(-1, text.length)
+      first = [known[s.tobytes()] for s in steps if s.tobytes() in known]
+      changes = [i for i in range(1, len(first)) if first[i] != first[i - 1]]
+      prompted += bool(changes)
+      assert not changes or changes[0] <= len(steps) // 2
+      assert set(first) <= set(data.kept.tolist())
+  assert prompted == 16
+
+
+def test_only_predictable_text_and_actions_are_targets(dummy_tfds):
+  for batch in take(make_input(dummy_tfds), 3):
+    kinds, segments, targets = batch["kinds"], batch["segments"], batch["targets"]
+    assert set(np.unique(kinds[targets])) <= {Kind.TEXT, Kind.ACTION}
+    assert np.all(segments[:, 1:][targets[:, 1:]] == segments[:, :-1][targets[:, 1:]]) and not targets[:, 0].any()
+    assert targets[kinds == Kind.ACTION].all()
+    assert np.all(batch["patch_slots"][kinds != Kind.PATCH] == 0)
+
+
+def test_episodes_below_the_expert_return_are_left_out(dummy_tfds):
+  data = episodes.load(dummy_tfds, "dummy.reach", keep=0.8)
+  threshold = data.expert_return - 0.2 * abs(data.expert_return)
+  assert data.expert_return == results.expert_return(data.returns) < 0
+  assert 0 < len(data.kept) < len(data)
+  assert data.returns[data.kept].min() >= threshold > np.delete(data.returns, data.kept).max()
+
+
+def test_expert_return_by_hand():
+  assert results.expert_return([1, 2, 3]) == 3  # W = 1
+  assert results.expert_return([0] * 10 + [10, 20] + [0] * 8) == 15  # W = 2
+
+
+def test_documents_fill_rows(tmp_path):
+  import importlib
+
+  builder = importlib.import_module("rlds_builders.text.text_dataset_builder").Builder(
+    config="python_docs", data_dir=tmp_path
+  )
+  builder.download_and_prepare()
+  inputs = make_input(tmp_path, weights={"text.python_docs": 1.0})
+  (batch,) = take(inputs, 1)
+  assert batch["patches"].shape[1] == 0 and np.mean(batch["kinds"] == Kind.TEXT) > 0.95
+  assert np.all(batch["locals"] == -1) and batch["targets"].mean() > 0.9
+  assert len(TEXT.decode(batch["tokens"][0])) > 100 and batch["tokens"].max() < vocabulary.TEXT_SIZE
+
+
+def test_memory_stays_flat(dummy_tfds):
+  """10,000 rows; a cached dataset or a leaking iterator would show as growth."""
+  iterator = make_input(dummy_tfds).batches()
+  for _ in range(250):
+    next(iterator)
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  for _ in range(1000):
+    next(iterator)
+  assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before * 1.05
+
+
+def test_a_half_written_log_is_one_clear_error(dummy_raw, tmp_path):
+  copy = tmp_path / "raw"
+  shutil.copytree(dummy_raw, copy)
+  shard = copy / "dummy/reach/shard-00001"
+  log = max((p for p in shard.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+  log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
+  with pytest.raises(GatoError, match="shard-00001: half-written or corrupt log; delete the folder"):
+    build_dummy(copy, tmp_path / "tfds")
+
+
+def test_a_partial_shard_is_not_read(dummy_raw, tmp_path):
+  copy = tmp_path / "raw"
+  shutil.copytree(dummy_raw, copy)
+  shard = copy / "dummy/reach/shard-00002"
+  shard.rename(shard.with_suffix(".partial"))
+  assert [s.name for s in logs.shards(shard.parent)] == ["shard-00000", "shard-00001"]
+
+
+def test_a_corrupt_record_is_one_clear_error(dummy_tfds, tmp_path):
+  copy = tmp_path / "tfds"
+  shutil.copytree(dummy_tfds, copy)
+  (record,) = (copy / "dummy/reach/1.0.0").glob("*.array_record*")
+  content = bytearray(record.read_bytes())
+  content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+  record.write_bytes(content)
+  with pytest.raises(GatoError, match="cannot be read .*experiments.build again"):
+    data = episodes.load(copy, "dummy.reach")
+    for i in range(len(data)):
+      data.window(i, 0, 1)
+
+
+def test_raw_logs_of_another_spec_are_refused(dummy_raw, tmp_path):
+  copy = tmp_path / "raw/dummy/reach"
+  shutil.copytree(dummy_raw / "dummy/reach", copy)
+  spec = json.loads((copy / "spec.json").read_text())
+  ours = logs.read_spec(copy)
+  spec["observation"]["clock"]["shape"] = [2]
+  (copy / "spec.json").write_text(json.dumps(spec))
+  with pytest.raises(GatoError, match="is of another spec .observation 'clock'"):
+    logs.write_spec(copy, ours)
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    (dict(weights={}), "mixture is empty"),
+    (dict(weights={"dummy.reach": 0.0}), "share of dummy.reach must be positive"),
+    (dict(weights={"dummy.nothing": 1.0}), "no dataset in .*nothing.*experiments.build"),
+    (dict(sequence_length=16), "one step takes 26 tokens, a sequence has 16"),
+  ],
+)
+def test_bad_mixtures_are_refused(dummy_tfds, changes, message):
+  with pytest.raises(GatoError, match=message):
+    make_input(dummy_tfds, **changes)
+
+
+def test_the_layout_of_the_dataset_is_the_environments(dummy_tfds):
+  import rlds_builders
+  from gato_jax import specs
+
+  domain = rlds_builders.get("dummy")
+  live = specs.environment_task_spec(domain, "reach", domain.make_environment("reach"))
+  stored = episodes.load(dummy_tfds, "dummy.reach").spec
+  assert specs.difference(live, stored) == ""
+  assert layout.TokenLayout(live, TEXT).describe() == layout.TokenLayout(stored, TEXT).describe()
