@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ml_collections
-from absl import app, flags
+from absl import app
 from ml_collections import config_flags
 
 import rlds_builders

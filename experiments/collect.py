@@ -9,7 +9,9 @@ from gato_jax import collect
 def main(experiment: cli.Experiment) -> None:
   config = experiment.section(collect.CollectConfig, "collect")
   missing = {
-    f"{domain.name}.{task}": sum(len(seeds) for _, seeds in collect.missing_shards(domain, task, experiment.raw, config))
+    f"{domain.name}.{task}": sum(
+      len(seeds) for _, seeds in collect.missing_shards(domain, task, experiment.raw, config)
+    )
     for domain, task in experiment.control_tasks
   }
   total = sum(missing.values())

@@ -23,7 +23,9 @@ _DEMONSTRATION_STEPS = 64  # more than a prompt of any demo layout takes
 def refuse_changes(experiment: cli.Experiment) -> None:
   """A run continues with the config it started with; GatoError names the first setting that differs."""
   path = experiment.workdir / "config.json"
-  ours = {k: v for k, v in json.loads(experiment.config.to_json()).items() if k in ("domains", "data", "model", "train")}
+  ours = {
+    k: v for k, v in json.loads(experiment.config.to_json()).items() if k in ("domains", "data", "model", "train")
+  }
   if path.exists():
     theirs = json.loads(path.read_text())
     for section, settings in ours.items():

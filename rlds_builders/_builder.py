@@ -4,8 +4,12 @@
 (default data/raw under the current folder).
 """
 
+import contextlib
+import importlib
+import io
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -27,6 +31,22 @@ def raw_directory() -> pathlib.Path:
 def configs(domain: specs.Domain) -> list[tfds.core.BuilderConfig]:
   """One config per task."""
   return [tfds.core.BuilderConfig(name=task, version=VERSION) for task in domain.tasks]
+
+
+def build(domain: specs.Domain, task: str, raw: pathlib.Path, tfds_dir: pathlib.Path) -> bool:
+  """Builds one task's dataset unless it holds every logged episode; returns whether there was anything to do."""
+  os.environ["GATO_RAW_DIR"] = str(raw)
+  tfds.disable_progress_bar()
+  module = importlib.import_module(f"rlds_builders.{domain.name}.{domain.name}_dataset_builder")
+  directory = pathlib.Path(tfds_dir) / domain.name / task / VERSION
+  if (directory / "dataset_info.json").exists():
+    built = tfds.builder_from_directory(directory).info.splits["train"].num_examples
+    if not domain.environment or built == len(logs.rows(logs.task_directory(raw, domain.name, task))):
+      return False
+  shutil.rmtree(directory, ignore_errors=True)
+  with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints through the caller's progress bar
+    module.Builder(config=task, data_dir=tfds_dir).download_and_prepare()
+  return True
 
 
 def _feature(spec: dm_specs.Array) -> tfds.features.FeatureConnector:

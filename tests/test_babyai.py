@@ -29,7 +29,8 @@ def test_every_level_is_registered_and_its_instruction_fits():
     for seed in range(5):
       environment.seed(seed)
       instruction = environment.reset().observation["mission"].item()
-      assert len(pieces.encode(instruction)) <= DOMAIN.task_text_tokens.get(task, DOMAIN.max_text_tokens)["mission"], task
+      reserved = DOMAIN.task_text_tokens.get(task, DOMAIN.max_text_tokens)["mission"]
+      assert len(pieces.encode(instruction)) <= reserved, (task, instruction)
       longest = max(longest, len(instruction.split()))
     assert 0 < environment.gym.max_steps <= 1152
   assert longest > 16  # the two-clause levels are among them

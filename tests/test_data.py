@@ -1,4 +1,4 @@
-"""Raw logs -> RLDS -> batches: exact columns, batch(i) on any number of hosts, shares, packing, prompts, bad records."""
+"""Raw logs -> RLDS -> batches: exact columns, batch(i) on any hosts, shares, packing, prompts, bad records."""
 
 import json
 import resource

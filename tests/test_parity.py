@@ -1,4 +1,4 @@
-"""Every domain found: acting step by step gives exactly the tokens of the recorded episode. Real simulators, no TensorFlow."""
+"""Every domain found: acting step by step gives the tokens of the recorded episode. Simulators, no TensorFlow."""
 
 import numpy as np
 import pytest

@@ -79,7 +79,7 @@ def test_golden_timestep_written_out_by_hand():
   }
   steps = text.encode(observation, np.float32([[2.0, 0.25]]))
   (go,) = TEXT.encode("go")
-  # text, padding to four; two patches; a/count; b/scalar at mu-law's centre; c/unit linear; "|"; the action in its bounds
+  # text padded to four; two patches; a/count; b/scalar at mu-law's centre; c/unit linear; "|"; action in its bounds
   assert steps.tokens.tolist() == [
     [go, 0, 0, 0, 0, 0, 3, 9, 32512, 32000, 32768, 33024, 33023, 32256],
   ]

@@ -1,6 +1,6 @@
 """One set of weights on 16 tasks of 4 domains and text documents, on a laptop's CPU.
 
-  make demo                30 minutes of training; make demo MINUTES=5 trains shorter
+make demo                30 minutes of training; make demo MINUTES=5 trains shorter
 """
 
 import ml_collections
@@ -12,7 +12,14 @@ def get_config() -> ml_collections.ConfigDict:
   config = default.get_config("tiny")
   config.name = "demo"
   config.domains = default.domains(
-    control_suite=(0.20, "point_mass-easy", "reacher-easy", "ball_in_cup-catch", "pendulum-swingup", "cartpole-balance"),
+    control_suite=(
+      0.20,
+      "point_mass-easy",
+      "reacher-easy",
+      "ball_in_cup-catch",
+      "pendulum-swingup",
+      "cartpole-balance",
+    ),
     meta_world=(
       0.30,
       "reach-v3",

@@ -1,7 +1,9 @@
 """TokenLayout: the order, kinds, positions and targets of one timestep, for training and acting alike.
 
 A timestep is [text y_1..k, image patches x_1..m, tensors z_1..n, "|", action a_1..A], keys in lexicographic order
-inside each group, tensors row-major (Reed et al. 2022, section 2.1). Legend: n steps, T tokens a step, P patches a step.
+inside each group, tensors row-major (Reed et al. 2022, section 2.1).
+
+Legend: n steps, T tokens a step, P patches a step.
 """
 
 import dataclasses

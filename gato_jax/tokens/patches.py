@@ -13,7 +13,9 @@ def check_shape(shape: tuple[int, ...], field: str) -> None:
   if len(shape) != 3 or shape[2] not in (1, 3):
     raise GatoError(f"{field}: an image is uint8 [H, W, 1 or 3], this one is {list(shape)}")
   if shape[0] % _SIDE or shape[1] % _SIDE:
-    raise GatoError(f"{field}: image sides {shape[0]}x{shape[1]} must be multiples of {_SIDE}; resize in the environment")
+    raise GatoError(
+      f"{field}: image sides {shape[0]}x{shape[1]} must be multiples of {_SIDE}; resize in the environment"
+    )
 
 
 def to_patches(images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Every id range and constant of the paper's tokenisation (GATO_SPEC sections 1 and 2; Reed et al. 2022, section 2.1)."""
+"""Every id range and constant of the paper's tokenisation (Reed et al. 2022, section 2.1; GATO_SPEC 1 and 2)."""
 
 import enum
 
