@@ -1,0 +1,84 @@
+"""Training metrics: one JSON object per line for people and scripts, and TensorBoard."""
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import tensorboardX
+
+from gato_jax.errors import GatoError
+
+
+class MetricsLog:
+  """`workdir`/metrics.jsonl and TensorBoard events in `workdir`/tensorboard, continuing after `step`.
+
+  Rows of later steps, which a killed run left, are dropped: each step appears once.
+  """
+
+  def __init__(self, workdir: pathlib.Path, step: int):
+    self._path = workdir / "metrics.jsonl"
+    kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
+    temporary = self._path.with_suffix(".tmp")
+    temporary.write_text("".join(line + "\n" for line in kept))
+    os.replace(temporary, self._path)
+    self._file = self._path.open("a")
+    self._tensorboard = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+
+  def _lines(self) -> list[str]:
+    """Complete lines; a kill while writing leaves a torn last one."""
+    return self._path.read_text().split("\n")[:-1] if self._path.exists() else []
+
+  def write(self, row: dict[str, Any]) -> None:
+    self._file.write(json.dumps(row) + "\n")
+    self._file.flush()
+    for name, value in row.items():
+      if name != "step":
+        self._tensorboard.add_scalar(name, value, row["step"])
+
+  def close(self) -> None:
+    self._file.close()
+    self._tensorboard.close()
+
+
+def _component_losses(names: Sequence[str], sums: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+  """Mean losses "loss/<domain>" and "loss/<domain.task>" of the components that had targets; [components] both."""
+  losses = {}
+  for domain in sorted({name.split(".", 1)[0] for name in names}):
+    members = [i for i, name in enumerate(names) if name.split(".", 1)[0] == domain]
+    if counts[members].sum():
+      losses[f"loss/{domain}"] = float(sums[members].sum() / counts[members].sum())
+  for name, total, count in zip(names, sums, counts, strict=True):
+    if count and "." in name:
+      losses[f"loss/{name}"] = float(total / count)
+  return losses
+
+
+def summarize(done: int, interval: Sequence[tuple], names: Sequence[str]) -> dict[str, float]:
+  """One row for the steps up to `done`; interval: a step's metrics, components [B] and positions each.
+
+  Raises:
+    GatoError: a loss is not finite; names the step and the domains in its batch.
+  """
+  measured = jax.device_get([m for m, _, _ in interval])
+  for i, values in enumerate(measured):
+    if not np.isfinite(values["loss"]):
+      present = sorted({names[c].split(".", 1)[0] for c in np.unique(interval[i][1])})
+      raise GatoError(
+        f"loss is {values['loss']} at step {done - len(interval) + i + 1}, domains in the batch: {', '.join(present)}; "
+        "start again from the last checkpoint with a lower optimizer.peak_learning_rate or check the data"
+      )
+  sums = np.sum([m["component_sums"] for m in measured], axis=0, dtype=np.float64)
+  counts = np.sum([m["component_counts"] for m in measured], axis=0, dtype=np.float64)
+  return {
+    "step": done,
+    "loss": float(sums.sum() / max(counts.sum(), 1.0)),
+    **_component_losses(names, sums, counts),
+    "learning_rate": float(measured[-1]["learning_rate"]),
+    "gradient_norm": float(np.mean([m["gradient_norm"] for m in measured])),
+    "tokens": int(sum(size for _, _, size in interval)),
+    "target_tokens": int(counts.sum()),
+  }

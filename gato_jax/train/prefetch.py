@@ -1,0 +1,46 @@
+"""Reads the next batch while the current one trains."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from gato_jax.errors import GatoError
+
+
+@contextlib.contextmanager
+def prefetch(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
+  """The iterator, read ahead by one element in a thread; its errors are raised here."""
+  ready: queue.Queue = queue.Queue(maxsize=1)
+  stop = threading.Event()
+
+  def put(item: Any) -> None:
+    while not stop.is_set():
+      with contextlib.suppress(queue.Full):
+        return ready.put(item, timeout=0.1)
+
+  def read() -> None:
+    try:
+      for element in iterator:
+        put((element, None))
+        if stop.is_set():
+          return
+      put((None, GatoError("the input ended before the run; its iterator must be endless")))
+    except Exception as e:  # handed to the training thread, which raises it
+      put((None, e))
+
+  def elements() -> Iterator[Any]:
+    while True:
+      element, error = ready.get()
+      if error is not None:
+        raise error
+      yield element
+
+  thread = threading.Thread(target=read, name="prefetch", daemon=True)
+  thread.start()
+  try:
+    yield elements()
+  finally:
+    stop.set()
+    thread.join()

@@ -1,0 +1,228 @@
+"""Loss, optimizer, the sharded step, and runs that are killed, stopped and resumed."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.train_step import control_batch
+from gato_jax import checkpoint, model, sharding
+from gato_jax.errors import GatoError
+from gato_jax.train import loop, loss, optimizer, step
+from tests import train_process
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("share", [0.0, 0.125, 1.0])
+def test_loss_and_gradient_equal_the_naive_ones(share):
+  random = np.random.default_rng(0)
+  hidden = jnp.asarray(random.normal(size=(3, 20, 8)), jnp.float32)
+  table = jnp.asarray(random.normal(size=(50, 8)), jnp.float32)
+  batch = {
+    "tokens": jnp.asarray(random.integers(0, 50, (3, 20))),
+    "targets": random.random((3, 20)) < share,
+    "components": jnp.array([0, 2, 2]),
+  }
+  batch["targets"][:, 0] = False  # the first position has none before it
+  batch["targets"] = jnp.asarray(batch["targets"])
+
+  def naive(hidden, table):
+    log_p = jax.nn.log_softmax(hidden[:, :-1] @ table.T)
+    picked = jnp.take_along_axis(log_p, batch["tokens"][:, 1:, None], -1)[..., 0]
+    return -(picked * batch["targets"][:, 1:]).sum() / max(batch["targets"].sum(), 1)
+
+  def ours(hidden, table):
+    return loss.next_token_loss(hidden, table, batch, components=4, chunk=7)
+
+  (value, metrics), gradients = jax.jit(jax.value_and_grad(ours, (0, 1), has_aux=True))(hidden, table)
+  expected, expected_gradients = jax.value_and_grad(naive, (0, 1))(hidden, table)
+  np.testing.assert_allclose(value, expected, rtol=1e-5)
+  np.testing.assert_allclose(ours(hidden, table)[0], expected, rtol=1e-5)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), gradients, expected_gradients)
+  per_row = batch["targets"].sum(1)
+  np.testing.assert_array_equal(metrics["component_counts"], [per_row[0], 0, per_row[1] + per_row[2], 0])
+  np.testing.assert_allclose(metrics["component_sums"].sum(), value * max(per_row.sum(), 1), rtol=1e-5)
+
+
+def test_logits_of_a_whole_batch_are_never_formed():
+  """Memory of the compiled loss and gradient stays far below [B, L, V]."""
+  hidden, table = jax.ShapeDtypeStruct((8, 512, 16), jnp.float32), jax.ShapeDtypeStruct((33_025, 16), jnp.float32)
+  batch = {
+    "tokens": jax.ShapeDtypeStruct((8, 512), jnp.int32),
+    "targets": jax.ShapeDtypeStruct((8, 512), bool),
+    "components": jax.ShapeDtypeStruct((8,), jnp.int32),
+  }
+  compute = jax.value_and_grad(lambda h, t, b: loss.next_token_loss(h, t, b, 1, 128)[0], (0, 1))
+  used = jax.jit(compute).lower(hidden, table, batch).compile().memory_analysis().temp_size_in_bytes
+  assert used < 0.2 * 8 * 512 * 33_025 * 4
+
+
+def test_schedule():
+  config = optimizer.OptimizerConfig(peak_learning_rate=1e-3, warmup_steps=100)
+
+  def rate(s, total):
+    return float(optimizer.learning_rate(config, s, total))
+
+  np.testing.assert_allclose([rate(0, 2000), rate(50, 2000), rate(100, 2000)], [1e-7, 5e-4, 1e-3], rtol=1e-3)
+  np.testing.assert_allclose([rate(1050, 2000), rate(2000, 2000), rate(9999, 2000)], [5.5e-4, 1e-4, 1e-4], rtol=1e-3)
+  np.testing.assert_allclose(rate(20, 200), 1e-3, rtol=1e-3)  # the warm-up of a short run is a tenth of it
+
+
+def test_what_is_not_decayed():
+  decayed = optimizer.decayed(model.abstract_params(train_process.CONFIG))
+  kept = {jax.tree_util.keystr(p) for p, d in jax.tree_util.tree_leaves_with_path(decayed) if not d}
+  names = {k.split("'")[-2] for k in kept}
+  assert names == {
+    "scale", "bias", "root_bias", "content_bias", "distance_bias",
+    "local_positions", "action_position", "row_positions", "column_positions",
+  }  # fmt: skip
+  assert decayed["embedding"]["tokens"] and decayed["decoder"]["layers"]["attention"]["distance"]
+
+
+def run_steps(data, fsdp, tensor):
+  mesh = sharding.make_mesh(data, fsdp, tensor)
+  trainer = step.Trainer(train_process.CONFIG, optimizer.OptimizerConfig(), mesh, 3, loss_chunk=8)
+  state, losses = trainer.init(), []
+  for i, batch in zip(range(3), train_process.batches(0), strict=False):
+    patches = {
+      "patches": np.full((4, 2, 16, 16, 3), i, np.uint8),
+      "patch_positions": np.tile(np.array([0, 64, 64, 128], np.int32), (4, 2, 1)),
+    }
+    state, metrics = trainer(state, trainer.put({**batch, **patches}), 100)
+    losses.append(float(metrics["loss"]))
+  return losses, float(metrics["gradient_norm"]), str(state.params["decoder"]["layers"]["feed_forward"]["in"].sharding)
+
+
+def test_eight_devices_equal_one():
+  source = (
+    "import json; from tests import test_train as t; print(json.dumps([t.run_steps(2, 2, 2), t.run_steps(1, 1, 1)]))"
+  )
+  environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+  done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, env=environment, cwd=ROOT)
+  assert done.returncode == 0, done.stderr
+  (losses, norm, layout), (alone, norm_alone, _) = json.loads(done.stdout)
+  np.testing.assert_allclose(losses, alone, rtol=1e-4)
+  np.testing.assert_allclose(norm, norm_alone, rtol=1e-4)
+  assert "'fsdp'" in layout and "'model'" in layout
+  assert losses[0] != losses[1]
+
+
+def start(workdir, *arguments):
+  command = [sys.executable, "-m", "tests.train_process", str(workdir), *map(str, arguments)]
+  return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def rows(workdir):
+  return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def learned(workdir):
+  """The rows without what depends on the clock."""
+  return [{k: v for k, v in r.items() if k not in ("seconds", "tokens_per_second", "data_wait")} for r in rows(workdir)]
+
+
+def test_a_killed_run_gives_the_same_losses(tmp_path):
+  whole, killed = start(tmp_path / "whole", 12), start(tmp_path / "killed", 12, 9)
+  assert whole.wait() == 0, whole.stderr.read()
+  assert killed.wait() == -signal.SIGKILL, killed.stderr.read()
+  reached = rows(tmp_path / "killed")[-1]["step"]
+  assert 4 <= reached < 12
+  with (tmp_path / "killed" / "metrics.jsonl").open("a") as f:
+    f.write('{"step": 11, "lo')  # a line torn by the kill
+  again = start(tmp_path / "killed", 12)
+  assert again.wait() == 0, again.stderr.read()
+  assert learned(tmp_path / "killed") == learned(tmp_path / "whole")
+  assert [r["step"] for r in rows(tmp_path / "whole")] == [2, 4, 6, 8, 10, 12]
+  ours, _, at = checkpoint.load_for_acting(tmp_path / "killed" / "checkpoints")
+  theirs, meta, _ = checkpoint.load_for_acting(tmp_path / "whole" / "checkpoints")
+  assert at == 12 and meta["model"] == train_process.CONFIG.to_json() and meta["tokenizer"] == b"pieces"
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_sigterm_saves_and_exits_42(tmp_path):
+  process = start(tmp_path, 100_000)
+  while not (tmp_path / "metrics.jsonl").exists() or not rows(tmp_path):
+    assert process.poll() is None, process.stderr.read()
+    time.sleep(0.1)
+  process.send_signal(signal.SIGTERM)
+  assert process.wait() == loop.PREEMPTED, process.stderr.read()
+  assert checkpoint.load_for_acting(tmp_path / "checkpoints")[2] == rows(tmp_path)[-1]["step"]
+
+
+def train_here(workdir, batches=train_process.batches, **settings):
+  return loop.train(
+    model_config=train_process.CONFIG,
+    train_config=loop.TrainConfig(batch_size=4, checkpoint_every=4, log_every=2, **settings),
+    optimizer_config=optimizer.OptimizerConfig(peak_learning_rate=1e-2),
+    batches=batches,
+    meta={},
+    tokenizer=b"",
+    workdir=workdir,
+    component_names=train_process.NAMES,
+  )
+
+
+def test_minutes_are_planned_once(tmp_path):
+  (tmp_path / "planned").mkdir()
+  (tmp_path / "planned" / "plan.json").write_text('{"steps": 6}')
+  train_here(tmp_path / "planned", minutes=60.0)
+  train_here(tmp_path / "given", steps=6)
+  assert learned(tmp_path / "planned") == learned(tmp_path / "given")
+  train_here(tmp_path / "measured", minutes=0.001)
+  plan = json.loads((tmp_path / "measured" / "plan.json").read_text())
+  assert plan["steps"] == 1 and plan["seconds_per_step"] > 0
+  assert rows(tmp_path / "measured")[0]["loss"] == pytest.approx(
+    np.log(33_025), rel=0.1
+  )  # the timed steps left no trace
+
+
+def test_rows_say_what_a_person_greps(tmp_path):
+  train_here(tmp_path, steps=4)
+  row = rows(tmp_path)[-1]
+  assert {"step", "loss", "loss/one", "loss/two", "loss/one.a", "loss/one.b", "loss/two.c", "learning_rate"} <= set(row)
+  assert row["tokens"] == 2 * 4 * 36 and row["target_tokens"] == 2 * 4 * 4 and 0 <= row["data_wait"] <= 1
+  assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_nan_names_step_and_domains(tmp_path):
+  with pytest.raises(GatoError, match=r"step [12], domains in the batch: one, two"):
+    loop.train(
+      model_config=train_process.CONFIG,
+      train_config=loop.TrainConfig(steps=4, checkpoint_every=2, log_every=2),
+      optimizer_config=optimizer.OptimizerConfig(peak_learning_rate=float("nan")),
+      batches=train_process.batches,
+      meta={},
+      tokenizer=b"",
+      workdir=tmp_path,
+      component_names=train_process.NAMES,
+    )
+  assert not [p for p in (tmp_path / "checkpoints").glob("*") if p.name.isdigit()]
+
+
+def test_input_errors_reach_the_user(tmp_path):
+  def broken(start):
+    yield from [next(train_process.batches(start))]
+    raise GatoError("corrupt record 7")
+
+  with pytest.raises(GatoError, match="corrupt record 7"):
+    train_here(tmp_path / "broken", broken, steps=4)
+  with pytest.raises(GatoError, match="exactly one"):
+    train_here(tmp_path / "both", steps=4, minutes=1.0)
+  with pytest.raises(GatoError, match="multiple"):
+    loop.TrainConfig(checkpoint_every=5, log_every=2)
+
+
+def test_it_learns(tmp_path):
+  """A batch seen again and again is learned by heart."""
+  one = control_batch(4, 36)
+  train_here(tmp_path, lambda start: iter(lambda: one, None), steps=60)
+  assert rows(tmp_path)[-1]["loss"] < 0.5 * rows(tmp_path)[0]["loss"]
