@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from mujoco import rollout
 
+_CALM = 0.7  # factor on the mean plan's actions in one extra sample
 _FULL = mujoco.mjtState.mjSTATE_FULLPHYSICS
 
 
@@ -128,11 +129,13 @@ class SamplingPlanner:
     half_range = (self._high - self._low) / 2
     for _ in range(s.iterations):
       noise = self._random.standard_normal((s.samples // 2, *self._knots.shape)) * (s.noise * half_range)
-      # Antithetic pairs, and the mean itself: what is already good is not lost to an unlucky draw.
+      # Antithetic pairs; the mean itself first, and a calmer version of it.
       knots = self._knots + np.concatenate([np.zeros_like(noise[:1]), noise, -noise])
-      knots = np.clip(knots, self._low, self._high)
+      knots = np.concatenate([np.clip(knots, self._low, self._high), _CALM * self._knots[None]])
       scores = self._evaluate(state, knots)
       weights = np.exp((scores - scores.max()) / (s.temperature * scores.std() + 1e-9))
+      # Only what beats the mean moves it: at the goal the actions settle instead of following the noise.
+      weights = weights * (scores >= scores[0])
       self._knots = np.einsum("b,bka->ka", weights / weights.sum(), knots)
 
   def _evaluate(self, state: np.ndarray, knots: np.ndarray) -> np.ndarray:
