@@ -7,16 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import ml_collections
-from absl import app
+from absl import app, flags
 from ml_collections import config_flags
 
 import rlds_builders
 from gato_jax import specs
 from gato_jax.errors import GatoError
-
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", "experiments/configs/demo.py", "Experiment config; override as --config.train.steps=1000.", lock_config=True
-)
 
 
 class Experiment:
@@ -66,24 +62,45 @@ def section_of(instance: Any, *without: str) -> ml_collections.ConfigDict:
 
 
 def run(main: Callable[[Experiment], None]) -> None:
-  """Runs a verb; bad input ends in one line and exit status 1, a bug keeps its traceback."""
+  """Runs a verb on --config; bad input ends in one line and exit status 1, a bug keeps its traceback."""
+  try:
+    config = config_flags.DEFINE_config_file(
+      "config", "experiments/configs/demo.py", "Experiment config; override as --config.train.steps=1000."
+    )
+  except (AttributeError, KeyError, OSError, TypeError, ValueError, flags.Error) as e:
+    if "ml_collections" not in _raised_in(e) and not isinstance(e, flags.Error):
+      raise  # an error inside the config's own code keeps its traceback
+    _fail(f"config: {_one_line(e)}")
+
+  def with_experiment() -> None:
+    if not isinstance(config.value, ml_collections.ConfigDict):  # a stand-in for a file that could not be read
+      path = next(a.partition("=")[2] for a in sys.argv if a.startswith("--config="))
+      raise GatoError(f"no config file {path!r}; experiments/configs/ holds them")
+    main(Experiment(config.value))
+
+  run_without_config(with_experiment)
+
+
+def run_without_config(main: Callable[[], None]) -> None:
+  """The same for verbs with flags of their own."""
 
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:
       _fail(f"unknown argument {argv[1]!r}; options look like --config.train.steps=1000, --help lists them")
     try:
-      main(Experiment(_CONFIG.value))
+      main()
     except GatoError as e:
       _fail(str(e))
     except KeyboardInterrupt:
       _fail("interrupted; run the same command again to continue")
 
-  try:
-    app.run(guarded)
-  except (AttributeError, KeyError, FileNotFoundError, TypeError) as e:
-    if "ml_collections" not in _raised_in(e):
-      raise
-    _fail(f"config: {' '.join(str(e).split())}")
+  app.run(guarded)
+
+
+def _one_line(error: BaseException) -> str:
+  """The error's text without line breaks, quotes upon quotes and the paths that were tried twice."""
+  text = str(error.args[0] if error.args else error).replace("\\n", " ").replace("\\'", "")
+  return " ".join(text.replace("'", "").split())
 
 
 def _raised_in(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from experiments import cli
 from gato_jax import agent
 from gato_jax.data import episodes, pipeline
 from gato_jax.errors import GatoError
+from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
 from gato_jax.tokens import codec
 from gato_jax.train import loop, optimizer
@@ -52,7 +53,7 @@ def main(experiment: cli.Experiment) -> None:
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
   text = codec.default_text_codec()
-  data = experiment.section(pipeline.DataConfig, "data", mixture=experiment.config.name, weights=experiment.weights)
+  data = experiment.section(MixtureConfig, "data", name=experiment.config.name, weights=experiment.weights)
   inputs = pipeline.Input(data, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions)
   refuse_changes(experiment)
   put_demonstrations_aside(experiment, inputs)

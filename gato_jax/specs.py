@@ -133,6 +133,19 @@ def environment_task_spec(domain: "Domain", task: str, environment: Any) -> Task
   )
 
 
+def check_environment(spec: TaskSpec, environment: Any) -> None:
+  """GatoError unless the environment's first timestep is what its spec says."""
+  environment.seed(0)
+  observation = flatten(environment.reset().observation)
+  if set(observation) != set(spec.observation):
+    raise GatoError(f"{spec.name}: the spec has {sorted(spec.observation)}, the observation {sorted(observation)}")
+  for key, field in spec.observation.items():
+    try:
+      field.validate(observation[key])
+    except ValueError as e:
+      raise GatoError(f"{spec.name}: observation {key!r} is not what its spec says: {e}") from e
+
+
 @dataclasses.dataclass(frozen=True)
 class Domain:
   """A family of tasks that share an environment module. Data only: nothing is imported until a hook is called.

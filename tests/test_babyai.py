@@ -46,7 +46,7 @@ def test_view_is_minigrids_own_pixel_for_pixel(task):
     timestep = environment.reset()
     bot.reset(seed)
     while not timestep.last():
-      expected = environment.gym.get_pov_render(environment_lib.TILE_SIDE)
+      expected = np.pad(environment.gym.get_pov_render(environment_lib.TILE_SIDE), ((0, 8), (0, 8), (0, 0)))
       np.testing.assert_array_equal(timestep.observation["image"], expected)
       for key, spec in environment.observation_spec().items():
         spec.validate(timestep.observation[key])

@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import EPISODES, build_dummy
 
-from gato_jax import logs, results
+from gato_jax import logs, mixture, results
 from gato_jax.data import episodes, pipeline, tasks, windows
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout, vocabulary
@@ -21,7 +21,7 @@ LENGTH = 128
 
 def make_input(tfds_dir, **changes) -> pipeline.Input:
   settings = dict(weights={"dummy.reach": 1.0, "dummy.reach_discrete": 3.0}, sequence_length=LENGTH, seed=7)
-  return pipeline.Input(pipeline.DataConfig(**(settings | changes)), tfds_dir, 8, TEXT, 512)
+  return pipeline.Input(mixture.MixtureConfig(**(settings | changes)), tfds_dir, 8, TEXT, 512)
 
 
 def take(inputs, n, **where):

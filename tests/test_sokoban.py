@@ -68,15 +68,16 @@ def test_environment_agrees_with_its_spec(task):
   np.testing.assert_array_equal(env.reset().observation["board"], first)
 
 
-def test_drawing_shows_every_kind_of_cell():
+@pytest.mark.parametrize("draw", [lambda env: env.render(), lambda env: env._observation()["board"][:56, :56]])
+def test_drawing_shows_every_kind_of_cell(draw):
   env = board("#######", "#@ $.*#", "#     #")
-  image = env.render()
-  tiles = image.reshape(7, 16, 7, 16, 3).transpose(0, 2, 1, 3, 4).reshape(49, 16 * 16 * 3)
+  side = draw(env).shape[0] // 7
+  tiles = draw(env)[: 7 * side, : 7 * side].reshape(7, side, 7, side, 3).swapaxes(1, 2).reshape(49, -1)
   kinds = collections.defaultdict(set)
   for letter, tile in zip("".join(env.level.rows()), tiles, strict=True):
     kinds[letter].add(tile.tobytes())
   env.set_level(levels.parse(["#######", "#+    #", *["#######"] * 5]))
-  kinds["+"] = {env.render()[16:32, 16:32].tobytes()}
+  kinds["+"] = {draw(env)[side : 2 * side, side : 2 * side].tobytes()}
   assert set(kinds) == set("# .$*@+")
   assert all(len(drawings) == 1 for drawings in kinds.values())
   assert len(set.union(*kinds.values())) == 7

@@ -3,7 +3,7 @@
 import ml_collections
 
 from experiments import cli
-from gato_jax import agent, collect, evaluate
+from gato_jax import agent, collect, evaluate, mixture
 from gato_jax.model import config as model_config
 from gato_jax.train import loop, optimizer
 
@@ -15,9 +15,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   config.data_dir = "data"  # raw logs and datasets, shared by experiments
   config.workdir = ""  # work/<name> when empty
   config.domains = domains(dummy=1.0)
-  config.data = ml_collections.ConfigDict(
-    dict(sequence_length=256, prompt_probability=0.25, prompt_end_probability=0.5, keep=0.8, seed=0)
-  )
+  config.data = cli.section_of(mixture.MixtureConfig(), "name", "weights")  # those follow from name and domains
   config.model = cli.section_of(model_config.variant(variant))
   config.optimizer = cli.section_of(optimizer.OptimizerConfig())
   config.train = cli.section_of(loop.TrainConfig())

@@ -3,7 +3,7 @@
 import io
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,11 @@ class Episodes:
 
   def __len__(self) -> int:
     return len(self.returns)
+
+  def columns(self, index: int, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Step columns of a whole episode, its last step included, as RLDS names them."""
+    steps = self._source[index]["steps"]
+    return {key: steps[key] for key in keys}
 
   def window(self, index: int, start: int, stop: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Flat observation columns and actions of steps [start, stop); images outside the window stay encoded.

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import seqio
@@ -12,27 +12,8 @@ import seqio
 from gato_jax import specs
 from gato_jax.data import episodes, tasks, windows
 from gato_jax.errors import GatoError
+from gato_jax.mixture import MixtureConfig
 from gato_jax.tokens import codec
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-  """What to train on.
-
-  Attributes:
-    mixture: the mixture's name in seqio's registry.
-    weights: "domain.task" -> share of sequences; shares are normalised.
-    sequence_length, prompt_probability, prompt_end_probability, keep: see windows.WindowConfig.
-    seed: of the whole input.
-  """
-
-  mixture: str = "gato"
-  weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  sequence_length: int = 1024
-  prompt_probability: float = 0.25
-  prompt_end_probability: float = 0.5
-  keep: float = 0.8
-  seed: int = 0
 
 
 class Input:
@@ -45,7 +26,12 @@ class Input:
   """
 
   def __init__(
-    self, config: DataConfig, tfds_dir: pathlib.Path, batch_size: int, text: codec.TextCodec, max_local_positions: int
+    self,
+    config: MixtureConfig,
+    tfds_dir: pathlib.Path,
+    batch_size: int,
+    text: codec.TextCodec,
+    max_local_positions: int,
   ):
     if not config.weights:
       raise GatoError("the mixture is empty: set config.data.weights, task -> share")
@@ -58,14 +44,11 @@ class Input:
     total = sum(config.weights.values())
     self.shares = {name: config.weights[name] / total for name in self.names}
     self.datasets = {name: episodes.load(tfds_dir, name, config.keep) for name in self.names}
-    window = windows.WindowConfig(
-      config.sequence_length, config.prompt_probability, config.prompt_end_probability, config.keep
-    )
     self.windows = {
-      name: windows.make_windows(data, text, window, max_local_positions) for name, data in self.datasets.items()
+      name: windows.make_windows(data, text, config, max_local_positions) for name, data in self.datasets.items()
     }
     self.patch_capacity = max(w.patch_capacity for w in self.windows.values())
-    self._plan = tasks.register(config.mixture, self.windows, self.shares, self.patch_capacity)
+    self._plan = tasks.register(config.name, self.windows, self.shares, self.patch_capacity)
 
   @property
   def task_specs(self) -> dict[str, specs.TaskSpec]:
@@ -91,7 +74,7 @@ class Input:
       raise GatoError(f"a batch of {self.batch_size} does not divide among {hosts} hosts")
     self._plan.start = start * self.batch_size
     self._plan.shard = seqio.ShardInfo(host, hosts)
-    dataset = seqio.get_mixture_or_task(tasks.seqio_name(self.config.mixture)).get_dataset(
+    dataset = seqio.get_mixture_or_task(tasks.seqio_name(self.config.name)).get_dataset(
       sequence_length=None,
       split="train",
       shuffle=False,

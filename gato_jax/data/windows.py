@@ -3,12 +3,11 @@
 Legend: L tokens a row, T tokens a step, P patches a row at the most. A row is a pure function of its random generator.
 """
 
-import dataclasses
-
 import numpy as np
 
 from gato_jax.data import episodes
 from gato_jax.errors import GatoError
+from gato_jax.mixture import MixtureConfig
 from gato_jax.tokens import codec, layout, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
@@ -23,23 +22,6 @@ FEATURES = {  # key -> (dtype, rank) of one row; docs/batch.md has the meanings
   "patch_slots": (np.int32, 1),
   "components": (np.int32, 0),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class WindowConfig:
-  """How sequences are cut (GATO_SPEC section 4).
-
-  Attributes:
-    sequence_length: L.
-    prompt_probability: share of samples that start with a prompt from another episode.
-    prompt_end_probability: share of those prompts that are the other episode's end; the rest are uniform pieces.
-    keep: episodes count whose return is at least this share of the expert return.
-  """
-
-  sequence_length: int = 1024
-  prompt_probability: float = 0.25
-  prompt_end_probability: float = 0.5
-  keep: float = 0.8
 
 
 class _Row:
@@ -89,7 +71,7 @@ class _Row:
 class EpisodeWindows:
   """Rows of a control task: windows of its episodes, some behind a prompt, short ones packed."""
 
-  def __init__(self, data: episodes.Episodes, text: codec.TextCodec, config: WindowConfig, max_local_positions: int):
+  def __init__(self, data: episodes.Episodes, text: codec.TextCodec, config: MixtureConfig, max_local_positions: int):
     self._data = data
     self._config = config
     self.layout = layout.TokenLayout(data.spec, text, max_local_positions)
@@ -134,9 +116,12 @@ class EpisodeWindows:
   def _append_steps(self, row: _Row, segment: int, episode: int, start: int, stop: int) -> None:
     observation, action = self._data.window(episode, start, stop)
     steps = self.layout.encode(observation, action)
+    targets = steps.targets
+    if not self._config.observation_text_targets:
+      targets = targets & (steps.kinds == Kind.ACTION)
     row.append(
       segment,
-      *(a.reshape(-1) for a in (steps.tokens, steps.kinds, steps.locals, steps.targets)),
+      *(a.reshape(-1) for a in (steps.tokens, steps.kinds, steps.locals, targets)),
       steps.patches.reshape(-1, 16, 16, 3),
       np.tile(self.layout.patch_positions, (stop - start, 1)),
     )
@@ -147,7 +132,7 @@ class DocumentWindows:
 
   patch_capacity = 0
 
-  def __init__(self, data: episodes.Documents, text: codec.TextCodec, config: WindowConfig):
+  def __init__(self, data: episodes.Documents, text: codec.TextCodec, config: MixtureConfig):
     self._data = data
     self._text = text
     self._config = config
@@ -170,7 +155,7 @@ Windows = EpisodeWindows | DocumentWindows
 
 
 def make_windows(
-  data: episodes.Episodes | episodes.Documents, text: codec.TextCodec, config: WindowConfig, max_local_positions: int
+  data: episodes.Episodes | episodes.Documents, text: codec.TextCodec, config: MixtureConfig, max_local_positions: int
 ) -> Windows:
   if isinstance(data, episodes.Documents):
     return DocumentWindows(data, text, config)

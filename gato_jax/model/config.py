@@ -27,6 +27,8 @@ class GatoConfig:
     memory_length: Transformer-XL memory at deployment, in tokens.
     dtype: of the matrix products; parameters, norms and softmaxes are float32.
     remat: what the backward pass computes again: "none", "full" (all of a block) or "dots" (all but its products).
+    attention_block: queries whose scores are computed together, against the keys up to the last of them only; 0: all
+      queries at once. Blocks save the masked half of the scores on CPUs; the result is the same.
     scan_layers: one compiled block in a loop (fast to compile) or all blocks inlined (faster on CPUs). The parameter
       tree is the same.
   """
@@ -42,6 +44,7 @@ class GatoConfig:
   memory_length: int = 1024
   dtype: str = "bfloat16"
   remat: str = "full"
+  attention_block: int = 0
   scan_layers: bool = True
 
   def __post_init__(self):
@@ -66,7 +69,7 @@ class GatoConfig:
 VARIANTS: dict[str, GatoConfig] = {
   "tiny": GatoConfig(
     layers=4, heads=6, width=192, feed_forward=1024, key_size=32, patch_channels=32,
-    drop_path=0.0, dtype="float32", remat="none", scan_layers=False,
+    drop_path=0.0, dtype="float32", remat="none", attention_block=64, scan_layers=False,
   ),
   "gato_79m": GatoConfig(layers=8, heads=24, width=768, feed_forward=3072, key_size=32),
   "gato_364m": GatoConfig(layers=12, heads=12, width=1536, feed_forward=6144, key_size=128),

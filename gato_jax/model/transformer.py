@@ -43,14 +43,17 @@ def distance_table(largest: int, width: int) -> jax.Array:
   return jnp.asarray(np.concatenate([np.sin(angles), np.cos(angles)], axis=-1), jnp.float32)
 
 
-def _shift(relative: jax.Array) -> jax.Array:
-  """[H, B, L, L + 1] of distances L-1 .. -1 -> [H, B, L, L] where [.., i, j] is of distance i - j (garbage for j > i).
+def _shift(relative: jax.Array, start: int) -> jax.Array:
+  """[H, B, l, k + 1] of distances k-1 .. -1 -> [H, B, l, k] of distance start + i - j at [.., i, j], garbage for later j.
 
-  With one column more than keys this is a shift of the flattened array: no gather and no padding.
+  Queries begin at position `start`, keys at 0. With one column more than keys this is a shift of the flattened array:
+  no gather and no padding.
   """
-  heads, rows, length, _ = relative.shape
-  flat = relative.reshape(heads, rows, length * (length + 1))
-  return flat[:, :, length - 1 : length - 1 + length * length].reshape(heads, rows, length, length)
+  heads, rows, queries, columns = relative.shape
+  keys = columns - 1
+  flat = relative.reshape(heads, rows, queries * columns)
+  offset = keys - 1 - start
+  return flat[:, :, offset : offset + queries * keys].reshape(heads, rows, queries, keys)
 
 
 class RelativeAttention(nn.Module):
@@ -72,33 +75,41 @@ class RelativeAttention(nn.Module):
     content_bias = self.param("content_bias", logical(nn.initializers.zeros, "heads", "key"), (heads, size))
     distance_bias = self.param("distance_bias", logical(nn.initializers.zeros, "heads", "key"), (heads, size))
 
-    query, key, value = jnp.moveaxis(jnp.einsum("bld,dchk->blchk", x, qkv.astype(dtype)), 2, 0)
-    relative_key = jnp.einsum("md,dhk->mhk", attendance.distances.astype(dtype), distance.astype(dtype))
+    query, key, value = jnp.einsum("bld,dchk->chblk", x, qkv.astype(dtype))
+    relative_key = jnp.einsum("md,dhk->hmk", attendance.distances.astype(dtype), distance.astype(dtype))
     scale = size**-0.5
-    content_query = (query + content_bias.astype(dtype)) * scale
-    distance_query = (query + distance_bias.astype(dtype)) * scale
+    content_query = (query + content_bias.astype(dtype)[:, None, None]) * scale
+    distance_query = (query + distance_bias.astype(dtype)[:, None, None]) * scale
     length = x.shape[1]
+    block = config.attention_block if config.attention_block and memory is None else length
 
     def product(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
       return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
 
-    scores = product("blhk,bmhk->hblm", content_query, key)
-    scores += _shift(product("blhk,mhk->hblm", distance_query, relative_key[-(length + 1) :]))
-    scores = jnp.where(attendance.own, scores, _MASKED)
-    if memory is not None:
-      memory_key, memory_value = memory
-      relative = product("blhk,mhk->hblm", distance_query, relative_key)
-      old = product("blhk,bhmk->hblm", content_query, memory_key)
-      old += jnp.take_along_axis(relative, attendance.memory_index[None], axis=-1)
-      scores = jnp.concatenate([jnp.where(attendance.memory, old, _MASKED), scores], axis=-1)
-    weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
-    mixed = jnp.einsum("hblm,bmhk->blhk", weights[..., -length:], value)
-    if memory is not None:
-      mixed += jnp.einsum("hblm,bhmk->blhk", weights[..., :-length], memory_value)
+    def memory_scores() -> jax.Array:
+      content = product("hblk,bhmk->hblm", content_query, memory[0])
+      relative = product("hblk,hmk->hblm", distance_query, relative_key)
+      relative = jnp.take_along_axis(relative, attendance.memory_index[None], axis=-1)
+      return jnp.where(attendance.memory, content + relative, _MASKED)
+
+    mixed = []
+    for start in range(0, length, block):  # keys after a block's last query are never touched
+      queries, end = slice(start, start + block), min(start + block, length)
+      scores = product("hblk,hbmk->hblm", content_query[:, :, queries], key[:, :, :end])
+      relative = product("hblk,hmk->hblm", distance_query[:, :, queries], relative_key[:, -(end + 1) :])
+      scores = jnp.where(attendance.own[:, queries, :end], scores + _shift(relative, start), _MASKED)
+      if memory is not None:
+        scores = jnp.concatenate([memory_scores(), scores], axis=-1)
+      weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
+      part = jnp.einsum("hblm,hbmk->hblk", weights[..., -end:], value[:, :, :end])
+      if memory is not None:
+        part += jnp.einsum("hblm,bhmk->hblk", weights[..., :-end], memory[1])
+      mixed.append(part)
+    mixed = jnp.concatenate(mixed, axis=2)
 
     out_initializer = nn.initializers.variance_scaling(0.5 / config.layers, "fan_in", "truncated_normal", (0, 1), 2)
     out = self.param("out", logical(out_initializer, "heads", "key", "embed"), (heads, size, d))
-    return jnp.einsum("blhk,hkd->bld", mixed, out.astype(dtype)), (key.swapaxes(1, 2), value.swapaxes(1, 2))
+    return jnp.einsum("hblk,hkd->bld", mixed, out.astype(dtype)), (key.swapaxes(0, 1), value.swapaxes(0, 1))
 
 
 class FeedForward(nn.Module):

@@ -62,20 +62,27 @@ def _backward(chunk, gradients, cotangents):
 def _by_chunks(rows, table, labels, is_target, chunk, gradient):
   """Loops over as many chunks as hold targets; -> (sum, per position), (d sum / d rows, d sum / d table) or None."""
 
+  product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
   def body(i, carry):
     values, gradients = carry
     cut = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=i * chunk, slice_size=chunk)
-    h, label, weight = cut(rows), cut(labels), cut(is_target).astype(jnp.float32)
-    logits = jnp.einsum("nd,vd->nv", h, table, preferred_element_type=jnp.float32)
-    normalizer = jax.nn.logsumexp(logits, axis=-1)
-    loss = (normalizer - jnp.take_along_axis(logits, label[:, None], axis=-1)[:, 0]) * weight
+    h, label, weight = cut(rows), cut(labels), cut(is_target).astype(jnp.float32)[:, None]
+    logits = product("nd,vd->nv", h, table)
+    top = logits.max(axis=-1, keepdims=True)
+    exponentials = jnp.exp(logits - top)
+    total = exponentials.sum(axis=-1, keepdims=True)
+    right = jnp.take_along_axis(logits, label[:, None], axis=-1)
+    loss = ((top + jnp.log(total) - right) * weight)[:, 0]
     values = jax.lax.dynamic_update_slice_in_dim(values, loss, i * chunk, 0)
     if gradient:
+      # d loss / d logits = exponentials / total - one-hot. The division and the one-hot are done on [n, d], not [n, V].
       d_rows, d_table = gradients
-      hit = jax.lax.broadcasted_iota(jnp.int32, logits.shape, 1) == label[:, None]
-      d_logits = ((jnp.exp(logits - normalizer[:, None]) - hit) * weight[:, None]).astype(table.dtype)
-      d_rows = jax.lax.dynamic_update_slice_in_dim(d_rows, d_logits @ table, i * chunk, 0)
-      d_table += jnp.einsum("nv,nd->vd", d_logits, h, preferred_element_type=jnp.float32)
+      exponentials = exponentials.astype(table.dtype)
+      d_h = (product("nv,vd->nd", exponentials, table) / total - table[label]) * weight
+      d_rows = jax.lax.dynamic_update_slice_in_dim(d_rows, d_h.astype(rows.dtype), i * chunk, 0)
+      d_table += product("nv,nd->vd", exponentials, (h * (weight / total)).astype(table.dtype))
+      d_table = d_table.at[label].add(-h * weight)
       gradients = d_rows, d_table
     return values, gradients
 

@@ -15,7 +15,8 @@ from minigrid.core.world_object import WorldObj
 from rlds_builders import _wrappers
 
 VIEW_SIDE = 7  # cells
-TILE_SIDE = 16  # pixels: one cell is one image patch
+TILE_SIDE = 8  # pixels: four cells are one image patch, a step takes 16 patches instead of 49
+IMAGE_SIDE = 64  # 7 * 8, padded with black to a multiple of 16
 FULL_SIDE = 128  # pixels, at least, of render()
 _AGENT_CELL = (VIEW_SIDE // 2, VIEW_SIDE - 1)  # column, row
 _FACING_UP = 3
@@ -25,22 +26,25 @@ _CODES = 1 << 11  # object type (4 bits), colour (3), state (3), agent here (1)
 
 
 class _Tiles:
-  """The tile of every cell content, drawn by minigrid once per process: uint8 [_CODES, 16, 16, 3]."""
+  """The tile of every cell content, drawn by minigrid once per process: uint8 [_CODES, 8, 8, 3]."""
 
   def __init__(self):
     self._tiles = np.zeros((_CODES, TILE_SIDE, TILE_SIDE, 3), np.uint8)
     self._drawn = np.zeros(_CODES, bool)
 
   def view(self, cells: np.ndarray) -> np.ndarray:
-    """minigrid's encoded view uint8 [column, row, (type, colour, state)] -> image uint8 [112, 112, 3]."""
+    """minigrid's encoded view uint8 [column, row, (type, colour, state)] -> image uint8 [64, 64, 3]."""
     cells = cells.astype(np.int32)
     codes = (cells[..., 0] << 7) | (cells[..., 1] << 4) | (cells[..., 2] << 1)
     codes[_AGENT_CELL] |= 1
     if not self._drawn[codes].all():
       for column, row in zip(*np.nonzero(~self._drawn[codes]), strict=True):
         self._draw(codes[column, row], cells[column, row])
-    tiles = self._tiles[codes.T]  # [row, column, 16, 16, 3]
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(VIEW_SIDE * TILE_SIDE, VIEW_SIDE * TILE_SIDE, 3)
+    tiles = self._tiles[codes.T]  # [row, column, 8, 8, 3]
+    side = VIEW_SIDE * TILE_SIDE
+    image = np.zeros((IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
+    image[:side, :side] = tiles.transpose(0, 2, 1, 3, 4).reshape(side, side, 3)
+    return image
 
   def _draw(self, code: int, cell: np.ndarray) -> None:
     kind, colour, state = (int(x) for x in cell)
@@ -87,9 +91,8 @@ class BabyAI(_wrappers.GymnasiumEnvironment):
     return {"success": self._success}
 
   def observation_spec(self) -> dict[str, specs.Array]:
-    side = VIEW_SIDE * TILE_SIDE
     return {
-      "image": specs.BoundedArray((side, side, 3), np.uint8, 0, 255, name="image"),
+      "image": specs.BoundedArray((IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8, 0, 255, name="image"),
       "mission": specs.StringArray(shape=(), name="mission"),
     }
 

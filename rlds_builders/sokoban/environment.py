@@ -11,7 +11,8 @@ from rlds_builders import _wrappers
 from rlds_builders.sokoban import levels
 
 STEP_REWARD, ON_TARGET_REWARD, OFF_TARGET_REWARD, SOLVED_REWARD = -0.1, 1.0, -1.0, 10.0
-TILE = 16  # pixels: one image patch a cell
+TILE = 16  # pixels of render()
+OBSERVED_TILE = 8  # pixels of the observation: four cells are one image patch
 _FLOOR, _WALL, _TARGET, _BOX, _BOX_ON_TARGET, _PLAYER, _PLAYER_ON_TARGET = range(7)
 
 
@@ -86,7 +87,7 @@ class Sokoban(_wrappers.Environment):
     return self.boxes == self.level.targets
 
   def observation_spec(self) -> dict[str, specs.Array]:
-    side = TILE * self._size.side
+    side = -(-OBSERVED_TILE * self._size.side // 16) * 16  # padded with black to whole patches
     return {"board": specs.BoundedArray((side, side, 3), np.uint8, 0, 255, name="board")}
 
   def action_spec(self) -> specs.DiscreteArray:
@@ -96,16 +97,29 @@ class Sokoban(_wrappers.Environment):
     return {"success": self.solved, "level": self.level.rows()}
 
   def render(self) -> np.ndarray:
-    side = self._size.side
+    return self._draw(_tiles())
+
+  def _draw(self, all_tiles: np.ndarray) -> np.ndarray:
+    """all_tiles: uint8 [7, t, t, 3] -> uint8 [side * t, side * t, 3]."""
+    side, tile = self._size.side, all_tiles.shape[1]
     codes = list(self._ground)
     for box in self.boxes:
       codes[box] = _BOX_ON_TARGET if codes[box] == _TARGET else _BOX
     codes[self.player] = _PLAYER_ON_TARGET if codes[self.player] == _TARGET else _PLAYER
-    tiles = _tiles()[codes].reshape(side, side, TILE, TILE, 3)
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(side * TILE, side * TILE, 3)
+    tiles = all_tiles[codes].reshape(side, side, tile, tile, 3)
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(side * tile, side * tile, 3)
 
   def _observation(self) -> dict[str, np.ndarray]:
-    return {"board": self.render()}
+    board = np.zeros(self.observation_spec()["board"].shape, np.uint8)
+    image = self._draw(_small_tiles())
+    board[: image.shape[0], : image.shape[1]] = image
+    return {"board": board}
+
+
+@functools.cache
+def _small_tiles() -> np.ndarray:
+  """uint8 [7, 8, 8, 3]: the tiles at half their size."""
+  return _tiles().reshape(7, OBSERVED_TILE, 2, OBSERVED_TILE, 2, 3).mean(axis=(2, 4)).astype(np.uint8)
 
 
 @functools.cache

@@ -1,0 +1,68 @@
+"""Validates a domain before anyone trains on it: python -m experiments.check --domain=NAME
+
+Plays and builds what is missing (a few episodes a task), then reads every record back in a process of its own.
+"""
+
+import json
+import multiprocessing
+import pathlib
+import sys
+
+import tqdm
+from absl import flags
+
+import rlds_builders
+from experiments import cli
+from gato_jax import collect, evaluate, scores_json, specs
+
+_DOMAIN = flags.DEFINE_string("domain", None, "A folder of rlds_builders/.", required=True)
+_TASKS = flags.DEFINE_list("tasks", None, "Some of its tasks; all by default.")
+_EPISODES = flags.DEFINE_integer("episodes", 10, "Expert episodes a task, collected where they are missing.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Raw logs and datasets.")
+_LENGTH = flags.DEFINE_integer("sequence_length", 1024, "Of the windows whose reading is timed.")
+_WRITE_SCORES = flags.DEFINE_bool("write_scores", False, "Measures random and expert returns into scores.json.")
+
+
+def check_datasets(domain: str, tasks: list[str], data_dir: pathlib.Path, sequence_length: int) -> None:
+  """Runs in its own process: TensorFlow and simulators do not share one. Exit status 1 when something is wrong."""
+  from gato_jax.data import check
+  from rlds_builders import _builder
+
+  fine = True
+  for task in tasks:
+    _builder.build(rlds_builders.get(domain), task, data_dir / "raw", data_dir / "tfds")
+    fine &= check.report(data_dir / "tfds", f"{domain}.{task}", sequence_length)
+  if tasks and fine:
+    name = f"{domain}.{tasks[0]}"
+    facts = check.check(data_dir / "tfds", name, sequence_length)
+    print(facts.get("layout", ""), facts.get("first step", ""), sep="\n")
+  sys.exit(0 if fine else 1)
+
+
+def main() -> None:
+  domain, data_dir = rlds_builders.get(_DOMAIN.value), pathlib.Path(_DATA_DIR.value)
+  tasks = _TASKS.value or list(domain.tasks)
+  for task in tasks:
+    domain.check_task(task)
+  if domain.environment:
+    config = collect.CollectConfig(episodes=_EPISODES.value)
+    pairs = [(domain, task) for task in tasks]
+    for _ in tqdm.tqdm(collect.collect(pairs, data_dir / "raw", config), desc="collect missing shards", unit="shard"):
+      pass
+    for task in tasks:
+      environment = domain.make_environment(task)
+      specs.check_environment(specs.environment_task_spec(domain, task, environment), environment)
+    if _WRITE_SCORES.value:
+      measured = scores_json.measure(domain, tqdm.tqdm(tasks, desc="measure scores", unit="task"), evaluate.FIRST_SEED)
+      path = pathlib.Path(rlds_builders.__file__).parent / domain.name / "scores.json"
+      path.write_text(json.dumps(measured, indent=1) + "\n")
+  spawn = multiprocessing.get_context("spawn")
+  arguments = (domain.name, tasks, data_dir, _LENGTH.value)
+  process = spawn.Process(target=check_datasets, args=arguments)
+  process.start()
+  process.join()
+  sys.exit(process.exitcode)
+
+
+if __name__ == "__main__":
+  cli.run_without_config(main)

@@ -1,0 +1,121 @@
+"""What a reviewer would look at before anyone trains on a dataset: every record decoded, every value tokenised."""
+
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+import rlds
+import tensorflow as tf
+
+from gato_jax import mixture
+from gato_jax.data import episodes, windows
+from gato_jax.environment_loop import check_action
+from gato_jax.errors import GatoError
+from gato_jax.tokens import codec
+
+_TIMED_WINDOWS = 64
+_CLIPPED_SHARE = 0.01  # of an observation's values; more in an end bin means that the bins do not fit the values
+
+
+def check(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, Any]:
+  """Reads a whole dataset; returns facts to print, "problems" among them (a list of lines, empty when all is well).
+
+  Raises:
+    GatoError: a record cannot be read, a value is NaN or out of its range, an action is outside its bounds.
+  """
+  data = episodes.load(tfds_dir, task)
+  text = codec.default_text_codec()
+  if isinstance(data, episodes.Documents):
+    lengths = [len(text.encode(data.text(i))) for i in range(len(data))]
+    problems = [f"document {i} is empty" for i, n in enumerate(lengths) if not n]
+    return {"documents": len(data), "tokens": int(np.sum(lengths)), "problems": problems}
+  config = mixture.MixtureConfig(sequence_length=sequence_length)
+  rows = windows.EpisodeWindows(data, text, config, max_local_positions=512)
+  layout, problems, spread = rows.layout, [], {}
+  for index in range(len(data)):
+    length = int(data.lengths[index])
+    observation, actions = data.window(index, 0, length)
+    for step, action in enumerate(actions):
+      check_action(data.spec.action, action, f"{task}, episode {index}, step {step}")
+    steps = layout.encode(observation, actions)
+    _follow_values(layout, observation, steps, spread)
+    if len(actions) != length:
+      problems.append(f"episode {index}: {len(actions)} steps, its metadata says {length}")
+  for key, (low, high, clipped, total) in spread.items():
+    if low == high:
+      problems.append(f"{key}: every value is {low}; a constant observation says nothing")
+    if clipped > _CLIPPED_SHARE * total:
+      problems.append(f"{key}: {clipped / total:.0%} of the values fall into the first or last bin")
+  problems += _check_rewards(data)
+  random = np.random.default_rng(0)
+  began = time.perf_counter()
+  for _ in range(_TIMED_WINDOWS):
+    rows.row(random, 0, rows.patch_capacity)
+  return {
+    "episodes": len(data),
+    "kept": len(data.kept),
+    "steps": int(data.lengths.sum()),
+    "length": f"{data.lengths.min()} to {data.lengths.max()}, mean {data.lengths.mean():.1f}",
+    "return": f"{data.returns.min():.4g} to {data.returns.max():.4g}, expert return {data.expert_return:.4g}",
+    "tokens a step": layout.length,
+    "windows a second": round(_TIMED_WINDOWS / (time.perf_counter() - began)),
+    "layout": layout.describe(),
+    "first step": preview(rows, data),
+    "problems": problems,
+  }
+
+
+def preview(rows: windows.EpisodeWindows, data: episodes.Episodes) -> str:
+  """One timestep as values and as tokens, side by side."""
+  observation, action = data.window(0, 0, 1)
+  steps = rows.layout.encode(observation, action)
+  lines = []
+  for field in [*rows.layout.observation, rows.layout.action]:
+    tokens = "patches" if field.kind.name == "PATCH" else steps.tokens[0, field.slice].tolist()
+    value = action[0] if field is rows.layout.action else observation[field.key][0]
+    shown = f"image {value.shape}" if getattr(value, "ndim", 0) == 3 else value
+    lines.append(f"  {field.key}: {shown} -> {tokens}")
+  return "\n".join(lines)
+
+
+def _follow_values(layout, observation, steps, spread) -> None:
+  """Keeps each tensor field's lowest and highest value, how many fell into an end bin, and how many there were."""
+  for field in layout.observation:
+    if field.kind.name not in ("CONTINUOUS", "DISCRETE"):
+      continue
+    values = observation[field.key]
+    low, high, clipped, total = spread.get(field.key, (np.inf, -np.inf, 0, 0))
+    if field.bins:
+      edges = field.bins[0].edges
+      clipped += int(((values > edges[-1] + 1e-2) | (values < edges[0] - 1e-2)).sum())
+    spread[field.key] = (min(low, values.min()), max(high, values.max()), clipped, total + values.size)
+
+
+def _check_rewards(data: episodes.Episodes) -> list[str]:
+  """The first episodes as RLDS step streams, counted and summed by rlds's own transformations."""
+  problems = []
+  for index in range(min(5, len(data))):
+    steps = tf.data.Dataset.from_tensor_slices(data.columns(index, ("reward", "is_last")))
+    length = int(rlds.transformations.episode_length(steps)) - 1
+    total = float(rlds.transformations.sum_dataset(steps, lambda step: step["reward"]))
+    if length != data.lengths[index]:
+      problems.append(f"episode {index}: {length} steps in the stream, its metadata says {data.lengths[index]}")
+    if not np.isclose(total, data.returns[index], rtol=1e-3, atol=1e-2):
+      problems.append(f"episode {index}: rewards sum to {total:.6g}, its metadata says {data.returns[index]:.6g}")
+  return problems
+
+
+def report(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> bool:
+  """Prints what `check` found; returns whether the dataset may be trained on."""
+  try:
+    facts = check(tfds_dir, task, sequence_length)
+  except GatoError as e:
+    print(f"FAIL {task}: {e}")
+    return False
+  problems = facts.pop("problems")
+  shown = ", ".join(f"{k}: {v}" for k, v in facts.items() if k not in ("layout", "first step"))
+  print(f"{'FAIL' if problems else 'ok  '} {task}: {shown}")
+  for problem in problems:
+    print(f"  problem: {problem}")
+  return not problems

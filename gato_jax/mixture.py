@@ -1,0 +1,30 @@
+"""What to train on and how sequences are cut. Outside of data/, so that configs can be read without TensorFlow."""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureConfig:
+  """A mixture of tasks (GATO_SPEC section 4).
+
+  Attributes:
+    name: of the mixture in seqio's registry.
+    weights: "domain.task" -> share of sequences; shares are normalised.
+    sequence_length: L, tokens a row.
+    prompt_probability: share of samples that start with a prompt from another episode.
+    prompt_end_probability: share of those prompts that are the other episode's end; the rest are uniform pieces.
+    keep: episodes count whose return is at least this share of the expert return.
+    observation_text_targets: whether the text of observations is predicted, as the paper's mask says; False leaves
+      the actions only, for runs too short to spend their loss on instructions that repeat in every step.
+    seed: of the whole input.
+  """
+
+  name: str = "gato"
+  weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  sequence_length: int = 1024
+  prompt_probability: float = 0.25
+  prompt_end_probability: float = 0.5
+  keep: float = 0.8
+  observation_text_targets: bool = True
+  seed: int = 0
