@@ -228,9 +228,9 @@ def test_stochastic_depth_only_in_training(params):
   np.testing.assert_array_equal(forward(params, batch, network), forward(params, batch))
 
 
-@pytest.mark.parametrize("remat, scan", [("full", True), ("dots", False)])
-def test_remat_and_scan_change_nothing(params, remat, scan):
-  network = model.Gato(dataclasses.replace(CONFIG, remat=remat, scan_layers=scan))
+@pytest.mark.parametrize("remat, scan, block", [("full", True, 0), ("dots", False, 16)])
+def test_remat_scan_and_blocks_change_nothing(params, remat, scan, block):
+  network = model.Gato(dataclasses.replace(CONFIG, remat=remat, scan_layers=scan, attention_block=block))
   batch = make_batch()
 
   @functools.partial(jax.jit, static_argnums=1)

@@ -44,7 +44,7 @@ def distance_table(largest: int, width: int) -> jax.Array:
 
 
 def _shift(relative: jax.Array, start: int) -> jax.Array:
-  """[H, B, l, k + 1] of distances k-1 .. -1 -> [H, B, l, k] of distance start + i - j at [.., i, j], garbage for later j.
+  """[H, B, l, k + 1] of distances k-1 .. -1 -> [H, B, l, k] of distance start + i - j at [.., i, j]; later j: garbage.
 
   Queries begin at position `start`, keys at 0. With one column more than keys this is a shift of the flattened array:
   no gather and no padding.
