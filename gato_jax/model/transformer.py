@@ -75,7 +75,7 @@ class RelativeAttention(nn.Module):
     content_bias = self.param("content_bias", logical(nn.initializers.zeros, "heads", "key"), (heads, size))
     distance_bias = self.param("distance_bias", logical(nn.initializers.zeros, "heads", "key"), (heads, size))
 
-    query, key, value = jnp.einsum("bld,dchk->chblk", x, qkv.astype(dtype))
+    query, key, value = jnp.einsum("bld,dchk->blchk", x, qkv.astype(dtype)).transpose(2, 3, 0, 1, 4)
     relative_key = jnp.einsum("md,dhk->hmk", attendance.distances.astype(dtype), distance.astype(dtype))
     scale = size**-0.5
     content_query = (query + content_bias.astype(dtype)[:, None, None]) * scale
