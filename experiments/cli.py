@@ -1,18 +1,21 @@
 """What every verb shares: --config, errors in one line, and the config as the library's dataclasses."""
 
 import dataclasses
+import os
 import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import ml_collections
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 import rlds_builders
 from gato_jax import specs
 from gato_jax.errors import GatoError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a verb's output is its own: progress, results, errors
 
 
 class Experiment:
@@ -43,9 +46,9 @@ class Experiment:
     """Those with an environment to act in."""
     return [(domain, task) for domain, task in self.tasks if domain.environment]
 
-  def section(self, dataclass: type, name: str, **more: Any) -> Any:
+  def section(self, dataclass: type, section: str, **more: Any) -> Any:
     """A section of the config as the dataclass that the library reads."""
-    return dataclass(**self.config[name].to_dict(), **more)
+    return dataclass(**self.config[section].to_dict(), **more)
 
 
 def section_of(instance: Any, *without: str) -> ml_collections.ConfigDict:
@@ -87,6 +90,7 @@ def run_without_config(main: Callable[[], None]) -> None:
   def guarded(argv: list[str]) -> None:
     if len(argv) > 1:
       _fail(f"unknown argument {argv[1]!r}; options look like --config.train.steps=1000, --help lists them")
+    logging.set_verbosity(logging.WARNING)
     try:
       main()
     except GatoError as e:

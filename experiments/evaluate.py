@@ -34,7 +34,8 @@ def main(experiment: cli.Experiment) -> None:
     expert = logs.rows(logs.task_directory(experiment.raw, domain.name, task))
     if not expert:
       raise GatoError(f"no expert episodes of {name} in {experiment.raw}; run python -m experiments.collect")
-    results.append(path, [row for row in expert if (row.task, row.actor, row.seed) not in present])
+    clean = [row for row in expert if row.actor == "expert"]  # the disturbed ones are for training only
+    results.append(path, [row for row in clean if (row.task, row.actor, row.seed) not in present])
     for actor, step, episodes in (("random", 0, config.random_episodes), ("gato", policy.step, config.episodes)):
       seeds = evaluate.missing_seeds(path, name, actor, step, episodes)
       if seeds:

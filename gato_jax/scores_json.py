@@ -18,8 +18,8 @@ def measure(domain: specs.Domain, tasks: Iterable[str], first_seed: int) -> dict
   seeds = range(first_seed, first_seed + EPISODES)
   measured: dict[str, Any] = {
     "how": f"python -m experiments.check --domain={domain.name} --write_scores: {EPISODES} random and {EPISODES} "
-    f"expert episodes a task, seeds {seeds[0]} to {seeds[-1]}; undiscounted returns; seconds_per_episode is the expert's, one "
-    f"process on {platform.machine()}, {os.cpu_count()} cores"
+    f"expert episodes a task, seeds {seeds[0]} to {seeds[-1]}; undiscounted returns; seconds_per_episode is the expert's, "
+    f"one process on {platform.machine()}, {os.cpu_count()} cores"
   }
   for task in tasks:
     random = list(evaluate.play(domain, task, evaluate.random_actor, "random", seeds, slots=1))

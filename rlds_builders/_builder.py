@@ -98,6 +98,7 @@ class EpisodeBuilder(_Builder, skip_registration=True):
       "return": np.float32,
       "length": np.int64,
       "success": np.int64,  # 1, 0, or -1 where the task defines none
+      "disturbed": np.bool_,  # pushed off its path while the expert's own actions were logged (gato_jax/collect.py)
     }
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict({"steps": tfds.features.Dataset(steps), "episode_metadata": metadata}),
@@ -136,6 +137,7 @@ class EpisodeBuilder(_Builder, skip_registration=True):
         "return": row.episode_return,
         "length": row.length,
         "success": SUCCESS_UNDEFINED if row.success is None else int(row.success),
+        "disturbed": row.actor != "expert",
       },
     }
 

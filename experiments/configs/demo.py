@@ -16,7 +16,6 @@ def get_config() -> ml_collections.ConfigDict:
       0.20,
       "point_mass-easy",
       "reacher-easy",
-      "ball_in_cup-catch",
       "pendulum-swingup",
       "cartpole-balance",
     ),
@@ -36,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     text=0.02,
   )
   config.collect.domain_episodes = ml_collections.ConfigDict(
-    dict(control_suite=40, meta_world=100, babyai=1000, sokoban=3000)
+    dict(control_suite=100, meta_world=100, babyai=2000, sokoban=8000)
   )
+  config.collect.disturbance = ml_collections.ConfigDict(dict(control_suite=0.25, meta_world=0.25))
   return config

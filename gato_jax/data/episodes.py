@@ -43,7 +43,7 @@ class Episodes:
   Attributes:
     spec: the task's spec, from the dataset.
     returns, lengths: float64, int64 [episodes], in collection order.
-    expert_return: GATO_SPEC section 4's expert return.
+    expert_return: GATO_SPEC section 4's expert return, of the undisturbed episodes.
     kept: indices of the episodes whose return reaches `keep` of the expert return.
   """
 
@@ -54,7 +54,7 @@ class Episodes:
     index = _episode_index(self.directory, self._source)
     self.returns = np.asarray(index["return"])
     self.lengths = np.asarray(index["length"])
-    self.expert_return = results.expert_return(self.returns)
+    self.expert_return = results.expert_return(self.returns[~np.asarray(index["disturbed"])])
     threshold = self.expert_return - (1 - keep) * abs(self.expert_return)
     self.kept = np.flatnonzero(self.returns >= threshold)
 
@@ -98,7 +98,7 @@ def _episode_index(directory: pathlib.Path, source: Any) -> Mapping[str, list[fl
   if path.exists():
     return json.loads(path.read_text())
   metadata = [source[i]["episode_metadata"] for i in range(len(source))]
-  index = {key: [np.asarray(m[key]).item() for m in metadata] for key in ("return", "length", "seed")}
+  index = {key: [np.asarray(m[key]).item() for m in metadata] for key in ("return", "length", "seed", "disturbed")}
   partial = path.with_suffix(".partial")
   partial.write_text(json.dumps(index))
   partial.rename(path)

@@ -1,0 +1,23 @@
+"""The whole path in a minute, without a simulator: what the end-to-end test runs.
+
+  for verb in collect build train evaluate report; do
+    python -m experiments.$verb --config=experiments/configs/dummy.py
+  done
+"""
+
+import ml_collections
+
+from experiments.configs import default
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = default.get_config("tiny")
+  config.name = "dummy"
+  config.domains = default.domains(dummy=1.0)
+  config.data.sequence_length = 128
+  config.model.update(layers=2, width=64, heads=2, feed_forward=128, memory_length=128)
+  config.optimizer.peak_learning_rate = 3e-3
+  config.train.update(steps=60, batch_size=8, log_every=10, checkpoint_every=20)
+  config.collect.episodes = 30
+  config.evaluate.update(episodes=6, slots=4, random_episodes=6)
+  return config
