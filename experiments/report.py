@@ -28,8 +28,9 @@ def main(experiment: cli.Experiment) -> None:
   }
   metrics_path = workdir / "metrics.jsonl"
   if metrics_path.exists():
-    last = json.loads(metrics_path.read_text().splitlines()[-1])
-    facts |= {"steps": last["step"], "tokens": last["tokens"], "minutes of training": round(last["seconds"] / 60, 1)}
+    metrics = [json.loads(line) for line in metrics_path.read_text().splitlines()]
+    minutes = sum(row["interval_seconds"] for row in metrics) / 60
+    facts |= {"steps": metrics[-1]["step"], "tokens": metrics[-1]["tokens"], "minutes of training": round(minutes, 1)}
   index, scored = page.write(workdir / "report", workdir / "results.jsonl", metrics_path, workdir / "videos", facts)
   table.show(scored, scores.unplayed(rows, scored))
   print(f"report: {index.resolve()}")

@@ -127,7 +127,7 @@ def rows(workdir):
 
 def learned(workdir):
   """The rows without what depends on the clock."""
-  return [{k: v for k, v in r.items() if k not in ("seconds", "tokens_per_second", "data_wait")} for r in rows(workdir)]
+  return [{k: v for k, v in r.items() if k not in ("interval_seconds", "tokens_per_second", "data_wait")} for r in rows(workdir)]
 
 
 def test_a_killed_run_gives_the_same_losses(tmp_path):
@@ -189,7 +189,8 @@ def test_rows_say_what_a_person_greps(tmp_path):
   train_here(tmp_path, steps=4)
   row = rows(tmp_path)[-1]
   assert {"step", "loss", "loss/one", "loss/two", "loss/one.a", "loss/one.b", "loss/two.c", "learning_rate"} <= set(row)
-  assert row["tokens"] == 2 * 4 * 36 and row["target_tokens"] == 2 * 4 * 4 and 0 <= row["data_wait"] <= 1
+  assert row["tokens"] == 4 * 4 * 36 and row["interval_tokens"] == 2 * 4 * 36
+  assert row["interval_target_tokens"] == 2 * 4 * 4 and 0 <= row["data_wait"] <= 1
   assert list((tmp_path / "tensorboard").glob("events*"))
 
 

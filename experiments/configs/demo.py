@@ -34,6 +34,12 @@ def get_config() -> ml_collections.ConfigDict:
     sokoban=(0.20, "boxes_1"),
     text=0.02,
   )
+  config.data.sequence_length = 256
+  config.data.observation_text_targets = False
+  config.model.update(memory_length=config.data.sequence_length)
+  config.optimizer.peak_learning_rate = 2e-3
+  config.train.update(minutes=30.0, batch_size=16, checkpoint_every=500)
+  config.evaluate.update(episodes=20, slots=20)
   config.collect.domain_episodes = ml_collections.ConfigDict(
     dict(control_suite=100, meta_world=100, babyai=2000, sokoban=8000)
   )

@@ -23,7 +23,8 @@ from gato_jax.train.optimizer import OptimizerConfig
 
 _log = logging.getLogger(__name__)
 Batches = Callable[[int], Iterator[Mapping[str, np.ndarray]]]
-_MEASURED_STEPS = 20
+_MEASURED_STEPS = 30
+_MARGIN = 0.95  # of the minutes: saving, logging and a noisy machine take the rest
 PREEMPTED = 42  # exit status after SIGTERM: saved, start again
 
 
@@ -127,8 +128,9 @@ def train(
       row = metrics.summarize(done, interval, component_names)
       seconds = time.perf_counter() - mark
       row |= {
-        "seconds": seconds,
-        "tokens_per_second": row["tokens"] * jax.process_count() / seconds,
+        "tokens": done * row["interval_tokens"] * jax.process_count() // len(interval),
+        "interval_seconds": seconds,
+        "tokens_per_second": row["interval_tokens"] * jax.process_count() / seconds,
         "data_wait": waited / seconds,
       }
       log.write(row)
@@ -153,15 +155,15 @@ def _total_steps(config: TrainConfig, workdir: pathlib.Path, trainer: step.Train
   path = workdir / "plan.json"
   if path.exists():
     return json.loads(path.read_text())["steps"]
-  scratch, total = trainer.init(), 10 * _MEASURED_STEPS
+  scratch, total, seconds_per_step = trainer.init(), 10 * _MEASURED_STEPS, []
   with prefetch.prefetch(batches(0)) as prefetched:
     for i in tqdm.trange(_MEASURED_STEPS + 2, desc="compile, time steps", unit="step", dynamic_ncols=True):
-      if i == 2:
-        mark = time.perf_counter()
+      mark = time.perf_counter()
       scratch, measured = trainer(scratch, trainer.put(next(prefetched)), total)
       jax.block_until_ready((scratch, measured))
-  seconds = (time.perf_counter() - mark) / _MEASURED_STEPS
-  left = 60 * config.minutes - (time.perf_counter() - began)
+      seconds_per_step.append(time.perf_counter() - mark)
+  seconds = float(np.median(seconds_per_step[2:]))  # the first two compile; the input is slow until its buffers fill
+  left = _MARGIN * (60 * config.minutes - (time.perf_counter() - began))
   plan = {"steps": max(1, int(left / seconds)), "minutes": config.minutes, "seconds_per_step": seconds}
   temporary = path.with_suffix(".tmp")
   temporary.write_text(json.dumps(plan))

@@ -79,6 +79,6 @@ def summarize(done: int, interval: Sequence[tuple], names: Sequence[str]) -> dic
     **_component_losses(names, sums, counts),
     "learning_rate": float(measured[-1]["learning_rate"]),
     "gradient_norm": float(np.mean([m["gradient_norm"] for m in measured])),
-    "tokens": int(sum(size for _, _, size in interval)),
-    "target_tokens": int(counts.sum()),
+    "interval_tokens": int(sum(size for _, _, size in interval)),
+    "interval_target_tokens": int(counts.sum()),
   }
