@@ -33,15 +33,20 @@ class ActConfig:
   Attributes:
     temperature: of sampling; 0 takes the most likely token.
     prompt: "start" fills the memory with a demonstration's first steps, "none" leaves it empty.
+    memory_steps: the memory starts anew every so many steps (1: the present observation alone); 0: never.
     prompt_share: of the memory's length that the prompt may take; training gives it at most half of a window.
   """
 
   temperature: float = 1.0
   prompt: str = "start"
+  memory_steps: int = 0
   prompt_share: float = 0.5
 
   def __post_init__(self):
     specs.check_name(self.prompt, PROMPTS, "prompt")
+
+
+_reset = jax.jit(reset_memory, donate_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnames=("config",), donate_argnames=("memory",))
@@ -130,6 +135,8 @@ class GatoActor:
     self._fresh.add(slot)
 
   def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> dict[int, np.ndarray]:
+    if self._config.memory_steps:
+      self._fresh |= {slot for slot in timesteps if self._steps[slot] % self._config.memory_steps == 0}
     self._start_episodes()
     rows = np.zeros(self._slots, bool)
     rows[list(timesteps)] = True
@@ -163,7 +170,7 @@ class GatoActor:
     rows[list(self._fresh)] = True
     self._fresh.clear()
     if not self._prompts:
-      self._memory = jax.jit(reset_memory)(self._memory, rows)
+      self._memory = _reset(self._memory, rows)
       return
     chosen = [self._prompts[seed % len(self._prompts)] for seed in self._seeds]
     steps = {f.name: np.stack([getattr(p, f.name) for p in chosen]) for f in dataclasses.fields(layout.Steps)}

@@ -22,7 +22,7 @@ class CollectConfig:
   Attributes:
     episodes: a task; domain_episodes overrides it for the tasks of a domain.
     shard_episodes: episodes a shard; a kill costs at most one shard a worker.
-    disturbance: domain -> size of the pushes in every second shard, as a share of each action's range; 0 for none.
+    disturbance: domain -> size of the pushes, as a share of each action's range; every fourth shard is left alone.
     workers: processes; 0 means one a core.
   """
 
@@ -39,11 +39,11 @@ class CollectConfig:
 class Disturbed:
   """Pushes the environment off the expert's path while the log keeps what the expert meant (Laskey et al. 2017, DART).
 
-  Every 10 steps, with probability 0.3, an offset is drawn that is added to each action for the next 10. Without such
+  Every 10 steps, with probability 1/2, an offset is drawn that is added to each action for the next 10. Without such
   episodes a clone never sees how to come back: the expert itself hardly ever leaves its path.
   """
 
-  _STEPS, _PROBABILITY = 10, 0.3
+  _STEPS, _PROBABILITY = 10, 0.5
 
   def __init__(self, environment: Any, size: float):
     self._environment = environment
@@ -78,10 +78,11 @@ def collect_shard(
 ) -> int:
   """Plays the expert on `seeds` and writes one shard; returns the number of episodes.
 
-  Episodes of odd shards are disturbed where `disturbance` is not 0; their rows say so and do not count as the expert's.
+  Where `disturbance` is not 0 all shards but each fourth are disturbed; their rows say so and do not count as the
+  expert's returns.
   """
   environment = domain.make_environment(task)
-  disturbed = bool(disturbance and index % 2)
+  disturbed = bool(disturbance and index % 4)
   expert = domain.make_expert(environment, task)
   directory = logs.task_directory(raw, domain.name, task)
   logs.write_spec(directory, specs.environment_task_spec(domain, task, environment))

@@ -12,6 +12,8 @@ class MixtureConfig:
     name: of the mixture in seqio's registry.
     weights: "domain.task" -> share of sequences; shares are normalised.
     sequence_length: L, tokens a row.
+    window_steps: at most so many consecutive steps make a sample; 0: as many as fit into the row. Short windows keep a
+      clone from copying its last action instead of looking at the state.
     prompt_probability: share of samples that start with a prompt from another episode.
     prompt_end_probability: share of those prompts that are the other episode's end; the rest are uniform pieces.
     keep: episodes count whose return is at least this share of the expert return.
@@ -23,6 +25,7 @@ class MixtureConfig:
   name: str = "gato"
   weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
   sequence_length: int = 1024
+  window_steps: int = 0
   prompt_probability: float = 0.25
   prompt_end_probability: float = 0.5
   keep: float = 0.8

@@ -16,10 +16,11 @@ EPISODES = 20  # a task, for random and expert each
 def measure(domain: specs.Domain, tasks: Iterable[str], first_seed: int) -> dict[str, Any]:
   """Plays random actions and the expert on the same seeds, one environment at a time, in this process."""
   seeds = range(first_seed, first_seed + EPISODES)
+  command = f"python -m experiments.check --domain={domain.name} --write_scores"
+  played = f"{EPISODES} random and {EPISODES} expert episodes a task, seeds {seeds[0]} to {seeds[-1]}"
+  machine = f"one process on {platform.machine()}, {os.cpu_count()} cores"
   measured: dict[str, Any] = {
-    "how": f"python -m experiments.check --domain={domain.name} --write_scores: {EPISODES} random and {EPISODES} "
-    f"expert episodes a task, seeds {seeds[0]} to {seeds[-1]}; undiscounted returns; seconds_per_episode is the expert's, "
-    f"one process on {platform.machine()}, {os.cpu_count()} cores"
+    "how": f"{command}: {played}; undiscounted returns; seconds_per_episode is the expert's, {machine}"
   }
   for task in tasks:
     random = list(evaluate.play(domain, task, evaluate.random_actor, "random", seeds, slots=1))

@@ -1,9 +1,26 @@
 """The environment contract's base class, and gymnasium environments wrapped once."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import dm_env
 import numpy as np
+
+from gato_jax.errors import GatoError
+
+
+@contextlib.contextmanager
+def rendering(domain: str) -> Iterator[None]:
+  """Around a MuJoCo renderer: a missing system library ends in one line that says what to install."""
+  try:
+    yield
+  except (AttributeError, ImportError, RuntimeError) as e:  # how PyOpenGL and MuJoCo report one
+    raise GatoError(
+      f"{domain}: cannot render with MUJOCO_GL={os.environ.get('MUJOCO_GL')} ({e}); run: sudo apt-get install libegl1 "
+      "libegl-mesa0 libgl1 libosmesa6, or evaluate with --config.evaluate.videos=False"
+    ) from e
 
 
 class Environment(dm_env.Environment):

@@ -127,7 +127,10 @@ def rows(workdir):
 
 def learned(workdir):
   """The rows without what depends on the clock."""
-  return [{k: v for k, v in r.items() if k not in ("interval_seconds", "tokens_per_second", "data_wait")} for r in rows(workdir)]
+  return [
+    {k: v for k, v in r.items() if k not in ("interval_seconds", "tokens_per_second", "data_wait")}
+    for r in rows(workdir)
+  ]
 
 
 def test_a_killed_run_gives_the_same_losses(tmp_path):

@@ -13,14 +13,14 @@ def get_config() -> ml_collections.ConfigDict:
   config.name = "demo"
   config.domains = default.domains(
     control_suite=(
-      0.20,
+      0.11,
       "point_mass-easy",
       "reacher-easy",
       "pendulum-swingup",
       "cartpole-balance",
     ),
     meta_world=(
-      0.30,
+      0.40,
       "reach-v3",
       "button-press-v3",
       "coffee-button-v3",
@@ -30,18 +30,20 @@ def get_config() -> ml_collections.ConfigDict:
       "plate-slide-v3",
       "window-close-v3",
     ),
-    babyai=(0.28, "GoToObj", "GoToRedBallGrey", "GoToLocalS5N2", "OpenRedDoor"),
-    sokoban=(0.20, "boxes_1"),
+    babyai=(0.25, "GoToObj", "GoToRedBallGrey", "GoToLocalS5N2", "OpenRedDoor"),
+    sokoban=(0.22, "boxes_1"),
     text=0.02,
   )
-  config.data.sequence_length = 256
+  # Three steps of Meta-World or BabyAI fill a row; windows of one step: the state decides, not the last action.
+  config.data.update(sequence_length=78, window_steps=1, prompt_probability=0.0)
+  config.act.update(memory_steps=1, prompt="none", temperature=0.0)
   config.data.observation_text_targets = False
   config.model.update(memory_length=config.data.sequence_length)
   config.optimizer.peak_learning_rate = 2e-3
-  config.train.update(minutes=30.0, batch_size=16, checkpoint_every=500)
+  config.train.update(minutes=30.0, batch_size=52, checkpoint_every=500)
   config.evaluate.update(episodes=20, slots=20)
   config.collect.domain_episodes = ml_collections.ConfigDict(
-    dict(control_suite=100, meta_world=100, babyai=2000, sokoban=8000)
+    dict(control_suite=120, meta_world=120, babyai=3000, sokoban=16000)
   )
-  config.collect.disturbance = ml_collections.ConfigDict(dict(control_suite=0.25, meta_world=0.25))
+  config.collect.disturbance = ml_collections.ConfigDict(dict(control_suite=0.3, meta_world=0.25))
   return config

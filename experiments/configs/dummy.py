@@ -1,8 +1,8 @@
 """The whole path in a minute, without a simulator: what the end-to-end test runs.
 
-  for verb in collect build train evaluate report; do
-    python -m experiments.$verb --config=experiments/configs/dummy.py
-  done
+for verb in collect build train evaluate report; do
+  python -m experiments.$verb --config=experiments/configs/dummy.py
+done
 """
 
 import ml_collections

@@ -97,6 +97,7 @@ class EpisodeWindows:
     """One window of an episode of its own segment, behind a prompt if the dice say so."""
     kept = self._data.kept
     room = row.room // self.layout.length  # steps
+    room = min(room, self._config.window_steps or room)
     episode = int(random.choice(kept))
     prompted = random.random() < self._config.prompt_probability
     if prompted and len(kept) > 1 and room >= 2:

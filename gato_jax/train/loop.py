@@ -157,7 +157,7 @@ def _total_steps(config: TrainConfig, workdir: pathlib.Path, trainer: step.Train
     return json.loads(path.read_text())["steps"]
   scratch, total, seconds_per_step = trainer.init(), 10 * _MEASURED_STEPS, []
   with prefetch.prefetch(batches(0)) as prefetched:
-    for i in tqdm.trange(_MEASURED_STEPS + 2, desc="compile, time steps", unit="step", dynamic_ncols=True):
+    for _ in tqdm.trange(_MEASURED_STEPS + 2, desc="compile, time steps", unit="step", dynamic_ncols=True):
       mark = time.perf_counter()
       scratch, measured = trainer(scratch, trainer.put(next(prefetched)), total)
       jax.block_until_ready((scratch, measured))

@@ -8,7 +8,6 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
-from gato_jax.errors import GatoError
 from rlds_builders import _wrappers
 
 # Importing MuJoCo loads the GL library that MUJOCO_GL names; states need none, so without EGL everything but render()
@@ -71,12 +70,11 @@ class ControlSuite(_wrappers.Environment):
 
   def render(self) -> np.ndarray:
     if self._renderer is None:
-      if not hasattr(mujoco, "GLContext"):
-        raise GatoError("rendering control_suite: no EGL library; install libegl1 and libgl1, or set MUJOCO_GL=osmesa")
       model = self.physics.model.ptr
       model.vis.quality.offsamples = 0
       model.vis.quality.shadowsize = 0
-      self._renderer = mujoco.Renderer(model, _SIZE, _SIZE)
+      with _wrappers.rendering("control_suite"):
+        self._renderer = mujoco.Renderer(model, _SIZE, _SIZE)
       atexit.register(self.close)  # before the display goes, which MuJoCo registered first
       for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
         self._renderer.scene.flags[flag] = False

@@ -8,7 +8,6 @@ import metaworld
 import numpy as np
 from dm_env import specs
 
-from gato_jax.errors import GatoError
 from rlds_builders import _wrappers
 
 # 972 of 1000 scripted episodes succeed by then, at step 25 the earliest; README has the table.
@@ -69,14 +68,9 @@ class MetaWorld(_wrappers.GymnasiumEnvironment):
     return specs.BoundedArray((4,), np.float32, -1.0, 1.0, name="action")
 
   def render(self) -> np.ndarray:
-    backend = os.environ.setdefault("MUJOCO_GL", "egl")  # read when the first frame is drawn
-    try:
+    os.environ.setdefault("MUJOCO_GL", "egl")  # read when the first frame is drawn
+    with _wrappers.rendering("meta_world"):
       frame = super().render()
-    except (AttributeError, ImportError, RuntimeError) as e:  # how PyOpenGL and MuJoCo report a missing library
-      raise GatoError(
-        f"meta_world: cannot render with MUJOCO_GL={backend} ({e}); install libegl1, libegl-mesa0 and libgl1, "
-        "or libosmesa6 with MUJOCO_GL=osmesa"
-      ) from e
     return np.ascontiguousarray(frame[::-1, ::-1])  # this camera hangs upside down
 
   def control_timestep(self) -> float:
