@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gato_jax import checkpoint, specs
+from gato_jax import checkpoint, demonstrations, specs
 from gato_jax.errors import GatoError
 from gato_jax.model import Gato, GatoConfig, Memory, init_memory, reset_memory, select_rows
 from gato_jax.tokens import codec, layout
@@ -117,18 +117,18 @@ class GatoActor:
       raise GatoError(
         f"{task}: one step takes {self.layout.length} tokens, the memory holds {policy.model_config.memory_length}"
       )
-    self._prompts = self._make_prompts(policy.demonstrations(task) if config.prompt != "none" else [])
+    self._prompts = self._make_prompts(demonstrations.read(policy.workdir, task) if config.prompt != "none" else [])
     self._seeds = np.zeros(slots, np.int64)
     self._steps = np.zeros(slots, np.int64)
     self._fresh: set[int] = set(range(slots))
 
-  def _make_prompts(self, demonstrations: list[tuple[dict[str, np.ndarray], np.ndarray]]) -> list[layout.Steps]:
+  def _make_prompts(self, examples: list[demonstrations.Demonstration]) -> list[layout.Steps]:
     """Demonstrations cut to one common number of steps, so that one compiled call serves every prompt."""
     room = int(self._policy.model_config.memory_length * self._config.prompt_share) // self.layout.length
-    if not demonstrations or not room:
+    if not examples or not room:
       return []
-    n = min(room, *(len(action) for _, action in demonstrations))
-    return [self.layout.encode({k: v[:n] for k, v in o.items()}, a[:n]) for o, a in demonstrations]
+    n = min(room, *(len(action) for _, action in examples))
+    return [self.layout.encode({k: v[:n] for k, v in o.items()}, a[:n]) for o, a in examples]
 
   def reset(self, slot: int, seed: int) -> None:
     self._seeds[slot], self._steps[slot] = seed, 0
@@ -225,34 +225,3 @@ class Policy:
 
   def actor(self, task: str, slots: int, config: ActConfig) -> GatoActor:
     return GatoActor(self, task, slots, config)
-
-  def demonstrations(self, task: str) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """(observation columns, actions) of the episodes that training put aside as prompts."""
-    path = self.workdir / "demonstrations" / f"{task}.npz"
-    if not path.exists():
-      raise GatoError(f"no demonstration in {path}; train writes it, or evaluate with --config.act.prompt=none")
-    return read_demonstrations(path)
-
-
-def write_demonstrations(path: pathlib.Path, demonstrations: list[tuple[dict[str, np.ndarray], np.ndarray]]) -> None:
-  """Saves the starts of episodes for prompting; strings are stored as NumPy strings, never pickled."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  arrays = {}
-  for i, (observation, action) in enumerate(demonstrations):
-    arrays[f"{i}/action"] = action
-    for key, value in observation.items():
-      arrays[f"{i}/observation/{key}"] = value.astype(str) if value.dtype == object else value
-  np.savez_compressed(path, **arrays)
-
-
-def read_demonstrations(path: pathlib.Path) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
-  """The inverse of `write_demonstrations`."""
-  with np.load(path, allow_pickle=False) as file:
-    arrays = {key: file[key] for key in file.files}
-  count = sum(key.endswith("/action") for key in arrays)
-  result = []
-  for i in range(count):
-    prefix = f"{i}/observation/"
-    observation = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
-    result.append((observation, arrays[f"{i}/action"]))
-  return result

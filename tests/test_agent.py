@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import rlds_builders
-from gato_jax import agent, checkpoint, environment_loop, evaluate, logs, results, specs
+from gato_jax import agent, checkpoint, demonstrations, environment_loop, evaluate, logs, results, specs
 from gato_jax.errors import GatoError
 from gato_jax.model import Gato, GatoConfig, init_params
 from gato_jax.tokens import codec, layout
@@ -32,7 +32,7 @@ def workdir(tmp_path_factory, dummy_raw):
     for row, columns in list(logs.read_shard(shard))[:2]:
       observation = {k.removeprefix("observation/"): v[: row.length] for k, v in columns.items() if "observation/" in k}
       pieces.append((observation, columns["action"][: row.length]))
-    agent.write_demonstrations(path / "demonstrations" / f"dummy.{task}.npz", pieces)
+    demonstrations.write(path, f"dummy.{task}", pieces)
   store = checkpoint.Checkpoints(path / "checkpoints", keep=1)
   meta = {"model": CONFIG.to_json(), "specs": task_specs}
   store.save(5, params, {"count": np.zeros([], np.int32)}, meta, codec.default_text_codec().model)

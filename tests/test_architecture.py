@@ -19,6 +19,7 @@ LAYERS = {
   "gato_jax.specs": 1,
   "gato_jax.results": 1,
   "gato_jax.mixture": 1,
+  "gato_jax.demonstrations": 1,
   "gato_jax.tokens": 2,
   "gato_jax.environment_loop": 2,
   "gato_jax.logs": 2,

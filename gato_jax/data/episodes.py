@@ -66,6 +66,11 @@ class Episodes:
     steps = self._source[index]["steps"]
     return {key: steps[key] for key in keys}
 
+  def best_starts(self, count: int = 4, steps: int = 64) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """The first steps of the best episodes: demonstrations for prompting."""
+    best = self.kept[np.argsort(-self.returns[self.kept], kind="stable")[:count]]
+    return [self.window(int(i), 0, min(steps, int(self.lengths[i]))) for i in best]
+
   def window(self, index: int, start: int, stop: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Flat observation columns and actions of steps [start, stop); images outside the window stay encoded.
 
