@@ -166,6 +166,15 @@ def test_expert_return_by_hand():
   assert results.expert_return([0] * 10 + [10, 20] + [0] * 8) == 15  # W = 2
 
 
+def test_windows_of_one_step_share_a_row_and_not_a_segment(dummy_tfds):
+  inputs = make_input(dummy_tfds, window_steps=1, prompt_probability=0.0, observation_text_targets=False)
+  (batch,) = take(inputs, 1)
+  separators = batch["kinds"] == Kind.SEPARATOR
+  for segments, separator in zip(batch["segments"], separators, strict=True):
+    assert np.array_equal(segments[separator], np.arange(1, separator.sum() + 1))
+  assert set(np.unique(batch["kinds"][batch["targets"]])) == {Kind.ACTION}
+
+
 def test_documents_fill_rows(tmp_path):
   import importlib
 
@@ -180,13 +189,14 @@ def test_documents_fill_rows(tmp_path):
   assert len(TEXT.decode(batch["tokens"][0])) > 100 and batch["tokens"].max() < vocabulary.TEXT_SIZE
 
 
-def test_memory_stays_flat(dummy_tfds):
-  """10,000 rows; a cached dataset or a leaking iterator would show as growth."""
+@pytest.mark.parametrize("batches", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_memory_stays_flat(dummy_tfds, batches):
+  """A cached dataset or a leaking iterator would show as growth."""
   iterator = make_input(dummy_tfds).batches()
   for _ in range(250):
     next(iterator)
   before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  for _ in range(1000):
+  for _ in range(batches):
     next(iterator)
   assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before * 1.05
 

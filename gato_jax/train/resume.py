@@ -30,9 +30,7 @@ def refuse_changes(
       before = theirs["specs"].get(name)
       difference = specs.difference(specs.TaskSpec.from_json(before), spec) if before else "it was not in the mixture"
       if difference:
-        raise GatoError(
-          f"{path}: the dataset of {name} is not the one this run was started with: {difference}; {_WAY_OUT}"
-        )
+        raise GatoError(f"{path}: this run was started with another dataset of {name}: {difference}; {_WAY_OUT}")
     for section, values in settings.items():
       for key, value in values.items():
         before = theirs[section].get(key)
