@@ -104,3 +104,13 @@ def test_describe_shows_what_will_be_trained():
   done = run("describe", DUMMY)
   assert "parameters: " in done.stdout and "tokens a batch: 8 rows x 128 = 1,024" in done.stdout
   assert "dummy.reach: 26 tokens a step, 6 of them patches" in done.stdout and "50.00%" in done.stdout
+
+
+@pytest.mark.parametrize("name, said", [("gato_79m", "78,4"), ("gato_364m", "364,"), ("gato_1b", "1,177,")])
+def test_the_papers_sizes_have_configs(name, said):
+  """Their parameters as describe counts them; one task a domain, for every task would start its simulator."""
+  one = {"babyai": "GoToObj", "control_suite": "point_mass-easy", "meta_world": "reach-v3", "sokoban": "boxes_1"}
+  tasks = [f"--config.domains.{domain}.tasks=('{task}',)" for domain, task in one.items()]
+  done = run("describe", f"--config=experiments/configs/{name}.py", *tasks)
+  assert done.returncode == 0 and f"parameters: {said}" in done.stdout, done.stderr
+  assert "tokens a batch: 512 rows x 1024 = 524,288" in done.stdout
