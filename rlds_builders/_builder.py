@@ -63,8 +63,8 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   DOMAIN: ClassVar[specs.Domain]
   VERSION = tfds.core.Version(VERSION)
 
-  def __init__(self, *, file_format: str = "array_record", **kwargs: Any):
-    super().__init__(file_format=file_format, **kwargs)  # read by index: a batch is a function of its number
+  def __init__(self, *, file_format: str | None = None, **kwargs: Any):
+    super().__init__(file_format=file_format or "array_record", **kwargs)  # read by index: batch(i) needs it
 
   @property
   def task(self) -> str:

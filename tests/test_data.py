@@ -1,14 +1,19 @@
 """Raw logs -> RLDS -> batches: exact columns, batch(i) on any hosts, shares, packing, prompts, bad records."""
 
 import json
+import os
+import pathlib
 import resource
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from conftest import EPISODES, build_dummy
 
+import rlds_builders
 from gato_jax import logs, mixture, results
 from gato_jax.data import episodes, pipeline, tasks, windows
 from gato_jax.errors import GatoError
@@ -211,6 +216,14 @@ def test_a_half_written_log_is_one_clear_error(dummy_raw, tmp_path):
     build_dummy(copy, tmp_path / "tfds")
 
 
+def test_tfds_build_works_as_its_users_know_it(dummy_raw, tmp_path):
+  command = [pathlib.Path(sys.executable).with_name("tfds"), "build", "--config=reach", f"--data_dir={tmp_path}"]
+  folder = pathlib.Path(rlds_builders.__file__).parent / "dummy"
+  done = subprocess.run(command, cwd=folder, env=os.environ | {"GATO_RAW_DIR": str(dummy_raw)}, capture_output=True)
+  assert done.returncode == 0, done.stderr.decode()
+  assert len(episodes.load(tmp_path, "dummy.reach")) == EPISODES
+
+
 def test_a_partial_shard_is_not_read(dummy_raw, tmp_path):
   copy = tmp_path / "raw"
   shutil.copytree(dummy_raw, copy)
@@ -258,7 +271,6 @@ def test_bad_mixtures_are_refused(dummy_tfds, changes, message):
 
 
 def test_the_layout_of_the_dataset_is_the_environments(dummy_tfds):
-  import rlds_builders
   from gato_jax import specs
 
   domain = rlds_builders.get("dummy")
