@@ -44,6 +44,11 @@ def test_the_whole_path_ends_in_a_table_and_a_page(finished):
   assert "of 2 tasks at or above 50 % of the expert (paper: 450 of 604)" in printed
   page = path / "work/report/index.html"
   assert f"report: {page}" in printed and "dummy.reach_discrete" in page.read_text()
+  csv = (path / "work/report/tasks.csv").read_text().splitlines()
+  assert csv[0].startswith("task,score,low,high") and [line.split(",")[0] for line in csv[1:]] == [
+    "dummy.reach",
+    "dummy.reach_discrete",
+  ]
   rows = [json.loads(line) for line in (path / "work/results.jsonl").read_text().splitlines()]
   played = {(r["task"], r["actor"]) for r in rows}
   assert played == {(f"dummy.{t}", a) for t in ("reach", "reach_discrete") for a in ("gato", "random", "expert")}

@@ -75,6 +75,7 @@ def write(
     facts={k: v for k, v in facts.items() if k != "commands"},
     commands=facts.get("commands", []),
   )
+  table.write_csv(scores, out / "tasks.csv")
   path = out / "index.html"
   path.write_text(page)
   return path, scores

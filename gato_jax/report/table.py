@@ -1,5 +1,8 @@
 """The per-task table of a report, as text for a terminal."""
 
+import csv
+import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 import rich.console
@@ -23,6 +26,17 @@ def interval(score: scoring.TaskScore) -> str:
 def summary(scores: Sequence[scoring.TaskScore]) -> str:
   reached, tasks = scoring.bar(scores, THRESHOLD)
   return f"{reached} of {tasks} tasks at or above {THRESHOLD} % of the expert (paper: 450 of 604)"
+
+
+def write_csv(scores: Sequence[scoring.TaskScore], path: pathlib.Path) -> None:
+  """One line a task, all of TaskScore's fields."""
+  names = [field.name for field in dataclasses.fields(scoring.TaskScore)]
+  with path.open("w", newline="") as f:
+    writer = csv.writer(f, lineterminator="\n")
+    writer.writerow(names)
+    for score in scores:
+      values = [getattr(score, name) for name in names]
+      writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in values])
 
 
 def show(scores: Sequence[scoring.TaskScore], unplayed: Sequence[str] = (), console=None) -> None:
