@@ -1,14 +1,15 @@
 """What every verb shares: --config, errors in one line, and the config as the library's dataclasses."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_collections
-from absl import app, flags, logging
+from absl import app, logging
 from ml_collections import config_flags
 
 import rlds_builders
@@ -66,14 +67,10 @@ def section_of(instance: Any, *without: str) -> ml_collections.ConfigDict:
 
 def run(main: Callable[[Experiment], None]) -> None:
   """Runs a verb on --config; bad input ends in one line and exit status 1, a bug keeps its traceback."""
-  try:
+  with _config_errors():  # overrides of the default config are read here, those of a --config by the parser
     config = config_flags.DEFINE_config_file(
       "config", "experiments/configs/demo.py", "Experiment config; override as --config.train.steps=1000."
     )
-  except (AttributeError, KeyError, OSError, TypeError, ValueError, flags.Error) as e:
-    if "ml_collections" not in _raised_in(e) and not isinstance(e, flags.Error):
-      raise  # an error inside the config's own code keeps its traceback
-    _fail(f"config: {_one_line(e)}")
 
   def with_experiment() -> None:
     if not isinstance(config.value, ml_collections.ConfigDict):  # a stand-in for a file that could not be read
@@ -98,7 +95,22 @@ def run_without_config(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
       _fail("interrupted; run the same command again to continue")
 
-  app.run(guarded)
+  def parse(argv: list[str]) -> list[str]:
+    with _config_errors():
+      return app.parse_flags_with_usage(argv)
+
+  app.run(guarded, flags_parser=parse)
+
+
+@contextlib.contextmanager
+def _config_errors() -> Iterator[None]:
+  """A key or value that ml_collections refuses ends in one line; a bug in a config file keeps its traceback."""
+  try:
+    yield
+  except (AttributeError, KeyError, OSError, TypeError, ValueError) as e:
+    if "ml_collections" not in _raised_in(e):
+      raise
+    _fail(f"config: {_one_line(e)}")
 
 
 def _one_line(error: BaseException) -> str:
