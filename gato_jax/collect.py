@@ -5,6 +5,7 @@ import dataclasses
 import multiprocessing
 import os
 import pathlib
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -123,6 +124,7 @@ def collect(
   jobs = [(d, t, i, seeds) for d, t in tasks for i, seeds in missing_shards(d, t, raw, config)]
   if not jobs:
     return
+  random.Random(0).shuffle(jobs)  # slow and fast tasks mixed: what is left can be told from what is done
   workers = config.workers or len(os.sched_getaffinity(0))
   spawn = multiprocessing.get_context("spawn")
   log = raw / "collect.log"

@@ -20,8 +20,8 @@ def write(workdir: pathlib.Path, task: str, demonstrations: Sequence[Demonstrati
   for i, (observation, action) in enumerate(demonstrations):
     arrays[f"{i}/action"] = action
     for key, value in observation.items():
-      if value.dtype == object:  # bytes from TFDS
-        value = np.array([text.decode() for text in value])
+      if value.dtype == object:  # texts: bytes from TFDS, str from raw logs
+        value = np.array([text.decode() if isinstance(text, bytes) else str(text) for text in value])
       arrays[f"{i}/observation/{key}"] = value
   path = _path(workdir, task)
   path.parent.mkdir(parents=True, exist_ok=True)

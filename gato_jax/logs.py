@@ -107,7 +107,7 @@ def read_shard(shard: pathlib.Path) -> Iterator[tuple[results.Row, dict[str, np.
         if len(steps) != row.length + 1:
           raise GatoError(f"{hint} (seed {row.seed}: {len(steps)} steps, {row.length + 1} expected)")
         yield row, _columns(steps)
-  except (RuntimeError, IndexError, ValueError) as e:
+  except (RuntimeError, IndexError, TypeError, ValueError) as e:  # what Riegeli's reader raises on a torn file
     raise GatoError(f"{hint} ({e})") from e
 
 
