@@ -7,6 +7,7 @@ import argparse
 import concurrent.futures
 import pathlib
 import re
+import re
 import subprocess
 import sys
 import time
@@ -43,18 +44,21 @@ def main() -> int:
     return NOTHING_SELECTED
 
   began = time.monotonic()
-  statuses = {}
+  statuses, counts = {}, dict.fromkeys(("passed", "failed", "error"), 0)
   with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
     futures = [pool.submit(run_file, target, options) for target in targets]
     for future in concurrent.futures.as_completed(futures):
       target, status, output, seconds = future.result()
       statuses[target] = status
+      for count, outcome in re.findall(r"(\d+) (passed|failed|error)", summary(output)):
+        counts[outcome] += int(count)
       print(f"[{len(statuses)}/{len(targets)}] {target} ({seconds:.0f} s): {summary(output)}", flush=True)
       if status not in (0, NOTHING_SELECTED):
         print(output, flush=True)
   failed = {t: s for t, s in statuses.items() if s not in (0, NOTHING_SELECTED)}
   for target, status in sorted(failed.items()):
     print(f"FAILED {target}: " + (f"ended by signal {-status}" if status < 0 else f"pytest's exit status {status}"))
+  print(f"tests: {counts['passed']} passed, {counts['failed'] + counts['error']} failed")
   print(f"{len(statuses) - len(failed)} of {len(statuses)} files passed in {time.monotonic() - began:.0f} s")
   if failed:
     return 1
