@@ -7,7 +7,6 @@ import argparse
 import concurrent.futures
 import pathlib
 import re
-import re
 import subprocess
 import sys
 import time
