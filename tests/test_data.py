@@ -239,10 +239,17 @@ def test_a_corrupt_record_is_one_clear_error(dummy_tfds, tmp_path):
   content = bytearray(record.read_bytes())
   content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
   record.write_bytes(content)
-  with pytest.raises(GatoError, match="cannot be read .*experiments.build again"):
+  (copy / "dummy/reach/1.0.0/gato_index.json").unlink(missing_ok=True)
+  message = "cannot be read .*run experiments.build again"
+  with pytest.raises(GatoError, match=message):
+    episodes.load(copy, "dummy.reach")
+  shutil.copy(dummy_tfds / "dummy/reach/1.0.0/gato_index.json", copy / "dummy/reach/1.0.0")
+  with pytest.raises(GatoError, match=message):
     data = episodes.load(copy, "dummy.reach")
     for i in range(len(data)):
       data.window(i, 0, 1)
+  with pytest.raises(GatoError, match=message):  # and through TensorFlow, while training
+    take(make_input(copy, weights={"dummy.reach": 1.0}), 50)
 
 
 def test_raw_logs_of_another_spec_are_refused(dummy_raw, tmp_path):

@@ -1,9 +1,10 @@
 """RLDS episodes by random access: columns of one episode, of which only the asked-for steps are decoded."""
 
+import contextlib
 import io
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,18 +78,24 @@ class Episodes:
     Raises:
       GatoError: the record cannot be read.
     """
-    try:
+    with _reading(self.directory):
       steps = self._source[index]["steps"]
       observation = {
         key: _decode(column[start:stop], self.spec.observation[key])
         for key, column in specs.flatten(steps["observation"]).items()
       }
       return observation, steps["action"][start:stop]
-    except Exception as e:  # array_record, protobuf and Pillow raise unrelated types for a corrupt record
-      raise GatoError(
-        f"{self.directory}: episode {index} cannot be read ({type(e).__name__}: {e}); delete the folder and run "
-        "experiments.build again"
-      ) from e
+
+
+@contextlib.contextmanager
+def _reading(directory: pathlib.Path) -> Iterator[None]:
+  """A record that cannot be read ends in one line."""
+  try:
+    yield
+  except Exception as e:  # array_record, protobuf and Pillow raise unrelated types for a corrupt record
+    raise GatoError(
+      f"{directory}: a record cannot be read ({type(e).__name__}: {e}); delete the folder, run experiments.build again"
+    ) from e
 
 
 def _decode(column: np.ndarray, spec: Any) -> np.ndarray:
@@ -102,7 +109,8 @@ def _episode_index(directory: pathlib.Path, source: Any) -> Mapping[str, list[fl
   path = directory / _INDEX
   if path.exists():
     return json.loads(path.read_text())
-  metadata = [source[i]["episode_metadata"] for i in range(len(source))]
+  with _reading(directory):
+    metadata = [source[i]["episode_metadata"] for i in range(len(source))]
   index = {key: [np.asarray(m[key]).item() for m in metadata] for key in ("return", "length", "seed", "disturbed")}
   partial = path.with_suffix(".partial")
   partial.write_text(json.dumps(index))

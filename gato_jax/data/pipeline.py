@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import re
 from collections.abc import Iterator
 
 import numpy as np
 import seqio
+import tensorflow as tf
 
 from gato_jax import specs
 from gato_jax.data import episodes, tasks, windows
@@ -83,4 +85,15 @@ class Input:
       try_in_mem_cache=False,  # its default keeps whole datasets in memory
     )
     dataset = dataset.batch(self.batch_size // hosts, drop_remainder=True).prefetch(2)
-    return dataset.as_numpy_iterator()
+    return _with_own_errors(dataset.as_numpy_iterator())
+
+
+def _with_own_errors(iterator: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+  """TensorFlow wraps what our functions raise into a page of text; a GatoError comes out as itself."""
+  try:
+    yield from iterator
+  except tf.errors.OpError as e:
+    own = re.search(r"GatoError: (.+)", e.message)
+    if not own:
+      raise
+    raise GatoError(own[1]) from e
