@@ -233,6 +233,7 @@ def test_a_partial_shard_is_not_read(dummy_raw, tmp_path):
 
 
 def test_a_corrupt_record_is_one_clear_error(dummy_tfds, tmp_path):
+  episodes.load(dummy_tfds, "dummy.reach")  # writes the index
   copy = tmp_path / "tfds"
   shutil.copytree(dummy_tfds, copy)
   (record,) = (copy / "dummy/reach/1.0.0").glob("*.array_record*")
