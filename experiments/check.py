@@ -28,14 +28,13 @@ def check_datasets(domain: str, tasks: list[str], data_dir: pathlib.Path, sequen
   from gato_jax.data import check
   from rlds_builders import _builder
 
-  fine = True
+  found = []
   for task in tasks:
     _builder.build(rlds_builders.get(domain), task, data_dir / "raw", data_dir / "tfds")
-    fine &= check.report(data_dir / "tfds", f"{domain}.{task}", sequence_length)
-  if tasks and fine:
-    name = f"{domain}.{tasks[0]}"
-    facts = check.check(data_dir / "tfds", name, sequence_length)
-    print(facts.get("layout", ""), facts.get("first step", ""), sep="\n")
+    found.append(check.report(data_dir / "tfds", f"{domain}.{task}", sequence_length))
+  fine = None not in found
+  if fine:
+    print(found[0].get("layout", ""), found[0].get("first step", ""), sep="\n")
   sys.exit(0 if fine else 1)
 
 

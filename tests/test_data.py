@@ -108,14 +108,20 @@ def test_batches_come_in_their_shares(dummy_tfds):
   assert abs(found.mean() - share) < 4 * np.sqrt(share * (1 - share) / len(found))
 
 
-def test_a_rows_segments_decode_to_steps_of_one_episode_each(dummy_tfds):
-  """The row says what it is: every unprompted segment is found again in its episode, in order."""
-  inputs = make_input(dummy_tfds, prompt_probability=0.0, weights={"dummy.reach": 1.0})
-  data, text = inputs.datasets["dummy.reach"], inputs.windows["dummy.reach"].layout
+def places(data, text) -> dict[bytes, tuple[int, int]]:
+  """The tokens of every step of the dataset -> (episode, step)."""
   known = {}
   for episode in range(len(data)):
     steps = text.encode(*data.window(episode, 0, int(data.lengths[episode])))
     known.update({tokens.tobytes(): (episode, i) for i, tokens in enumerate(steps.tokens)})
+  return known
+
+
+def test_a_rows_segments_decode_to_steps_of_one_episode_each(dummy_tfds):
+  """The row says what it is: every unprompted segment is found again in its episode, in order."""
+  inputs = make_input(dummy_tfds, prompt_probability=0.0, weights={"dummy.reach": 1.0})
+  data, text = inputs.datasets["dummy.reach"], inputs.windows["dummy.reach"].layout
+  known = places(data, text)
   seen = set()
   for batch in take(inputs, 3):
     for tokens, segments, kinds in zip(batch["tokens"], batch["segments"], batch["kinds"], strict=True):
@@ -133,10 +139,7 @@ def test_a_rows_segments_decode_to_steps_of_one_episode_each(dummy_tfds):
 def test_prompts_come_from_another_kept_episode_and_take_at_most_half(dummy_tfds):
   inputs = make_input(dummy_tfds, prompt_probability=1.0, weights={"dummy.reach": 1.0})
   data, text = inputs.datasets["dummy.reach"], inputs.windows["dummy.reach"].layout
-  known = {}
-  for episode in range(len(data)):
-    steps = text.encode(*data.window(episode, 0, int(data.lengths[episode])))
-    known.update({tokens.tobytes(): episode for tokens in steps.tokens})
+  known = {tokens: episode for tokens, (episode, _) in places(data, text).items()}
   prompted = 0
   for batch in take(inputs, 2):
     for tokens in batch["tokens"]:

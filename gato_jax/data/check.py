@@ -106,16 +106,16 @@ def _check_rewards(data: episodes.Episodes) -> list[str]:
   return problems
 
 
-def report(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> bool:
-  """Prints what `check` found; returns whether the dataset may be trained on."""
+def report(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, Any] | None:
+  """Prints what `check` found and returns it, or None where the dataset may not be trained on."""
   try:
     facts = check(tfds_dir, task, sequence_length)
   except GatoError as e:
     print(f"FAIL {task}: {e}")
-    return False
+    return None
   problems = facts.pop("problems")
   shown = ", ".join(f"{k}: {v}" for k, v in facts.items() if k not in ("layout", "first step"))
   print(f"{'FAIL' if problems else 'ok  '} {task}: {shown}")
   for problem in problems:
     print(f"  problem: {problem}")
-  return not problems
+  return None if problems else facts
