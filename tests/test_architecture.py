@@ -24,6 +24,8 @@ LAYERS = {
   "gato_jax.environment_loop": 2,
   "gato_jax.logs": 2,
   "gato_jax.sharding": 2,
+  "gato_jax.hardware": 2,
+  "gato_jax.distributed": 2,
   "gato_jax.checkpoint": 2,
   "gato_jax.data": 3,
   "gato_jax.model": 3,
