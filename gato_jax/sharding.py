@@ -4,12 +4,17 @@ Rows of a batch lie over (data, fsdp); parameters are split over fsdp along thei
 and feed-forward units. The vocabulary (33,025, an odd number) is never split: its table is split along the width.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from gato_jax.errors import GatoError
 
 MESH_AXES = ("data", "fsdp", "model")
 
@@ -30,13 +35,27 @@ RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
 )
 
 
-def make_mesh(data: int = 1, fsdp: int = 1, model: int = 1, devices: list[jax.Device] | None = None) -> Mesh:
-  """A mesh of data x fsdp x model devices with Auto axes, which linen's logical constraints need."""
-  devices = (devices or jax.devices())[: data * fsdp * model]
-  if len(devices) < data * fsdp * model:
-    raise ValueError(f"a mesh of {data} x {fsdp} x {model} needs {data * fsdp * model} devices, {len(devices)} exist")
+def make_mesh(data: int = 0, fsdp: int = 1, model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+  """A mesh of data x fsdp x model devices with Auto axes, which linen's logical constraints need.
+
+  Args:
+    data, fsdp, model: devices along each axis; 0, of at most one of them: as many as the others leave.
+    devices: all of every process by default. Neighbours along `model` are neighbours on the slice.
+
+  Raises:
+    GatoError: the axes do not make up the devices.
+  """
+  devices = list(jax.devices() if devices is None else devices)
+  shape = [data, fsdp, model]
+  asked = f"train.mesh_data={data}, train.mesh_fsdp={fsdp}, train.mesh_model={model}"
+  if min(shape) < 0 or shape.count(0) > 1:
+    raise GatoError(f"{asked}: axes are positive, and one of them at most is 0 (as many devices as the others leave)")
+  if 0 in shape:
+    shape[shape.index(0)] = len(devices) // math.prod(size for size in shape if size)
+  if math.prod(shape) != len(devices):
+    raise GatoError(f"{asked}: {len(devices)} devices do not make such a mesh; their product must be that number")
   types = (jax.sharding.AxisType.Auto,) * 3
-  return Mesh(np.asarray(devices).reshape(data, fsdp, model), MESH_AXES, axis_types=types)
+  return Mesh(mesh_utils.create_device_mesh(shape, devices), MESH_AXES, axis_types=types)
 
 
 def parameter_shardings(boxed: Any, mesh: Mesh) -> Any:
@@ -62,6 +81,19 @@ def parameter_shardings(boxed: Any, mesh: Mesh) -> Any:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Rows over data and fsdp; every array of a batch has the rows first."""
   return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def process_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+  """int64 [n], ascending: the rows of a global batch that this process's devices hold.
+
+  Raises:
+    GatoError: the batch does not divide among the mesh's data x fsdp devices.
+  """
+  shards = mesh.shape["data"] * mesh.shape["fsdp"]
+  if batch_size % shards:
+    raise GatoError(f"train.batch_size={batch_size} does not divide among {shards} devices (data x fsdp); change one")
+  held = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+  return np.unique(np.concatenate([np.arange(batch_size)[index] for index in held]))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

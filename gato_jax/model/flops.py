@@ -1,7 +1,7 @@
 """Model FLOPs of a training step: the products that the network needs, whatever the program computes on top.
 
 FLOPs of a product [a, b] x [b, c] are 2abc. Backward is twice forward. Not counted, so that utilisation is not
-flattered: rematerialisation, scores above the causal diagonal, element-wise work, logits at positions that are no targets.
+flattered: rematerialisation, scores above the causal diagonal, element-wise work, logits of positions without a target.
 """
 
 from gato_jax.model.config import GatoConfig

@@ -37,8 +37,9 @@ class TrainConfig:
     batch_size: rows of the global batch.
     checkpoint_every: steps; a multiple of log_every, so that no logged interval spans a restart.
     keep: newest checkpoints kept.
-    loss_chunk: target positions whose logits exist at one time; larger on accelerators.
-    mesh_data, mesh_fsdp, mesh_model: devices along each mesh axis.
+    accumulate: microbatches a step, one after the other; their gradients are summed. Memory for activations shrinks.
+    loss_chunk: target positions of a device whose logits exist at one time; larger on accelerators.
+    mesh_data, mesh_fsdp, mesh_model: devices along each mesh axis; 0: as many as the others leave.
   """
 
   steps: int | None = None
@@ -48,8 +49,9 @@ class TrainConfig:
   log_every: int = 20
   seed: int = 0
   keep: int = 3
+  accumulate: int = 1
   loss_chunk: int = 256
-  mesh_data: int = 1
+  mesh_data: int = 0
   mesh_fsdp: int = 1
   mesh_model: int = 1
 
@@ -86,7 +88,13 @@ def train(
   workdir.mkdir(parents=True, exist_ok=True)
   mesh = sharding.make_mesh(train_config.mesh_data, train_config.mesh_fsdp, train_config.mesh_model)
   trainer = step.Trainer(
-    model_config, optimizer_config, mesh, len(component_names), train_config.seed, train_config.loss_chunk
+    model_config,
+    optimizer_config,
+    mesh,
+    len(component_names),
+    train_config.seed,
+    train_config.loss_chunk,
+    train_config.accumulate,
   )
   meta = {
     **meta,

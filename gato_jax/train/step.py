@@ -20,7 +20,8 @@ class Trainer:
 
   Args:
     components: number of components of the mixture, for the loss of each.
-    loss_chunk: target positions whose logits exist at one time.
+    loss_chunk: target positions of a device whose logits exist at one time.
+    accumulate: microbatches a step.
   """
 
   def __init__(
@@ -31,9 +32,11 @@ class Trainer:
     components: int,
     seed: int = 0,
     loss_chunk: int = 256,
+    accumulate: int = 1,
   ):
     self._config, self._optimizer, self._mesh = config, optimizer, mesh
     self._components, self._seed, self._loss_chunk = components, seed, loss_chunk
+    self._accumulate = accumulate
     self.shardings = state.shardings(config, optimizer, mesh)
     whole = sharding.replicated(mesh)
     self._step = jax.jit(
@@ -67,6 +70,11 @@ class Trainer:
     """
     with jax.set_mesh(self._mesh):
       return self._step(train_state, batch, np.int32(total_steps))
+
+  def lower(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Lowered:
+    """The step for a global batch of these shapes, ready to be compiled for the mesh's devices, which need not exist."""
+    with jax.set_mesh(self._mesh):
+      return self._step.lower(self.template(), batch, jax.ShapeDtypeStruct((), np.int32))
 
   def _train_step(self, train_state: state.TrainState, batch: Any, total_steps: jax.Array):
     key = jax.random.fold_in(jax.random.key(self._seed), train_state.step)
