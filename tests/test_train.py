@@ -201,7 +201,7 @@ def test_nan_names_step_and_domains(tmp_path):
   with pytest.raises(GatoError, match=r"step [12], domains in the batch: one, two"):
     loop.train(
       model_config=train_process.CONFIG,
-      train_config=loop.TrainConfig(steps=4, checkpoint_every=2, log_every=2),
+      train_config=loop.TrainConfig(steps=4, batch_size=4, checkpoint_every=2, log_every=2),
       optimizer_config=optimizer.OptimizerConfig(peak_learning_rate=float("nan")),
       batches=train_process.batches,
       meta={},
@@ -213,8 +213,8 @@ def test_nan_names_step_and_domains(tmp_path):
 
 
 def test_input_errors_reach_the_user(tmp_path):
-  def broken(start):
-    yield from [next(train_process.batches(start))]
+  def broken(start, rows):
+    yield from [next(train_process.batches(start, rows))]
     raise GatoError("corrupt record 7")
 
   with pytest.raises(GatoError, match="corrupt record 7"):
@@ -228,5 +228,5 @@ def test_input_errors_reach_the_user(tmp_path):
 def test_it_learns(tmp_path):
   """A batch seen again and again is learned by heart."""
   one = control_batch(4, 36)
-  train_here(tmp_path, lambda start: iter(lambda: one, None), steps=60)
+  train_here(tmp_path, lambda start, rows: iter(lambda: one, None), steps=60)
   assert rows(tmp_path)[-1]["loss"] < 0.5 * rows(tmp_path)[0]["loss"]

@@ -19,17 +19,18 @@ CONFIG = model.GatoConfig(
 NAMES = ("one.a", "one.b", "two.c")
 
 
-def batches(start):
+def batches(start, rows=None):
   """batch(i) is a pure function of i."""
   i = start
   while True:
-    yield {**control_batch(4, 36, seed=i), "components": np.array([0, 1, 2, i % 3], np.int32)}
+    batch = {**control_batch(4, 36, seed=i), "components": np.array([0, 1, 2, i % 3], np.int32)}
+    yield batch if rows is None else {name: value[rows] for name, value in batch.items()}
     i += 1
 
 
-def killed_after(start, kill_after):
+def killed_after(start, rows, kill_after):
   """Waits for the checkpoint before the deadly batch, so that the kill falls between two checkpoints."""
-  for i, batch in enumerate(batches(start)):
+  for i, batch in enumerate(batches(start, rows)):
     if i == kill_after:
       while not any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
         time.sleep(0.05)
@@ -44,7 +45,7 @@ if __name__ == "__main__":
     model_config=CONFIG,
     train_config=loop.TrainConfig(steps=steps, batch_size=4, checkpoint_every=4, log_every=2),
     optimizer_config=optimizer.OptimizerConfig(peak_learning_rate=1e-2),
-    batches=batches if kill_after is None else lambda start: killed_after(start, kill_after),
+    batches=batches if kill_after is None else lambda start, rows: killed_after(start, rows, kill_after),
     meta={"specs": {}},
     tokenizer=b"pieces",
     workdir=workdir,

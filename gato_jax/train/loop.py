@@ -22,7 +22,7 @@ from gato_jax.train import metrics, prefetch, state, step
 from gato_jax.train.optimizer import OptimizerConfig
 
 _log = logging.getLogger(__name__)
-Batches = Callable[[int], Iterator[Mapping[str, np.ndarray]]]
+Batches = Callable[[int, np.ndarray], Iterator[Mapping[str, np.ndarray]]]
 _MEASURED_STEPS = 30
 _MARGIN = 0.95  # of the minutes: saving, logging and a noisy machine take the rest
 PREEMPTED = 42  # exit status after SIGTERM: saved, start again
@@ -76,7 +76,8 @@ def train(
   """Trains to the end of the run, from the newest checkpoint in workdir/checkpoints where there is one.
 
   Args:
-    batches: start step -> endless iterator over this host's rows of the batches from that step on (docs/batch.md).
+    batches: (start, rows) -> endless iterator over these rows (int64, ascending) of the global batches from step start
+      on (docs/batch.md).
     meta: JSON, stored in every checkpoint; the parts about the model and the training are added.
     component_names: of the mixture, "domain.task", in the order of batch["components"].
 
@@ -87,6 +88,7 @@ def train(
   workdir = pathlib.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
   mesh = sharding.make_mesh(train_config.mesh_data, train_config.mesh_fsdp, train_config.mesh_model)
+  rows = sharding.process_rows(mesh, train_config.batch_size)
   trainer = step.Trainer(
     model_config,
     optimizer_config,
@@ -114,11 +116,11 @@ def train(
       first, params, optimizer, _ = restored
       train_state = state.TrainState(params, optimizer, jax.device_put(np.int32(first), template.step.sharding))
       _log.info("continuing from step %d in %s", first, checkpoints.directory)
-    total = _total_steps(train_config, workdir, trainer, batches, began)
+    total = _total_steps(train_config, workdir, trainer, lambda: batches(0, rows), began)
     log = metrics.MetricsLog(workdir, first)
     stack.callback(log.close)
     stopping = stack.enter_context(_on_sigterm())
-    prefetched = stack.enter_context(prefetch.prefetch(batches(first)))
+    prefetched = stack.enter_context(prefetch.prefetch(batches(first, rows)))
     bar = stack.enter_context(tqdm.tqdm(total=total, initial=first, desc="train", unit="step", dynamic_ncols=True))
 
     interval, waited, mark = [], 0.0, time.perf_counter()
@@ -128,17 +130,19 @@ def train(
       waited += time.perf_counter() - asked
       train_state, measured = trainer(train_state, trainer.put(batch), total)
       if interval:  # at most one step is under way beside the one just asked for
-        jax.block_until_ready(interval[-1][0])
-      interval.append((measured, batch["components"], batch["tokens"].size))
+        jax.block_until_ready(interval[-1])
+      interval.append(measured)
+      length = batch["tokens"].shape[1]
       bar.update()
       if done % train_config.log_every and done != total:
         continue
       row = metrics.summarize(done, interval, component_names)
       seconds = time.perf_counter() - mark
       row |= {
-        "tokens": done * row["interval_tokens"] * jax.process_count() // len(interval),
+        "tokens": done * train_config.batch_size * length,
+        "interval_tokens": len(interval) * train_config.batch_size * length,
         "interval_seconds": seconds,
-        "tokens_per_second": row["interval_tokens"] * jax.process_count() / seconds,
+        "tokens_per_second": len(interval) * train_config.batch_size * length / seconds,
         "data_wait": waited / seconds,
       }
       log.write(row)
@@ -154,7 +158,9 @@ def train(
   return train_state
 
 
-def _total_steps(config: TrainConfig, workdir: pathlib.Path, trainer: step.Trainer, batches: Batches, began: float):
+def _total_steps(
+  config: TrainConfig, workdir: pathlib.Path, trainer: step.Trainer, batches: Callable[[], Iterator], began: float
+) -> int:
   """The run's length. Timed steps run on a fresh state that is thrown away; plan.json makes their result final."""
   if (config.steps is None) == (config.minutes is None):
     raise GatoError(f"train.steps={config.steps} and train.minutes={config.minutes}: give exactly one of the two")
@@ -164,7 +170,7 @@ def _total_steps(config: TrainConfig, workdir: pathlib.Path, trainer: step.Train
   if path.exists():
     return json.loads(path.read_text())["steps"]
   scratch, total, seconds_per_step = trainer.init(), 10 * _MEASURED_STEPS, []
-  with prefetch.prefetch(batches(0)) as prefetched:
+  with prefetch.prefetch(batches()) as prefetched:
     for _ in tqdm.trange(_MEASURED_STEPS + 2, desc="compile, time steps", unit="step", dynamic_ncols=True):
       mark = time.perf_counter()
       scratch, measured = trainer(scratch, trainer.put(next(prefetched)), total)

@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -57,16 +57,16 @@ def _component_losses(names: Sequence[str], sums: np.ndarray, counts: np.ndarray
   return losses
 
 
-def summarize(done: int, interval: Sequence[tuple], names: Sequence[str]) -> dict[str, float]:
-  """One row for the steps up to `done`; interval: a step's metrics, components [B] and positions each.
+def summarize(done: int, interval: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
+  """One row for the steps up to `done`, from the metrics of each.
 
   Raises:
     GatoError: a loss is not finite; names the step and the domains in its batch.
   """
-  measured = jax.device_get([m for m, _, _ in interval])
+  measured = jax.device_get(interval)
   for i, values in enumerate(measured):
     if not np.isfinite(values["loss"]):
-      present = sorted({names[c].split(".", 1)[0] for c in np.unique(interval[i][1])})
+      present = sorted({names[c].split(".", 1)[0] for c in np.flatnonzero(values["component_counts"])})
       raise GatoError(
         f"loss is {values['loss']} at step {done - len(interval) + i + 1}, domains in the batch: {', '.join(present)}; "
         "start again from the last checkpoint with a lower optimizer.peak_learning_rate or check the data"
@@ -79,6 +79,5 @@ def summarize(done: int, interval: Sequence[tuple], names: Sequence[str]) -> dic
     **_component_losses(names, sums, counts),
     "learning_rate": float(measured[-1]["learning_rate"]),
     "gradient_norm": float(np.mean([m["gradient_norm"] for m in measured])),
-    "interval_tokens": int(sum(size for _, _, size in interval)),
     "interval_target_tokens": int(counts.sum()),
   }
