@@ -1,4 +1,4 @@
-"""Raw logs -> RLDS -> batches: exact columns, batch(i) on any hosts, shares, packing, prompts, bad records."""
+"""Raw logs -> RLDS -> batches: exact columns, batch(i) in any processes, shares, packing, prompts, bad records."""
 
 import json
 import os
@@ -69,22 +69,37 @@ def test_rlds_flags_and_metadata(dummy_tfds):
     assert metadata["index"] == metadata["seed"] == i and metadata["agent_id"] == b"straight-line-v1"
 
 
-@pytest.mark.parametrize("hosts", [2, 4])
-def test_the_global_batch_does_not_depend_on_the_number_of_hosts(dummy_tfds, hosts):
+@pytest.mark.parametrize(
+  "parts",
+  [
+    [range(8)],
+    [range(4), range(4, 8)],
+    [range(0, 8, 2), range(1, 8, 2)],
+    [[0], [1, 7], [2, 3, 4, 5, 6]],
+    [range(6), range(2, 8), [0, 7]],  # processes of one model replica hold the same rows
+  ],
+)
+def test_the_global_batch_does_not_depend_on_which_process_reads_which_rows(dummy_tfds, parts):
   inputs = make_input(dummy_tfds)
   whole = take(inputs, 4, start=3)
-  parts = [take(inputs, 4, start=3, host=h, hosts=hosts) for h in range(hosts)]
-  for i, batch in enumerate(whole):
-    shared = {k: np.stack([p[i][k] for p in parts], 1).reshape(batch[k].shape) for k in windows.FEATURES}
-    assert_same(batch, shared)
+  for rows in parts:
+    rows = np.array(rows)
+    for batch, part in zip(whole, take(inputs, 4, start=3, rows=rows), strict=True):
+      assert_same({key: batch[key][rows] for key in windows.FEATURES}, part)
 
 
-def test_a_run_resumed_at_any_step_on_other_hosts_sees_the_same_batches(dummy_tfds):
+@pytest.mark.parametrize("rows", [[], [8], [-1, 3], [2, 1], [1, 1]])
+def test_rows_outside_the_batch_are_refused(dummy_tfds, rows):
+  with pytest.raises(GatoError, match="rows must ascend within"):
+    make_input(dummy_tfds).batches(0, np.array(rows, int))
+
+
+def test_a_run_resumed_at_any_step_sees_the_same_batches(dummy_tfds):
   whole = take(make_input(dummy_tfds), 12)
   for start in (0, 1, 5, 11):
     assert_same(whole[start], take(make_input(dummy_tfds), 1, start=start)[0])
-  halves = [take(make_input(dummy_tfds), 1, start=9, host=h, hosts=2)[0] for h in range(2)]
-  assert_same(whole[9], {k: np.stack([h[k] for h in halves], 1).reshape(whole[9][k].shape) for k in windows.FEATURES})
+  rows = np.array([1, 2, 6])
+  assert_same({k: whole[9][k][rows] for k in windows.FEATURES}, take(make_input(dummy_tfds), 1, start=9, rows=rows)[0])
 
 
 def test_another_seed_gives_other_batches(dummy_tfds):

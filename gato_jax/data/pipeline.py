@@ -50,7 +50,7 @@ class Input:
       name: windows.make_windows(data, text, config, max_local_positions) for name, data in self.datasets.items()
     }
     self.patch_capacity = max(w.patch_capacity for w in self.windows.values())
-    self._plan = tasks.register(config.name, self.windows, self.shares, self.patch_capacity)
+    self._plan = tasks.register(config.name, self.windows, self.shares, batch_size, self.patch_capacity)
 
   @property
   def task_specs(self) -> dict[str, specs.TaskSpec]:
@@ -66,16 +66,18 @@ class Input:
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
-  def batches(self, start: int = 0, host: int = 0, hosts: int = 1) -> Iterator[dict[str, np.ndarray]]:
-    """Host `host`'s share of batch(start), batch(start + 1), ...: rows g = host, host + hosts, ... of each batch.
+  def batches(self, start: int = 0, rows: np.ndarray | None = None) -> Iterator[dict[str, np.ndarray]]:
+    """batch(start), batch(start + 1), ..., of which only `rows`: int [R], ascending; None for all.
+
+    Row r of batch(i) is example number i * batch_size + r, whichever process reads it and however many there are.
 
     Raises:
-      GatoError: the batch does not divide among the hosts.
+      GatoError: rows are none, not ascending, or outside the batch.
     """
-    if self.batch_size % hosts:
-      raise GatoError(f"a batch of {self.batch_size} does not divide among {hosts} hosts")
-    self._plan.start = start * self.batch_size
-    self._plan.shard = seqio.ShardInfo(host, hosts)
+    rows = np.arange(self.batch_size) if rows is None else np.asarray(rows, np.int64)
+    if not len(rows) or np.any(np.diff(rows) <= 0) or rows[0] < 0 or rows[-1] >= self.batch_size:
+      raise GatoError(f"rows must ascend within [0, {self.batch_size}), a batch's size; got {rows.tolist()}")
+    self._plan.start, self._plan.rows = start, rows
     dataset = seqio.get_mixture_or_task(tasks.seqio_name(self.config.name)).get_dataset(
       sequence_length=None,
       split="train",
@@ -84,7 +86,7 @@ class Input:
       num_epochs=1,
       try_in_mem_cache=False,  # its default keeps whole datasets in memory
     )
-    dataset = dataset.batch(self.batch_size // hosts, drop_remainder=True).prefetch(2)
+    dataset = dataset.batch(len(rows), drop_remainder=True).prefetch(2)
     return _with_own_errors(dataset.as_numpy_iterator())
 
 

@@ -2,7 +2,7 @@
 
 The mixture is a function of the example's number g. A counter-based hash of (seed, g) picks the component; each
 component's source yields just the numbers that are its own, so every example knows its number whoever asks for it,
-on however many hosts, from wherever the run starts. seqio's sampler is replaced by one that reads the same hash.
+in however many processes, from wherever the run starts. seqio's sampler is replaced by one that reads the same hash.
 """
 
 import re
@@ -36,25 +36,28 @@ def choose_components(numbers: np.ndarray, seed: int, rates: Sequence[float]) ->
 
 
 class Plan:
-  """What a mixture's sources and its sampler share: the rates, and where reading starts.
+  """What a mixture's sources and its sampler share: the rates, and which examples this process reads.
 
   Attributes:
     rates: one per component.
-    start: the first example number of the run.
-    shard: this host of how many; seqio tells the sources, but not the sampler.
+    batch_size: rows of a global batch; row r of batch i is example number i * batch_size + r.
+    start: the first batch of the run.
+    rows: int64 [R], this process's rows of every batch. seqio's own sharding knows only every n-th example.
   """
 
-  def __init__(self, rates: Sequence[float]):
+  def __init__(self, rates: Sequence[float], batch_size: int):
     self.rates = tuple(rates)
+    self.batch_size = batch_size
     self.start = 0
-    self.shard = seqio.ShardInfo(0, 1)
+    self.rows = np.arange(batch_size)
 
   def blocks(self, seed: int) -> tf.data.Dataset:
-    """Blocks of (numbers, components) of one host: numbers = start + index modulo num_shards."""
-    start, rates, shard = self.start, self.rates, self.shard
+    """Blocks of (numbers, components) of this process's rows of batch(start), batch(start + 1), ..."""
+    start, rates, rows, batch_size = self.start, self.rates, self.rows, self.batch_size
 
     def block(k):
-      numbers = start + shard.index + (k * _BLOCK + np.arange(_BLOCK)) * shard.num_shards
+      batches, places = np.divmod(k * _BLOCK + np.arange(_BLOCK), len(rows))
+      numbers = (start + batches) * batch_size + rows[places]
       return numbers, choose_components(numbers, seed, rates)
 
     def shaped(k):
@@ -81,7 +84,7 @@ class NumberSource(seqio.DataSource):
     return ["numbers"]
 
   def get_dataset(self, split="train", shuffle=True, seed=None, shard_info=None, **unused):
-    del split, shuffle, shard_info, unused  # the plan knows the shard
+    del split, shuffle, shard_info, unused  # the plan knows the rows
     blocks = self._plan.blocks(seed or 0)
     mine = blocks.map(lambda numbers, components: tf.boolean_mask(numbers, components == self._component))
     return mine.unbatch().map(lambda number: {"number": number, "seed": tf.constant(seed or 0, tf.int64)})
@@ -114,11 +117,15 @@ def seqio_name(name: str) -> str:
 
 
 def register(
-  mixture: str, components: Mapping[str, windows.Windows], rates: Mapping[str, float], patch_capacity: int
+  mixture: str,
+  components: Mapping[str, windows.Windows],
+  rates: Mapping[str, float],
+  batch_size: int,
+  patch_capacity: int,
 ) -> Plan:
   """Registers `mixture` and a task "<mixture>:<domain.task>" per component; registering again replaces them."""
   names = list(components)
-  plan = Plan([rates[name] for name in names])
+  plan = Plan([rates[name] for name in names], batch_size)
   vocabulary = seqio.PassThroughVocabulary(size=2**31 - 1)
   features = {
     key: seqio.Feature(vocabulary, add_eos=False, dtype=tf.as_dtype(dtype), rank=rank)
