@@ -89,7 +89,7 @@ def test_what_is_not_decayed():
 
 
 def run_steps(data, fsdp, tensor):
-  mesh = sharding.make_mesh(data, fsdp, tensor)
+  mesh = sharding.make_mesh(data, fsdp, tensor, jax.devices()[: data * fsdp * tensor])
   trainer = step.Trainer(train_process.CONFIG, optimizer.OptimizerConfig(), mesh, 3, loss_chunk=8)
   state, losses = trainer.init(), []
   for i, batch in zip(range(3), train_process.batches(0), strict=False):

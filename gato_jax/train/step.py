@@ -72,7 +72,7 @@ class Trainer:
       return self._step(train_state, batch, np.int32(total_steps))
 
   def lower(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Lowered:
-    """The step for a global batch of these shapes, ready to be compiled for the mesh's devices, which need not exist."""
+    """The step for a global batch of these shapes, ready to compile for the mesh's devices, which need not exist."""
     with jax.set_mesh(self._mesh):
       return self._step.lower(self.template(), batch, jax.ShapeDtypeStruct((), np.int32))
 
