@@ -1,0 +1,1 @@
+"""Where to run, never what."""
