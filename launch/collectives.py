@@ -29,7 +29,7 @@ KINDS = (
 
 
 class Collective(NamedTuple):
-  """bytes: of one run. times: runs in one call of the program. group: devices that take part together. where: JAX's op."""
+  """bytes: of one run. times: runs in one call of the program. group: devices together. where: JAX's op."""
 
   kind: str
   bytes: int
@@ -45,32 +45,22 @@ def collectives(hlo_text: str, unknown_trips: int = 1) -> list[Collective]:
     hlo_text: `compiled.as_text()`.
     unknown_trips: turns of a loop whose number the program does not hold.
   """
-  program = hlo.parse(hlo_text)
   devices = _count(r"\breplica_count=(\d+)", hlo_text) * _count(r"\bnum_partitions=(\d+)", hlo_text)
   found: list[Collective] = []
-
-  def visit(computation: str, times: int, fused: hlo.Instruction | None, chains: set[str]) -> None:
-    own_chains: set[str] = set()
-    instructions = program.computations[computation]
-    for instruction in instructions.values():
-      kind = instruction.opcode.removesuffix("-start")
-      if kind in KINDS:
-        chain = re.search(r'chain_id="([^"]*)"', instruction.attributes)
-        if fused and chain:
-          if chain[1] in chains:
-            continue
-          chains.add(chain[1])
-        scatters = fused is not None and fused.attribute("calls").startswith("all-reduce-scatter")
-        found.append(_collective("reduce-scatter" if scatters else kind, instruction, instructions, times, devices))
-      turns = 1
-      if instruction.opcode == "while":
-        turns = hlo.trip_count(program, computation, instruction)
-        turns = unknown_trips if turns is None else turns
-      for called in instruction.called:
-        inside = instruction if instruction.opcode == "fusion" else None
-        visit(called, times * turns, inside, own_chains)
-
-  visit(program.entry, 1, None, set())
+  chains: set[tuple[str, int, str]] = set()
+  for visit in hlo.walk(hlo.parse(hlo_text), unknown_trips):
+    kind = visit.instruction.opcode.removesuffix("-start")
+    if kind not in KINDS:
+      continue
+    chain = re.search(r'chain_id="([^"]*)"', visit.instruction.attributes)
+    if visit.fusion and chain:
+      key = visit.caller, visit.times, chain[1]
+      if key in chains:
+        continue
+      chains.add(key)
+    if visit.fusion and visit.fusion.attribute("calls").startswith("all-reduce-scatter"):
+      kind = "reduce-scatter"
+    found.append(_collective(kind, visit, devices))
   return found
 
 
@@ -83,12 +73,14 @@ def totals(found: list[Collective]) -> dict[str, tuple[int, int]]:
   return dict(sorted(sums.items(), key=lambda item: -item[1][1]))
 
 
-def _collective(kind, instruction, instructions, times: int, devices: int) -> Collective:
+def _collective(kind: str, visit: hlo.Visit, devices: int) -> Collective:
+  instruction = visit.instruction
   operands = instruction.operands[:1] if kind == "collective-permute" else instruction.operands
-  size = sum(hlo.shape_bytes(instructions[name].shape) for name in operands)
+  size = sum(hlo.shape_bytes(visit.siblings[name].shape) for name in operands)
   group = _group(instruction.attributes, devices)
   where = re.search(r'op_name="([^"]*)"', instruction.attributes)
-  return Collective(kind, size * group if kind == "all-gather" else size, times, group, where[1] if where else "")
+  size *= group if kind == "all-gather" else 1
+  return Collective(kind, size, visit.times, group, where[1] if where else "")
 
 
 def _group(attributes: str, devices: int) -> int:

@@ -1,8 +1,9 @@
-"""Reads the text of a compiled XLA program (`compiled.as_text()`): instructions, who calls whom, how often loops turn."""
+"""Reads the text of a compiled XLA program, `compiled.as_text()`: instructions, calls, how often loops turn."""
 
 import dataclasses
 import math
 import re
+from collections.abc import Iterator
 
 _COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{")
 _NAME = re.compile(r"%([\w.\-]+)")
@@ -39,6 +40,17 @@ class Instruction:
 
 
 @dataclasses.dataclass(frozen=True)
+class Visit:
+  """One instruction in its place. times: runs in one call of the program. fusion: the fusion that it is inside of."""
+
+  instruction: Instruction
+  siblings: dict[str, Instruction]
+  times: int
+  fusion: Instruction | None
+  caller: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Program:
   """computations: name -> instruction name -> instruction. entry: the computation that runs."""
 
@@ -67,6 +79,26 @@ def parse(text: str) -> Program:
   return Program(computations, entry)
 
 
+def walk(program: Program, unknown_trips: int) -> Iterator[Visit]:
+  """Every instruction that runs, with the turns of the loops around it multiplied.
+
+  A loop whose turns only the data decide counts `unknown_trips`; all branches of a conditional count.
+  """
+
+  def computation(name: str, times: int, fusion: Instruction | None, caller: str) -> Iterator[Visit]:
+    instructions = program.computations[name]
+    for instruction in instructions.values():
+      yield Visit(instruction, instructions, times, fusion, caller)
+      turns = 1
+      if instruction.opcode == "while":
+        turns = trip_count(program, name, instruction)
+        turns = unknown_trips if turns is None else turns
+      for called in instruction.called:
+        yield from computation(called, times * turns, instruction if instruction.opcode == "fusion" else fusion, name)
+
+  yield from computation(program.entry, 1, None, "")
+
+
 def _instruction(line: str) -> Instruction:
   left, right = line.strip().split(" = ", 1)
   end = _closing(right, 0) + 1 if right.startswith("(") else right.index(" ")
@@ -88,13 +120,18 @@ def _closing(text: str, opening: int) -> int:
   raise ValueError(f"unbalanced parentheses: {text[:80]!r}")
 
 
+def dimensions(shape: str) -> list[int]:
+  """Of an array's shape."""
+  return [int(d) for d in _ARRAY.search(shape)[3].split(",") if d]
+
+
 def shape_bytes(shape: str) -> int:
   """Of all arrays of a shape, tuples included, without the padding of tiled layouts."""
   total = 0.0
-  for kind, variant, dimensions in _ARRAY.findall(shape):
+  for kind, variant, sizes in _ARRAY.findall(shape):
     bits = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128, "token": 0}.get(kind) or int(re.sub(r"\D", "", kind) or 0)
     del variant  # f8e4m3fn is an f8
-    total += bits / 8 * math.prod(int(d) for d in dimensions.split(",") if d)
+    total += bits / 8 * math.prod(int(d) for d in sizes.split(",") if d)
   return math.ceil(total)
 
 
@@ -160,7 +197,7 @@ def _argument(inner: dict[str, Instruction], call: Instruction, name: str) -> st
 
 
 def _advance(program: Program, body: dict[str, Instruction], name: str, index: int) -> int | None:
-  """By how much `name` exceeds the loop's counter, element `index` of the body's parameter; None: not a fixed amount."""
+  """What `name` adds to the loop's counter, element `index` of the body's parameter; None: no fixed amount."""
   instruction = _same(body, name)
   if instruction.opcode == "get-tuple-element":
     source = _same(body, instruction.operands[0])
