@@ -25,12 +25,14 @@ _WRITE_SCORES = flags.DEFINE_bool("write_scores", False, "Measures random and ex
 
 def check_datasets(domain: str, tasks: list[str], data_dir: pathlib.Path, sequence_length: int) -> None:
   """Runs in its own process: TensorFlow and simulators do not share one. Exit status 1 when something is wrong."""
-  from gato_jax.data import check
+  from gato_jax.data import check, prepare
+  from gato_jax.tokens import codec
   from rlds_builders import _builder
 
   found = []
   for task in tasks:
     _builder.build(rlds_builders.get(domain), task, data_dir / "raw", data_dir / "tfds")
+    prepare.prepare(data_dir / "tfds", f"{domain}.{task}", codec.default_text_codec())
     found.append(check.report(data_dir / "tfds", f"{domain}.{task}", sequence_length))
   fine = None not in found
   if fine:

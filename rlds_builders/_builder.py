@@ -34,14 +34,17 @@ def configs(domain: specs.Domain) -> list[tfds.core.BuilderConfig]:
 
 
 def build(domain: specs.Domain, task: str, raw: pathlib.Path, tfds_dir: pathlib.Path) -> bool:
-  """Builds one task's dataset unless it holds every logged episode; returns whether there was anything to do."""
+  """Builds one task's dataset unless it holds every logged episode; returns whether there was anything to do.
+
+  A dataset without raw logs came from elsewhere and is kept.
+  """
   os.environ["GATO_RAW_DIR"] = str(raw)
   tfds.disable_progress_bar()
   module = importlib.import_module(f"rlds_builders.{domain.name}.{domain.name}_dataset_builder")
   directory = pathlib.Path(tfds_dir) / domain.name / task / VERSION
   if (directory / "dataset_info.json").exists():
     built = tfds.builder_from_directory(directory).info.splits["train"].num_examples
-    if not domain.environment or built == len(logs.rows(logs.task_directory(raw, domain.name, task))):
+    if not domain.environment or len(logs.rows(logs.task_directory(raw, domain.name, task))) in (0, built):
       return False
   shutil.rmtree(directory, ignore_errors=True)
   with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints through the caller's progress bar

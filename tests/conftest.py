@@ -23,15 +23,18 @@ def dummy_raw(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def dummy_tfds(dummy_raw) -> pathlib.Path:
-  """RLDS datasets of both dummy tasks."""
+  """RLDS datasets of both dummy tasks, prepared for training."""
   return build_dummy(dummy_raw, dummy_raw.parent / "tfds")
 
 
 def build_dummy(raw: pathlib.Path, tfds_dir: pathlib.Path) -> pathlib.Path:
-  """Builds the dummy domain's datasets from raw logs."""
-  from rlds_builders import _builder  # TensorFlow: not in the processes of tests that render
+  """Builds the dummy domain's datasets from raw logs and prepares them."""
+  from gato_jax.data import prepare  # TensorFlow: not in the processes of tests that render
+  from gato_jax.tokens import codec
+  from rlds_builders import _builder
 
   domain = rlds_builders.get("dummy")
   for task in domain.tasks:
     _builder.build(domain, task, raw, tfds_dir)
+    prepare.prepare(tfds_dir, f"dummy.{task}", codec.default_text_codec())
   return tfds_dir

@@ -1,4 +1,4 @@
-"""Raw logs -> RLDS -> batches: exact columns, batch(i) in any processes, shares, packing, prompts, bad records."""
+"""Raw logs -> RLDS -> batches: exact columns, batch(i) in any processes, shares, packing, prompts, bad logs."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from conftest import EPISODES, build_dummy
 
 import rlds_builders
 from gato_jax import logs, mixture, results
-from gato_jax.data import episodes, pipeline, tasks, windows
+from gato_jax.data import episodes, pipeline, prepare, tasks, windows
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout, vocabulary
 from gato_jax.tokens.vocabulary import Kind
@@ -205,6 +205,7 @@ def test_documents_fill_rows(tmp_path):
     config="python_docs", data_dir=tmp_path
   )
   builder.download_and_prepare()
+  prepare.prepare(tmp_path, "text.python_docs", TEXT)
   inputs = make_input(tmp_path, weights={"text.python_docs": 1.0})
   (batch,) = take(inputs, 1)
   assert batch["patches"].shape[1] == 0 and np.mean(batch["kinds"] == Kind.TEXT) > 0.95
@@ -239,6 +240,7 @@ def test_tfds_build_works_as_its_users_know_it(dummy_raw, tmp_path):
   folder = pathlib.Path(rlds_builders.__file__).parent / "dummy"
   done = subprocess.run(command, cwd=folder, env=os.environ | {"GATO_RAW_DIR": str(dummy_raw)}, capture_output=True)
   assert done.returncode == 0, done.stderr.decode()
+  prepare.prepare(tmp_path, "dummy.reach", TEXT)
   assert len(episodes.load(tmp_path, "dummy.reach")) == EPISODES
 
 
@@ -248,27 +250,6 @@ def test_a_partial_shard_is_not_read(dummy_raw, tmp_path):
   shard = copy / "dummy/reach/shard-00002"
   shard.rename(shard.with_suffix(".partial"))
   assert [s.name for s in logs.shards(shard.parent)] == ["shard-00000", "shard-00001"]
-
-
-def test_a_corrupt_record_is_one_clear_error(dummy_tfds, tmp_path):
-  episodes.load(dummy_tfds, "dummy.reach")  # writes the index
-  copy = tmp_path / "tfds"
-  shutil.copytree(dummy_tfds, copy)
-  (record,) = (copy / "dummy/reach/1.0.0").glob("*.array_record*")
-  content = bytearray(record.read_bytes())
-  content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
-  record.write_bytes(content)
-  (copy / "dummy/reach/1.0.0/gato_index.json").unlink(missing_ok=True)
-  message = "cannot be read .*run experiments.build again"
-  with pytest.raises(GatoError, match=message):
-    episodes.load(copy, "dummy.reach")
-  shutil.copy(dummy_tfds / "dummy/reach/1.0.0/gato_index.json", copy / "dummy/reach/1.0.0")
-  with pytest.raises(GatoError, match=message):
-    data = episodes.load(copy, "dummy.reach")
-    for i in range(len(data)):
-      data.window(i, 0, 1)
-  with pytest.raises(GatoError, match=message):  # and through TensorFlow, while training
-    take(make_input(copy, weights={"dummy.reach": 1.0}), 50)
 
 
 def test_raw_logs_of_another_spec_are_refused(dummy_raw, tmp_path):

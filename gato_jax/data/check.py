@@ -1,4 +1,5 @@
-"""What a reviewer would look at before anyone trains on a dataset: every record decoded, every value tokenised."""
+"""What a reviewer would look at before anyone trains on a dataset: every record decoded, every value tokenised, and
+the prepared form that training reads compared with the records, window for window."""
 
 import pathlib
 import time
@@ -9,12 +10,13 @@ import rlds
 import tensorflow as tf
 
 from gato_jax import mixture
-from gato_jax.data import episodes, windows
+from gato_jax.data import episodes, records, windows
 from gato_jax.environment_loop import check_action
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
 
 _TIMED_WINDOWS = 64
+_AGAIN = f"; delete {episodes.FOLDER} in the dataset's folder and run python -m experiments.build"
 _CLIPPED_SHARE = 0.01  # of an observation's values; more in an end bin means that the bins do not fit the values
 
 
@@ -27,28 +29,23 @@ def check(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, 
   data = episodes.load(tfds_dir, task)
   text = codec.default_text_codec()
   if isinstance(data, episodes.Documents):
-    lengths = [len(text.encode(data.text(i))) for i in range(len(data))]
-    problems = [f"document {i} is empty" for i, n in enumerate(lengths) if not n]
-    return {"documents": len(data), "tokens": int(np.sum(lengths)), "problems": problems}
+    return _check_documents(data, text)
   config = mixture.MixtureConfig(sequence_length=sequence_length)
   rows = windows.EpisodeWindows(data, text, config, max_local_positions=512)
+  source, random = records.Episodes(data.directory), np.random.default_rng(0)
   layout, problems, spread = rows.layout, [], {}
-  for index in range(len(data)):
-    length = int(data.lengths[index])
-    observation, actions = data.window(index, 0, length)
+  for index in range(len(source)):
+    observation, actions, _ = source.episode(index)
     for step, action in enumerate(actions):
       check_action(data.spec.action, action, f"{task}, episode {index}, step {step}")
-    steps = layout.encode(observation, actions)
-    _follow_values(layout, observation, steps, spread)
-    if len(actions) != length:
-      problems.append(f"episode {index}: {len(actions)} steps, its metadata says {length}")
+    _follow_values(layout, observation, layout.encode(observation, actions), spread)
+    problems += _check_prepared(data, index, observation, actions, random)
   for key, (low, high, clipped, total) in spread.items():
     if low == high:
       problems.append(f"{key}: every value is {low}; a constant observation says nothing")
     if clipped > _CLIPPED_SHARE * total:
       problems.append(f"{key}: {clipped / total:.0%} of the values fall into the first or last bin")
-  problems += _check_rewards(data)
-  random = np.random.default_rng(0)
+  problems += _check_rewards(source, data)
   began = time.perf_counter()
   for _ in range(_TIMED_WINDOWS):
     rows.row(random, 0, rows.patch_capacity)
@@ -64,6 +61,32 @@ def check(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, 
     "first step": preview(rows, data),
     "problems": problems,
   }
+
+
+def _check_documents(data: episodes.Documents, text: codec.TextCodec) -> dict[str, Any]:
+  source = records.Documents(data.directory)
+  problems = [f"document {i} is empty" for i, n in enumerate(data.lengths) if not n]
+  if len(source) != len(data):
+    problems.append(f"{len(data)} documents are prepared, the records hold {len(source)}{_AGAIN}")
+  for i in range(min(len(source), len(data))):
+    if not np.array_equal(data.tokens(i, 0, int(data.lengths[i])), text.encode(source.text(i))):
+      problems.append(f"document {i}: the prepared tokens are not the record's{_AGAIN}")
+  return {"documents": len(data), "tokens": int(data.lengths.sum()), "problems": problems}
+
+
+def _check_prepared(data: episodes.Episodes, index: int, observation, actions, random) -> list[str]:
+  """The whole episode and a window from its middle, as training reads them, against the record's columns."""
+  length = len(actions)
+  if data.lengths[index] != length:
+    return [f"episode {index}: {data.lengths[index]} steps are prepared, the record has {length}{_AGAIN}"]
+  middle = np.sort(random.integers(length, size=2)) + (0, 1)
+  for start, stop in ((0, length), middle.tolist()):
+    prepared, prepared_actions = data.window(index, start, stop)
+    for key, column in {**observation, "action": actions}.items():
+      found = prepared_actions if key == "action" else prepared[key]
+      if found.dtype != column.dtype or not np.array_equal(found, column[start:stop]):
+        return [f"episode {index}, steps {start} to {stop}: the prepared {key!r} is not the record's{_AGAIN}"]
+  return []
 
 
 def preview(rows: windows.EpisodeWindows, data: episodes.Episodes) -> str:
@@ -92,11 +115,11 @@ def _follow_values(layout, observation, steps, spread) -> None:
     spread[field.key] = (min(low, values.min()), max(high, values.max()), clipped, total + values.size)
 
 
-def _check_rewards(data: episodes.Episodes) -> list[str]:
+def _check_rewards(source: records.Episodes, data: episodes.Episodes) -> list[str]:
   """The first episodes as RLDS step streams, counted and summed by rlds's own transformations."""
   problems = []
   for index in range(min(5, len(data))):
-    steps = tf.data.Dataset.from_tensor_slices(data.columns(index, ("reward", "is_last")))
+    steps = tf.data.Dataset.from_tensor_slices(source.columns(index, ("reward", "is_last")))
     length = int(rlds.transformations.episode_length(steps)) - 1
     total = float(rlds.transformations.sum_dataset(steps, lambda step: step["reward"]))
     if length != data.lengths[index]:

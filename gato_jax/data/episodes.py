@@ -1,44 +1,144 @@
-"""RLDS episodes by random access: columns of one episode, of which only the asked-for steps are decoded."""
+"""Steps of episodes, and pieces of documents, by random access at a cost that does not grow with the episode.
 
-import contextlib
-import io
+An RLDS record is one episode: to read a window of it, all of it has to be read and parsed. So each dataset has a
+prepared form beside its records, written by gato_jax/data/prepare.py and derived from them alone:
+
+  <dataset>/gato_prepared/
+    prepared.json   format, fingerprints of the records and of the tokenizer, size of data.bin, hash of index.npy
+    index.npy       one EPISODE or DOCUMENT each
+    data.bin        episodes: per episode its images and new texts, a Zstandard frame each, then its steps, a packed
+                    record each (`step_dtype`). Documents: token ids, uint16
+
+Files are read with pread and not mapped: resident memory stays flat and a truncated file is an error, not a SIGBUS.
+"""
+
+import functools
+import hashlib
 import json
+import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import tensorflow_datasets as tfds
-from PIL import Image
+import zstandard
 
 from gato_jax import results, specs
+from gato_jax.data import records
 from gato_jax.errors import GatoError
+from gato_jax.tokens import codec, layout
+from gato_jax.tokens.vocabulary import Kind
 
-_INDEX = "gato_index.json"
+FOLDER = "gato_prepared"
+FORMAT = 1  # raised when what is written changes
+EPISODE = np.dtype(
+  [("offset", np.uint64), ("length", np.int64), ("return", np.float64), ("seed", np.int64), ("disturbed", np.bool_)]
+)
+DOCUMENT = np.dtype([("offset", np.uint64), ("length", np.int64)])
+TOKEN = np.dtype(np.uint16)
+_BLOB = np.dtype([("offset", np.uint64), ("size", np.uint32)])  # of a text or an image in data.bin
+_SAMPLED = 4096  # bytes
+_CACHED_TEXTS = 1024
 
 
-def load_builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
-  """The prepared dataset in `directory`; GatoError says how to build it when it is not there."""
-  if not (directory / "dataset_info.json").exists():
-    raise GatoError(f"no dataset in {directory}; run python -m experiments.build")
-  return tfds.builder_from_directory(directory)
+def step_dtype(spec: specs.TaskSpec) -> np.dtype:
+  """One step of a task in data.bin: tensors as they are, texts and images by their place, and a check sum."""
+  fields = []
+  for key, field in sorted(spec.observation.items()):
+    blob = layout.kind_of(key, field) in (Kind.TEXT, Kind.PATCH)
+    fields.append((f"observation/{key}", _BLOB) if blob else (f"observation/{key}", field.dtype, field.shape))
+  return np.dtype([*fields, ("action", spec.action.dtype, spec.action.shape), ("check", np.uint32)])
 
 
-class Documents:
-  """The documents of a text task."""
+def check_sums(steps: np.ndarray) -> np.ndarray:
+  """uint32 [n] of packed steps [n]: another value for any one changed byte, and for a step that is all zero."""
+  n, size = len(steps), steps.dtype.itemsize - 4
+  content = np.frombuffer(steps, np.uint8).reshape(n, size + 4)[:, :size].astype(np.uint32)
+  return content @ (np.arange(1, size + 1, dtype=np.uint32) * np.uint32(2654435761) | np.uint32(1)) + np.uint32(1)
 
-  def __init__(self, builder: tfds.core.DatasetBuilder, spec: specs.TaskSpec):
+
+def source_fingerprint(directory: pathlib.Path) -> str:
+  """Hash of a dataset's description and of samples of its records: cheap enough to be asked at every start."""
+  found = sorted(directory.glob("*.array_record*"))
+  digest = hashlib.sha256((directory / "dataset_info.json").read_bytes())
+  digest.update((directory / "features.json").read_bytes())
+  for path in found[:: max(1, len(found) // 4)]:
+    size = path.stat().st_size
+    digest.update(f"{path.name} {size}".encode())
+    with path.open("rb") as file:
+      for at in (0, size // 3, 2 * size // 3):
+        file.seek(at)
+        digest.update(file.read(_SAMPLED))
+  return digest.hexdigest()[:16]
+
+
+def tokenizer_fingerprint(text: codec.TextCodec) -> str:
+  return hashlib.sha256(text.model).hexdigest()[:16]
+
+
+def index_fingerprint(folder: pathlib.Path) -> str:
+  return hashlib.sha256((folder / "index.npy").read_bytes()).hexdigest()[:16]
+
+
+def fault(directory: pathlib.Path) -> str:
+  """Why the prepared form of the dataset in `directory` cannot be used, or ""."""
+  folder = directory / FOLDER
+  if not (folder / "prepared.json").exists():
+    return f"{directory} is not prepared for training"
+  header = json.loads((folder / "prepared.json").read_text())
+  if header["format"] != FORMAT:
+    return f"{folder} is of format {header['format']}, this version reads {FORMAT}"
+  if header["source"] != source_fingerprint(directory):
+    return f"{folder} was prepared from other records than those beside it"
+  whole = all((folder / name).exists() for name in ("index.npy", "data.bin"))
+  if (
+    not whole or (folder / "data.bin").stat().st_size != header["bytes"] or index_fingerprint(folder) != header["index"]
+  ):
+    return f"{folder} is damaged"
+  return ""
+
+
+class _Prepared:
+  """What episodes and documents share: the index, and reading of data.bin by place."""
+
+  def __init__(self, directory: pathlib.Path, spec: specs.TaskSpec):
     self.spec = spec
-    self._source = builder.as_data_source("train")
+    self.directory = directory
+    self._index = np.load(directory / FOLDER / "index.npy")
+    self._file = (directory / FOLDER / "data.bin").open("rb", buffering=0)
 
   def __len__(self) -> int:
-    return len(self._source)
+    return len(self._index)
 
-  def text(self, index: int) -> str:
-    return self._source[index]["text"].decode()
+  def _read(self, offset: int, size: int) -> bytes:
+    content = os.pread(self._file.fileno(), size, offset)
+    if len(content) != size:
+      raise self._damaged()
+    return content
+
+  def _damaged(self) -> GatoError:
+    folder = self.directory / FOLDER
+    return GatoError(f"{folder} is damaged; delete the folder and run python -m experiments.build")
 
 
-class Episodes:
+class Documents(_Prepared):
+  """The documents of a text task.
+
+  Attributes:
+    tokenizer: fingerprint of the one that made the tokens.
+  """
+
+  def __init__(self, directory: pathlib.Path, spec: specs.TaskSpec):
+    super().__init__(directory, spec)
+    self.tokenizer = json.loads((directory / FOLDER / "prepared.json").read_text())["tokenizer"]
+    self.lengths = self._index["length"]
+
+  def tokens(self, index: int, start: int, stop: int) -> np.ndarray:
+    """int32 [stop - start] token ids of a document."""
+    offset = int(self._index["offset"][index]) + start * TOKEN.itemsize
+    return np.frombuffer(self._read(offset, (stop - start) * TOKEN.itemsize), TOKEN).astype(np.int32)
+
+
+class Episodes(_Prepared):
   """The episodes of a control task.
 
   Attributes:
@@ -48,24 +148,17 @@ class Episodes:
     kept: indices of the episodes whose return reaches `keep` of the expert return.
   """
 
-  def __init__(self, builder: tfds.core.DatasetBuilder, spec: specs.TaskSpec, keep: float = 0.8):
-    self.spec = spec
-    self.directory = pathlib.Path(builder.data_dir)
-    self._source = builder.as_data_source("train", decoders={"steps": tfds.decode.SkipDecoding()})
-    index = _episode_index(self.directory, self._source)
-    self.returns = np.asarray(index["return"])
-    self.lengths = np.asarray(index["length"])
-    self.expert_return = results.expert_return(self.returns[~np.asarray(index["disturbed"])])
+  def __init__(self, directory: pathlib.Path, spec: specs.TaskSpec, keep: float = 0.8):
+    super().__init__(directory, spec)
+    self._dtype = step_dtype(spec)
+    self._kinds = {key: layout.kind_of(key, field) for key, field in sorted(spec.observation.items())}
+    self._offsets = self._index["offset"].astype(np.int64)
+    self.returns = self._index["return"]
+    self.lengths = self._index["length"]
+    self.expert_return = results.expert_return(self.returns[~self._index["disturbed"]])
     threshold = self.expert_return - (1 - keep) * abs(self.expert_return)
     self.kept = np.flatnonzero(self.returns >= threshold)
-
-  def __len__(self) -> int:
-    return len(self.returns)
-
-  def columns(self, index: int, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """Step columns of a whole episode, its last step included, as RLDS names them."""
-    steps = self._source[index]["steps"]
-    return {key: steps[key] for key in keys}
+    self._text = functools.lru_cache(_CACHED_TEXTS)(self._read_text)  # an instruction repeats through an episode
 
   def best_starts(self, count: int = 4, steps: int = 64) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
     """The first steps of the best episodes: demonstrations for prompting."""
@@ -73,54 +166,63 @@ class Episodes:
     return [self.window(int(i), 0, min(steps, int(self.lengths[i]))) for i in best]
 
   def window(self, index: int, start: int, stop: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Flat observation columns and actions of steps [start, stop); images outside the window stay encoded.
+    """Flat observation columns and actions of steps [start, stop) of one episode."""
+    return self.windows([(index, start, stop)])
+
+  def windows(self, pieces: Sequence[tuple[int, int, int]]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Several windows (episode, start, stop), one after the other: columns [n, ...] of all their n steps.
 
     Raises:
-      GatoError: the record cannot be read.
+      GatoError: the file does not hold what was written.
     """
-    with _reading(self.directory):
-      steps = self._source[index]["steps"]
-      observation = {
-        key: _decode(column[start:stop], self.spec.observation[key])
-        for key, column in specs.flatten(steps["observation"]).items()
-      }
-      return observation, steps["action"][start:stop]
+    size = self._dtype.itemsize
+    content = [self._read(int(self._offsets[e]) + start * size, (stop - start) * size) for e, start, stop in pieces]
+    steps = np.frombuffer(b"".join(content), self._dtype)
+    if not np.array_equal(check_sums(steps), steps["check"]):
+      raise self._damaged()
+    ends = np.cumsum([stop - start for _, start, stop in pieces])
+    observation = {}
+    for key, kind in self._kinds.items():
+      column = steps[f"observation/{key}"]
+      if kind == Kind.TEXT:
+        column = self._texts(column)
+      elif kind == Kind.PATCH:
+        column = self._images(column, ends, self.spec.observation[key].shape)
+      observation[key] = column
+    return observation, steps["action"]
 
+  def _texts(self, places: np.ndarray) -> np.ndarray:
+    """Places [n] -> bytes, dtype object [n], as TFDS has texts."""
+    texts = np.empty(len(places), object)
+    texts[:] = [self._text(offset, size) for offset, size in places.tolist()]
+    return texts
 
-@contextlib.contextmanager
-def _reading(directory: pathlib.Path) -> Iterator[None]:
-  """A record that cannot be read ends in one line."""
-  try:
-    yield
-  except Exception as e:  # array_record, protobuf and Pillow raise unrelated types for a corrupt record
-    raise GatoError(
-      f"{directory}: a record cannot be read ({type(e).__name__}: {e}); delete the folder, run experiments.build again"
-    ) from e
+  def _read_text(self, offset: int, size: int) -> bytes:
+    return self._decompress(zstandard.ZstdDecompressor(), self._read(offset, size))
 
+  def _images(self, places: np.ndarray, ends: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Places [n] -> uint8 [n, *shape]. The images of one window, which ends where `ends` says, lie side by side."""
+    decompressor, images = zstandard.ZstdDecompressor(), []  # not to be shared by threads
+    offsets, sizes = places["offset"].astype(np.int64), places["size"].astype(np.int64)
+    for begin, end in zip([0, *ends[:-1]], ends, strict=True):
+      first = int(offsets[begin])
+      block = memoryview(self._read(first, int(offsets[end - 1] + sizes[end - 1]) - first))
+      for at, size in zip((offsets[begin:end] - first).tolist(), sizes[begin:end].tolist(), strict=True):
+        images.append(self._decompress(decompressor, block[at : at + size]))
+    return np.frombuffer(b"".join(images), np.uint8).reshape(-1, *shape)
 
-def _decode(column: np.ndarray, spec: Any) -> np.ndarray:
-  if len(spec.shape) == 3 and spec.dtype == np.uint8:
-    return np.stack([np.asarray(Image.open(io.BytesIO(png))).reshape(spec.shape) for png in column])
-  return column
-
-
-def _episode_index(directory: pathlib.Path, source: Any) -> Mapping[str, list[float]]:
-  """Returns and lengths of all episodes: read once, then kept beside the records."""
-  path = directory / _INDEX
-  if path.exists():
-    return json.loads(path.read_text())
-  with _reading(directory):
-    metadata = [source[i]["episode_metadata"] for i in range(len(source))]
-  index = {key: [np.asarray(m[key]).item() for m in metadata] for key in ("return", "length", "seed", "disturbed")}
-  partial = path.with_suffix(".partial")
-  partial.write_text(json.dumps(index))
-  partial.rename(path)
-  return index
+  def _decompress(self, decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryview) -> bytes:
+    try:
+      return decompressor.decompress(frame)
+    except zstandard.ZstdError as e:
+      raise self._damaged() from e
 
 
 def load(tfds_dir: pathlib.Path, task: str, keep: float = 0.8, version: str = "1.0.0") -> Episodes | Documents:
-  """The dataset of "domain.task" under `tfds_dir`."""
-  domain, name = task.split(".", 1)
-  builder = load_builder(pathlib.Path(tfds_dir) / domain / name / version)
-  spec = specs.TaskSpec.from_json(builder.info.metadata["spec"])
-  return Documents(builder, spec) if spec.is_document else Episodes(builder, spec, keep)
+  """The prepared dataset of "domain.task" under `tfds_dir`; GatoError where there is none that fits its records."""
+  directory = records.directory_of(tfds_dir, task, version)
+  spec = records.load_spec(directory)
+  reason = fault(directory)
+  if reason:
+    raise GatoError(f"{reason}; run python -m experiments.build")
+  return Documents(directory, spec) if spec.is_document else Episodes(directory, spec, keep)

@@ -47,12 +47,12 @@ class _Row:
   def room(self) -> int:
     return self._length - self.used
 
-  def append(self, segment: int, tokens, kinds, places, targets, pixels, positions) -> None:
-    """Adds flat tokens [n] and their patches [p, 16, 16, 3] with positions [p, 4]."""
+  def append(self, segments, tokens, kinds, places, targets, pixels, positions) -> None:
+    """Adds flat tokens [n] with their segments, [n] or one, and their patches [p, 16, 16, 3] with positions [p, 4]."""
     at = slice(self.used, self.used + len(tokens))
     a = self.arrays
     a["tokens"][at], a["kinds"][at], a["locals"][at], a["targets"][at] = tokens, kinds, places, targets
-    a["segments"][at] = np.where(kinds == Kind.PADDING, 0, segment)
+    a["segments"][at] = np.where(kinds == Kind.PADDING, 0, segments)
     is_patch = kinds == Kind.PATCH
     slots = slice(self._patches, self._patches + len(pixels))
     a["patches"][slots], a["patch_positions"][slots] = pixels, positions
@@ -86,46 +86,54 @@ class EpisodeWindows:
     self.patch_capacity = self._window_steps * self.layout.patch_count
 
   def row(self, random: np.random.Generator, component: int, patch_capacity: int) -> dict[str, np.ndarray]:
-    row = _Row(self._config.sequence_length, patch_capacity, component)
-    segment = 0
-    while row.room >= self.layout.length:
-      segment += 1
-      self._append_sample(row, segment, random)
-    return row.finish()
-
-  def _append_sample(self, row: _Row, segment: int, random: np.random.Generator) -> None:
-    """One window of an episode of its own segment, behind a prompt if the dice say so."""
-    kept = self._data.kept
-    room = row.room // self.layout.length  # steps
-    room = min(room, self._config.window_steps or room)
-    episode = int(random.choice(kept))
-    prompted = random.random() < self._config.prompt_probability
-    if prompted and len(kept) > 1 and room >= 2:
-      other = int(random.choice(kept[kept != episode]))
-      at_end = random.random() < self._config.prompt_end_probability
-      length = int(self._data.lengths[other])
-      n = min(room // 2, length)  # at most half of the budget
-      start = length - n if at_end else int(random.integers(length - n + 1))
-      self._append_steps(row, segment, other, start, start + n)
-      room -= n
-    length = int(self._data.lengths[episode])
-    # Every step of an episode is as likely as any other: the window may hang over both ends. With starts inside the
-    # episode only, the first steps, on which acting depends most, would hardly be seen.
-    start = int(random.integers(1 - room, length))
-    self._append_steps(row, segment, episode, max(0, start), min(length, start + room))
-
-  def _append_steps(self, row: _Row, segment: int, episode: int, start: int, stop: int) -> None:
-    observation, action = self._data.window(episode, start, stop)
-    steps = self.layout.encode(observation, action)
+    """All samples of the row are drawn before any step is read: they are read and encoded at once."""
+    pieces, segments = self._draw(random)
+    steps = self.layout.encode(*self._data.windows(pieces))
+    counts = [stop - start for _, start, stop in pieces]
     targets = steps.targets
     if not self._config.observation_text_targets:
       targets = targets & (steps.kinds == Kind.ACTION)
+    row = _Row(self._config.sequence_length, patch_capacity, component)
     row.append(
-      segment,
+      np.repeat(segments, np.multiply(counts, self.layout.length)),
       *(a.reshape(-1) for a in (steps.tokens, steps.kinds, steps.locals, targets)),
       steps.patches.reshape(-1, 16, 16, 3),
-      np.tile(self.layout.patch_positions, (stop - start, 1)),
+      np.tile(self.layout.patch_positions, (sum(counts), 1)),
     )
+    return row.finish()
+
+  def _draw(self, random: np.random.Generator) -> tuple[list[tuple[int, int, int]], list[int]]:
+    """The row's pieces (episode, start, stop) and the segment of each: a sample is a piece, or a prompt and a piece.
+
+    The order of the draws is part of what a run is: another order is another run.
+    """
+    config, kept, lengths = self._config, self._data.kept, self._data.lengths
+    pieces, segments = [], []
+    left, segment = self._window_steps, 0  # steps
+    while left:
+      segment += 1
+      room = min(left, config.window_steps or left)
+      place = int(random.integers(len(kept)))
+      episode = int(kept[place])
+      if random.random() < config.prompt_probability and len(kept) > 1 and room >= 2:
+        other = int(random.integers(len(kept) - 1))
+        other = int(kept[other + (other >= place)])  # any but `episode`
+        at_end = random.random() < config.prompt_end_probability
+        length = int(lengths[other])
+        n = min(room // 2, length)  # at most half of the budget
+        start = length - n if at_end else int(random.integers(length - n + 1))
+        pieces.append((other, start, start + n))
+        segments.append(segment)
+        room -= n
+        left -= n
+      length = int(lengths[episode])
+      # Every step of an episode is as likely as any other: the window may hang over both ends. With starts inside the
+      # episode only, the first steps, on which acting depends most, would hardly be seen.
+      start = int(random.integers(1 - room, length))
+      pieces.append((episode, max(0, start), min(length, start + room)))
+      segments.append(segment)
+      left -= pieces[-1][2] - pieces[-1][1]
+    return pieces, segments
 
 
 class DocumentWindows:
@@ -134,8 +142,9 @@ class DocumentWindows:
   patch_capacity = 0
 
   def __init__(self, data: episodes.Documents, text: codec.TextCodec, config: MixtureConfig):
+    if data.tokenizer != episodes.tokenizer_fingerprint(text):
+      raise GatoError(f"{data.directory} is prepared with another tokenizer; run python -m experiments.build")
     self._data = data
-    self._text = text
     self._config = config
 
   def row(self, random: np.random.Generator, component: int, patch_capacity: int) -> dict[str, np.ndarray]:
@@ -143,9 +152,10 @@ class DocumentWindows:
     segment = 0
     while row.room > 1:  # a single token could not be predicted from anything
       segment += 1
-      tokens = self._text.encode(self._data.text(int(random.integers(len(self._data)))))
-      start = int(random.integers(max(1, len(tokens) - row.room + 1)))
-      tokens = tokens[start : start + row.room]
+      document = int(random.integers(len(self._data)))
+      length = int(self._data.lengths[document])
+      start = int(random.integers(max(1, length - row.room + 1)))
+      tokens = self._data.tokens(document, start, min(length, start + row.room))
       n = len(tokens)
       no_patches = (np.zeros([0, 16, 16, 3], np.uint8), np.zeros([0, 4], np.int32))
       row.append(segment, tokens, np.full(n, Kind.TEXT), np.full(n, -1), np.ones(n, bool), *no_patches)
