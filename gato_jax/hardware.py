@@ -15,20 +15,26 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-  """One JAX device. peak_flops: bfloat16 products, FLOP/s. memory: bytes. bandwidth: of that memory, bytes/s."""
+  """One JAX device.
+
+  Attributes:
+    peak_flops: bfloat16 products, FLOP/s. memory: bytes. bandwidth: of that memory, bytes/s.
+    usable: bytes of the memory that a program may have; TPUs: what libtpu 0.0.42 says when a program exceeds it.
+  """
 
   peak_flops: float
   memory: float
   bandwidth: float
+  usable: float | None = None
 
 
 DEVICES: dict[str, Device] = {
-  "TPU v2": Device(22.5e12, 8 * GIB, 350e9),
-  "TPU v3": Device(61.5e12, 16 * GIB, 450e9),
-  "TPU v4": Device(275e12, 32 * GIB, 1228e9),
-  "TPU v5 lite": Device(197e12, 16 * GIB, 819e9),
-  "TPU v5": Device(459e12, 95 * GIB, 2765e9),  # v5p
-  "TPU v6 lite": Device(918e12, 32 * GIB, 1640e9),
+  "TPU v2": Device(22.5e12, 8 * GIB, 350e9, 7.48 * GIB),
+  "TPU v3": Device(61.5e12, 16 * GIB, 450e9, 15.48 * GIB),
+  "TPU v4": Device(275e12, 32 * GIB, 1228e9, 30.75 * GIB),
+  "TPU v5 lite": Device(197e12, 16 * GIB, 819e9, 15.75 * GIB),
+  "TPU v5": Device(459e12, 96 * GIB, 2765e9, 95.74 * GIB),  # v5p; Google says 95 GB
+  "TPU v6 lite": Device(918e12, 32 * GIB, 1640e9, 31.25 * GIB),
   "NVIDIA A100-SXM4-80GB": Device(312e12, 80 * GIB, 2039e9),
   "NVIDIA H100 80GB HBM3": Device(989e12, 80 * GIB, 3350e9),
   "NVIDIA H200": Device(989e12, 141e9, 4800e9),

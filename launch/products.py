@@ -1,8 +1,8 @@
 """FLOPs of the matrix products in a compiled program, loops counted as often as they turn.
 
-XLA's own cost analysis counts the body of a loop once: a layer scan as one layer, and a windowed einsum, into which XLA
-turns a gather and the product behind it, as one of its pieces. What is counted here per run is XLA's rule: 2 x multiply-adds,
-of a convolution (TPUs know no other product) only those whose input is no padding and no dilation.
+XLA's own cost analysis counts the body of a loop once: a layer scan as one layer, and a windowed einsum, into which
+XLA turns a gather and the product behind it, as one of its pieces. One run counts as XLA's rule has it: 2 x
+multiply-adds, of a convolution (TPUs know no other product) only those whose input is no padding and no dilation.
 """
 
 import math
@@ -52,7 +52,7 @@ def _convolution(visit: hlo.Visit) -> float:
 
 
 def _window(attributes: str) -> dict[str, dict[int, int]]:
-  """ "stride", "pad" (low), "lhs_dilate", "rhs_dilate" -> spatial dimension -> value, of `window={size=2x3 pad=1_1x0_0}`."""
+  """Name -> spatial dimension -> value, of `window={size=2x3 pad=1_1x0_0}`; of a padding, the low side."""
   found = re.search(r"\bwindow=\{([^}]*)\}", attributes)
   parts = dict(part.split("=") for part in found[1].split()) if found else {}
   return {name: {i: int(v.split("_")[0]) for i, v in enumerate(text.split("x"))} for name, text in parts.items()}

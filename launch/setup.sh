@@ -60,7 +60,7 @@ PYTHON
 }
 
 python="$(find_python)"
-stamp="$({ sha256sum requirements.txt constraints.txt setup.py pyproject.toml launch/setup.sh; pwd; } | sha256sum | cut -c1-16)"
+stamp="$({ sha256sum requirements.txt constraints.txt setup.py pyproject.toml launch/setup.sh launch/requirements.txt; pwd; } | sha256sum | cut -c1-16)"
 
 packages="$(missing_packages "$python")"
 if [[ -n "$packages" ]]; then
@@ -78,10 +78,11 @@ if ! is_311 .venv/bin/python; then
   say "creating .venv with $python"
   "$python" -m venv --clear .venv
 fi
-say "installing the pinned packages into .venv (about 4 GB; minutes the first time)"
+say "installing the pinned packages into .venv (about 5 GB; minutes the first time)"
 quiet=(-q)
 [[ -t 1 ]] && quiet=()
 .venv/bin/python -m pip install "${quiet[@]}" -r requirements.txt -c constraints.txt
+.venv/bin/python -m pip install "${quiet[@]}" --no-deps --upgrade --target .venv/libtpu -r launch/requirements.txt
 .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
 printf '%s' "$stamp" > .venv/setup.stamp
 say "ready"
