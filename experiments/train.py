@@ -1,45 +1,65 @@
 """Trains one network on the config's mixture: python -m experiments.train --config=experiments/configs/demo.py
 
 Started again it continues from the newest checkpoint in <workdir>/checkpoints, with the same losses as if it had
-never stopped.
+never stopped, on as many devices and processes as there are then.
+
+Several processes: on Slurm (srun), GKE and TPU VMs the same command on every host. Anywhere else tell each process:
+python -m experiments.train --config=... --coordinator=HOST:PORT --processes=2 --process=0    and the same with 1
+All of them read the same data_dir and write to the same workdir, and each must be able to reach HOST:PORT on process 0.
 """
 
 import json
+import logging
+
+from absl import flags
 
 from experiments import cli
-from gato_jax import demonstrations
+from gato_jax import demonstrations, distributed
 from gato_jax.data import episodes, pipeline
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
 from gato_jax.tokens import codec
 from gato_jax.train import loop, optimizer, resume
 
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where JAX finds no cluster by itself.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is: 0, 1, ...")
+_ACCEPT = flags.DEFINE_bool("accept_changes", False, "Continue a run with another mixture; says what changed.")
+
 
 def main(experiment: cli.Experiment) -> None:
+  with distributed.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
+    logging.getLogger("gato_jax").setLevel(logging.INFO if distributed.is_first() else logging.WARNING)
+    train(experiment)
+
+
+def train(experiment: cli.Experiment) -> None:
   config, workdir = experiment.config, experiment.workdir
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
   mixture = experiment.section(MixtureConfig, "data", name=config.name, weights=experiment.weights)
   text = codec.default_text_codec()
-  inputs = pipeline.Input(mixture, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions)
   settings = json.loads(config.to_json())
-  resume.refuse_changes(
-    workdir, {section: settings[section] for section in ("domains", "data", "model", "train")}, inputs.task_specs
+  distributed.check_same("config", json.dumps(settings))
+  inputs = distributed.together(
+    lambda: pipeline.Input(mixture, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions)
   )
-  for name, data in inputs.datasets.items():
-    if isinstance(data, episodes.Episodes):
-      demonstrations.write(workdir, name, data.best_starts())
+  numbers = {name: len(data) for name, data in inputs.datasets.items()}
+  description = resume.description(settings, inputs.task_specs, numbers)
+
+  def prepare() -> None:
+    resume.refuse_changes(workdir, description, _ACCEPT.value)
+    for name, data in inputs.datasets.items():
+      if isinstance(data, episodes.Episodes):
+        demonstrations.write(workdir, name, data.best_starts())
+
+  distributed.from_first(prepare)
   loop.train(
     model_config=model_config,
     train_config=train_config,
     optimizer_config=experiment.section(optimizer.OptimizerConfig, "optimizer"),
     batches=inputs.batches,
-    meta={
-      "name": config.name,
-      "specs": {name: spec.to_json() for name, spec in inputs.task_specs.items()},
-      "shares": inputs.shares,
-      "input": inputs.fingerprint(),
-    },
+    meta={"name": config.name, "shares": inputs.shares, "input": inputs.fingerprint(), **description},
     tokenizer=text.model,
     workdir=workdir,
     component_names=inputs.names,

@@ -1,21 +1,26 @@
 """Orbax behind one thin module. A checkpoint is self-describing: parameters, optimizer state, and a JSON `meta` that
-holds the input position (the step), the configs and specs given by the caller, and the tokenizer.
+holds the input position (the step), the configs and specs given by the caller, the tokenizer, and sums of all of it.
 
 Saving is asynchronous. A step's folder appears under its name only when it is complete, so a kill at any moment leaves
-the earlier ones as they were.
+the earlier ones as they were. The sums do not depend on how the arrays are laid out, so damage is found on any mesh.
 """
 
 import base64
+import hashlib
+import json
 import logging
+import math
 import pathlib
-import zlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
+from gato_jax import distributed
 from gato_jax.errors import GatoError
 
 _log = logging.getLogger(__name__)
@@ -25,62 +30,86 @@ _CORRUPT = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
 class Checkpoints:
-  """The checkpoints of one run, `directory`/<step>/."""
+  """The checkpoints of one run, `directory`/<step>/, on a file system that all processes see.
 
-  def __init__(self, directory: pathlib.Path, keep: int = 3):
+  Args:
+    keep: newest ones kept. keep_period: those of every so many steps are kept for ever; None: none.
+  """
+
+  def __init__(self, directory: pathlib.Path, keep: int = 3, keep_period: int | None = None):
     self.directory = pathlib.Path(directory).absolute()
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+    policies = [checkpoint_managers.LatestN(keep)]
+    if keep_period:
+      policies.append(checkpoint_managers.EveryNSteps(keep_period))
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+      cleanup_tmp_directories=True,
+      async_options=ocp.options.AsyncOptions(post_finalization_callback=self._written),
+    )
     self._orbax = ocp.CheckpointManager(self.directory, item_names=_ITEMS, options=options)
+    self._saving = (0, 0.0)  # step and when its save began
+    self._seconds: dict[str, float] = {}
 
   def save(self, step: int, params: Any, optimizer: Any, meta: Mapping[str, Any], tokenizer: bytes) -> None:
     """Copies the arrays to the host and writes them in the background. An existing step is replaced."""
+    began = time.perf_counter()
     if step in self._orbax.all_steps():
       self._orbax.delete(step)
+    self._orbax.wait_until_finished()  # the last save, so that its time is not taken for this one's
+    self._saving = (step, began)
     meta = {
       **meta,
       "step": int(step),
       "tokenizer": base64.b64encode(tokenizer).decode(),
-      "checksum": _checksum(params),
+      "sums": {"params": _sums(params), "optimizer": _sums(optimizer)},
     }
     self._orbax.save(
       step,
       args=ocp.args.Composite(
         params=ocp.args.StandardSave(params),
         optimizer=ocp.args.StandardSave(optimizer),
-        meta=ocp.args.JsonSave(meta),
+        meta=ocp.args.JsonSave({**meta, "sha256": digest(meta)}),
       ),
+      force=True,  # after falling back there may be later steps, which cannot be read
     )
+    self._seconds["save_blocking_seconds"] = time.perf_counter() - began
+    _log.info("step %d: saving blocked training for %.2f s", step, self._seconds["save_blocking_seconds"])
+
+  def _written(self) -> None:
+    """In Orbax's thread, when the files of a save are complete."""
+    step, began = self._saving
+    self._seconds["save_background_seconds"] = time.perf_counter() - began
+    _log.info("step %d: written %.2f s after the save began", step, self._seconds["save_background_seconds"])
+
+  def take_seconds(self) -> dict[str, float]:
+    """How long the saves since the last call blocked and took, for the metrics; nothing where there were none."""
+    seconds, self._seconds = self._seconds, {}
+    return seconds
 
   def restore_latest(self, params: Any, optimizer: Any) -> tuple[int, Any, Any, dict[str, Any]] | None:
-    """The newest readable step as (step, params, optimizer, meta), or None where there is no checkpoint.
+    """The newest step that all processes can read as (step, params, optimizer, meta), None without any checkpoint.
 
     Args:
-      params, optimizer: jax.ShapeDtypeStructs with shardings.
+      params, optimizer: jax.ShapeDtypeStructs with shardings, whatever the layout was when the step was saved.
 
     Raises:
-      GatoError: there are checkpoints, but none can be read, or the newest is of another model.
+      GatoError: there are checkpoints, but none can be read, or they are of another model.
     """
-    steps = sorted(self._orbax.all_steps(), reverse=True)
+    steps = distributed.from_first(lambda: _steps(self.directory))
     for step in steps:
+      folder = self.directory / str(step)
       try:
-        meta = self._read(step, meta=ocp.args.JsonRestore()).meta
-        restored = self._read(
-          step, params=ocp.args.StandardRestore(params), optimizer=ocp.args.StandardRestore(optimizer)
-        )
-        _check(restored.params, meta)
-      except _CORRUPT as e:
-        _log.warning("%s: cannot be read (%s); trying the one before", self.directory / str(step), _first_line(e))
+        meta, arrays = _read_together(folder, params=params, optimizer=optimizer)
+      except GatoError as e:
+        _log.warning("%s; trying the one before", e)
         continue
-      return step, restored.params, restored.optimizer, _decode(meta)
+      return step, arrays["params"], arrays["optimizer"], _decode(meta)
     if steps:
       raise GatoError(
         f"{self.directory}: none of the checkpoints {steps} can be read, or they are of another model; "
         "delete the folder to start anew"
       )
     return None
-
-  def _read(self, step: int, **items: Any) -> Any:
-    return self._orbax.restore(step, args=ocp.args.Composite(**items))
 
   def wait(self) -> None:
     """Returns when everything saved is on the disk; raises what went wrong in the background."""
@@ -90,6 +119,16 @@ class Checkpoints:
     self._orbax.close()
 
 
+def newest_meta(directory: pathlib.Path) -> dict[str, Any] | None:
+  """The meta of the newest step whose meta is intact; None without any. The arrays are not looked at."""
+  for step in _steps(directory):
+    try:
+      return _decode(_read(pathlib.Path(directory).absolute() / str(step))[0])
+    except GatoError as e:
+      _log.warning("%s; looking at the one before", e)
+  return None
+
+
 def load_for_acting(directory: pathlib.Path, step: int | None = None) -> tuple[Any, dict[str, Any], int]:
   """Parameters on the first device, meta (meta["tokenizer"] is bytes) and step; the newest readable step by default.
 
@@ -97,7 +136,7 @@ def load_for_acting(directory: pathlib.Path, step: int | None = None) -> tuple[A
     GatoError: no checkpoint, or the step asked for does not exist or cannot be read.
   """
   directory = pathlib.Path(directory).absolute()
-  steps = sorted((int(p.name) for p in directory.glob("*") if p.name.isdigit()), reverse=True)
+  steps = _steps(directory)
   if not steps:
     raise GatoError(
       f"no checkpoint in {directory}; train one: python -m experiments.train --config=experiments/configs/NAME.py"
@@ -105,41 +144,93 @@ def load_for_acting(directory: pathlib.Path, step: int | None = None) -> tuple[A
     )
   if step is not None and step not in steps:
     raise GatoError(f"no checkpoint of step {step} in {directory}, only of {sorted(steps)}; name one of them")
-  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   for candidate in steps if step is None else [step]:
     try:
-      with ocp.StandardCheckpointer() as reader, ocp.Checkpointer(ocp.JsonCheckpointHandler()) as json_reader:
-        meta = json_reader.restore(directory / str(candidate) / "meta")
-        where = directory / str(candidate) / "params"
-        stored = reader.metadata(where).item_metadata
-        template = jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device), dict(stored))
-        params = reader.restore(where, template)
-      _check(params, meta)
-    except _CORRUPT as e:
-      problem = f"{directory / str(candidate)}: cannot be read ({_first_line(e)})"
+      meta, arrays = _read_together(directory / str(candidate), params=None)
+    except GatoError as e:
       if step is not None:
-        raise GatoError(f"{problem}; leave the step out to take the newest that can") from e
-      _log.warning("%s; trying the one before", problem)
+        raise GatoError(f"{e}; leave the step out to take the newest that can") from e
+      _log.warning("%s; trying the one before", e)
       continue
-    return params, _decode(meta), candidate
+    return arrays["params"], _decode(meta), candidate
   raise GatoError(f"{directory}: none of the checkpoints {sorted(steps)} can be read; train again in a new workdir")
 
 
-def _checksum(params: Any) -> int | None:
-  """Of all parameters; None where this host does not hold them all."""
-  leaves = jax.tree.leaves(params)
-  if not all(leaf.is_fully_addressable for leaf in leaves):
-    return None
-  total = 0
-  for leaf in leaves:
-    total = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8), total)
-  return total
+def digest(value: Any) -> str:
+  """sha256 of JSON."""
+  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _check(params: Any, meta: Mapping[str, Any]) -> None:
-  found = _checksum(params)
-  if found is not None and meta["checksum"] is not None and found != meta["checksum"]:
-    raise ValueError("the parameters are not those that were saved")
+def _steps(directory: pathlib.Path) -> list[int]:
+  """Of the complete checkpoints, newest first."""
+  return sorted((int(p.name) for p in pathlib.Path(directory).glob("*") if p.name.isdigit()), reverse=True)
+
+
+def _read(folder: pathlib.Path, **templates: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+  """(meta, item -> arrays) of one step, read by this process without waiting for others: one may fail alone.
+
+  Args:
+    templates: item -> jax.ShapeDtypeStructs with shardings; None: as stored, on the first device.
+
+  Raises:
+    GatoError: files are missing, cut off or changed, or of another model.
+  """
+  own = ocp.options.MultiprocessingOptions(
+    primary_host=jax.process_index(), active_processes={jax.process_index()}, barrier_sync_key_prefix="read"
+  )
+  try:
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler(), multiprocessing_options=own) as reader:
+      meta = reader.restore(folder / "meta")
+    if digest({name: value for name, value in meta.items() if name != "sha256"}) != meta["sha256"]:
+      raise ValueError("the meta is not what was saved")
+    arrays = {}
+    with ocp.StandardCheckpointer(multiprocessing_options=own) as reader:
+      for item, template in templates.items():
+        if template is None:
+          device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+          stored = reader.metadata(folder / item).item_metadata
+          template = jax.tree.map(lambda m, d=device: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=d), dict(stored))
+        arrays[item] = reader.restore(folder / item, template)
+  except _CORRUPT as e:
+    raise GatoError(f"{folder}: cannot be read ({_first_line(e)})") from e
+  return meta, arrays
+
+
+def _read_together(folder: pathlib.Path, **templates: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+  """The same on all processes, and its arrays are those that were saved; GatoError on all where it fails on one."""
+  meta, arrays = distributed.together(lambda: _read(folder, **templates))
+  for item, tree in arrays.items():
+    found = _sums(tree)
+    changed = [path for path, value in meta["sums"][item].items() if found.get(path) != value]
+    if changed:
+      raise GatoError(f"{folder}: cannot be read ({item}{changed[0]} is not what was saved)")
+  return meta, arrays
+
+
+def _sums(tree: Any) -> dict[str, int]:
+  """A sum of every array's bits, by its path; a collective where the arrays span processes."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  sums = jax.device_get(_sum_arrays([leaf for _, leaf in leaves]))
+  return {jax.tree_util.keystr(path): int(value) for (path, _), value in zip(leaves, sums, strict=True)}
+
+
+@jax.jit
+def _sum_arrays(arrays: list[jax.Array]) -> list[jax.Array]:
+  """Sum of words x (2 x place + 1) modulo 2**32 of each array: integers, so the same in any order and any layout.
+
+  The odd factor makes one changed word always visible, and words that changed places as well.
+  """
+
+  def one(array: jax.Array) -> jax.Array:
+    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[array.dtype.itemsize]
+    words = jax.lax.bitcast_convert_type(array, unsigned).astype(jnp.uint32)
+    place = jnp.zeros(array.shape, jnp.uint32)
+    for axis in range(array.ndim):
+      stride = jnp.uint32(math.prod(array.shape[axis + 1 :]) % 2**32)
+      place += jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis) * stride
+    return jnp.sum(words * (2 * place + 1), dtype=jnp.uint32)
+
+  return [one(array) for array in arrays]
 
 
 def _decode(meta: Mapping[str, Any]) -> dict[str, Any]:

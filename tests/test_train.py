@@ -1,12 +1,10 @@
-"""Loss, optimizer, the sharded step, and runs that are killed, stopped and resumed."""
+"""Loss, optimizer, the sharded step, and the loop around it."""
 
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.train_step import control_batch
-from gato_jax import checkpoint, model, sharding
+from gato_jax import model, sharding
 from gato_jax.errors import GatoError
 from gato_jax.train import loop, loss, optimizer, step
 from tests import train_process
@@ -116,51 +114,6 @@ def test_eight_devices_equal_one():
   assert losses[0] != losses[1]
 
 
-def start(workdir, *arguments):
-  command = [sys.executable, "-m", "tests.train_process", str(workdir), *map(str, arguments)]
-  return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def rows(workdir):
-  return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def learned(workdir):
-  """The rows without what depends on the clock."""
-  return [
-    {k: v for k, v in r.items() if k not in ("interval_seconds", "tokens_per_second", "data_wait")}
-    for r in rows(workdir)
-  ]
-
-
-def test_a_killed_run_gives_the_same_losses(tmp_path):
-  whole, killed = start(tmp_path / "whole", 12), start(tmp_path / "killed", 12, 9)
-  assert whole.wait() == 0, whole.stderr.read()
-  assert killed.wait() == -signal.SIGKILL, killed.stderr.read()
-  reached = rows(tmp_path / "killed")[-1]["step"]
-  assert 4 <= reached < 12
-  with (tmp_path / "killed" / "metrics.jsonl").open("a") as f:
-    f.write('{"step": 11, "lo')  # a line torn by the kill
-  again = start(tmp_path / "killed", 12)
-  assert again.wait() == 0, again.stderr.read()
-  assert learned(tmp_path / "killed") == learned(tmp_path / "whole")
-  assert [r["step"] for r in rows(tmp_path / "whole")] == [2, 4, 6, 8, 10, 12]
-  ours, _, at = checkpoint.load_for_acting(tmp_path / "killed" / "checkpoints")
-  theirs, meta, _ = checkpoint.load_for_acting(tmp_path / "whole" / "checkpoints")
-  assert at == 12 and meta["model"] == train_process.CONFIG.to_json() and meta["tokenizer"] == b"pieces"
-  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-
-
-def test_sigterm_saves_and_exits_42(tmp_path):
-  process = start(tmp_path, 100_000)
-  while not (tmp_path / "metrics.jsonl").exists() or not rows(tmp_path):
-    assert process.poll() is None, process.stderr.read()
-    time.sleep(0.1)
-  process.send_signal(signal.SIGTERM)
-  assert process.wait() == loop.PREEMPTED, process.stderr.read()
-  assert checkpoint.load_for_acting(tmp_path / "checkpoints")[2] == rows(tmp_path)[-1]["step"]
-
-
 def train_here(workdir, batches=train_process.batches, **settings):
   return loop.train(
     model_config=train_process.CONFIG,
@@ -176,21 +129,21 @@ def train_here(workdir, batches=train_process.batches, **settings):
 
 def test_minutes_are_planned_once(tmp_path):
   (tmp_path / "planned").mkdir()
-  (tmp_path / "planned" / "plan.json").write_text('{"steps": 6}')
+  (tmp_path / "planned" / "plan.json").write_text('{"steps": 6, "minutes": 60.0}')
   train_here(tmp_path / "planned", minutes=60.0)
   train_here(tmp_path / "given", steps=6)
-  assert learned(tmp_path / "planned") == learned(tmp_path / "given")
+  assert train_process.learned(tmp_path / "planned") == train_process.learned(tmp_path / "given")
   train_here(tmp_path / "measured", minutes=0.001)
   plan = json.loads((tmp_path / "measured" / "plan.json").read_text())
   assert plan["steps"] == 1 and plan["seconds_per_step"] > 0
-  assert rows(tmp_path / "measured")[0]["loss"] == pytest.approx(
+  assert train_process.rows(tmp_path / "measured")[0]["loss"] == pytest.approx(
     np.log(33_025), rel=0.1
   )  # the timed steps left no trace
 
 
 def test_rows_say_what_a_person_greps(tmp_path):
   train_here(tmp_path, steps=4)
-  row = rows(tmp_path)[-1]
+  row = train_process.rows(tmp_path)[-1]
   assert {"step", "loss", "loss/one", "loss/two", "loss/one.a", "loss/one.b", "loss/two.c", "learning_rate"} <= set(row)
   assert row["tokens"] == 4 * 4 * 36 and row["interval_tokens"] == 2 * 4 * 36
   assert row["interval_target_tokens"] == 2 * 4 * 4 and 0 <= row["data_wait"] <= 1
@@ -221,12 +174,10 @@ def test_input_errors_reach_the_user(tmp_path):
     train_here(tmp_path / "broken", broken, steps=4)
   with pytest.raises(GatoError, match="exactly one"):
     train_here(tmp_path / "both", steps=4, minutes=1.0)
-  with pytest.raises(GatoError, match="multiple"):
-    loop.TrainConfig(checkpoint_every=5, log_every=2)
 
 
 def test_it_learns(tmp_path):
   """A batch seen again and again is learned by heart."""
   one = control_batch(4, 36)
   train_here(tmp_path, lambda start, rows: iter(lambda: one, None), steps=60)
-  assert rows(tmp_path)[-1]["loss"] < 0.5 * rows(tmp_path)[0]["loss"]
+  assert train_process.rows(tmp_path)[-1]["loss"] < 0.5 * train_process.rows(tmp_path)[0]["loss"]

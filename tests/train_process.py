@@ -1,22 +1,36 @@
-"""Trains a small network on synthetic batches, for tests that kill it: train_process.py WORKDIR STEPS [KILL_AFTER]."""
+"""Trains a small network on synthetic batches in processes of its own, for tests that kill, stop and resume it.
 
+python -m tests.train_process WORKDIR STEPS [--kill=N] [--sigterm=N] [--fail=N] ... (N: before this life's batch N)
+"""
+
+import argparse
+import contextlib
+import functools
+import json
+import logging
 import os
 import pathlib
 import signal
+import socket
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
 from benchmarks.train_step import control_batch
-from gato_jax import model
+from gato_jax import distributed, model
+from gato_jax.errors import GatoError
 from gato_jax.train import loop, optimizer
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = model.GatoConfig(
   layers=2, heads=2, width=32, feed_forward=64, key_size=16, patch_channels=32,
   drop_path=0.1, dtype="float32", remat="none",
 )  # fmt: skip
 NAMES = ("one.a", "one.b", "two.c")
+TIMEOUT = 240  # seconds; a process that hangs is killed and fails its test
 
 
 def batches(start, rows=None):
@@ -28,26 +42,104 @@ def batches(start, rows=None):
     i += 1
 
 
-def killed_after(start, rows, kill_after):
-  """Waits for the checkpoint before the deadly batch, so that the kill falls between two checkpoints."""
+def interrupted(start, rows, options):
+  """The batches, with what is to happen to this process on the way."""
   for i, batch in enumerate(batches(start, rows)):
-    if i == kill_after:
-      while not any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
+    if i == options.kill:  # after a checkpoint, so that there is something to continue from
+      while not newest(options.workdir):
         time.sleep(0.05)
       os.kill(os.getpid(), signal.SIGKILL)
+    if i == options.sigterm:
+      os.kill(os.getpid(), signal.SIGTERM)
+    if i == options.fail:
+      raise GatoError("corrupt record 7")
+    time.sleep(options.slow)
     yield batch
 
 
-if __name__ == "__main__":
-  workdir, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-  kill_after = int(sys.argv[3]) if len(sys.argv) > 3 else None
-  loop.train(
-    model_config=CONFIG,
-    train_config=loop.TrainConfig(steps=steps, batch_size=4, checkpoint_every=4, log_every=2),
-    optimizer_config=optimizer.OptimizerConfig(peak_learning_rate=1e-2),
-    batches=batches if kill_after is None else lambda start, rows: killed_after(start, rows, kill_after),
-    meta={"specs": {}},
-    tokenizer=b"pieces",
-    workdir=workdir,
-    component_names=NAMES,
+def main() -> None:
+  parser = argparse.ArgumentParser()
+  parser.add_argument("workdir", type=pathlib.Path)
+  parser.add_argument("steps", type=int)
+  for name in ("kill", "sigterm", "fail", "processes", "process"):
+    parser.add_argument(f"--{name}", type=int)
+  parser.add_argument("--coordinator")
+  parser.add_argument("--farewell", type=int, default=30, help="seconds to wait for the others at an early end")
+  parser.add_argument("--slow", type=float, default=0.0, help="seconds a batch")
+  parser.add_argument("--mesh", default="0,1,1")
+  parser.add_argument("--checkpoint_every", type=int, default=4)
+  parser.add_argument("--log_every", type=int, default=2)
+  options = parser.parse_args()
+  logging.basicConfig(format="%(message)s")
+  distributed._FAREWELL_SECONDS = options.farewell
+  data, fsdp, tensor = map(int, options.mesh.split(","))
+  with distributed.joined(options.coordinator, options.processes, options.process):
+    loop.train(
+      model_config=CONFIG,
+      train_config=loop.TrainConfig(
+        steps=options.steps, batch_size=4, checkpoint_every=options.checkpoint_every, log_every=options.log_every,
+        mesh_data=data, mesh_fsdp=fsdp, mesh_model=tensor,
+      ),
+      optimizer_config=optimizer.OptimizerConfig(peak_learning_rate=1e-2),
+      batches=functools.partial(interrupted, options=options),
+      meta={"specs": {}},
+      tokenizer=b"pieces",
+      workdir=options.workdir,
+      component_names=NAMES,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def started(workdir, steps, *arguments, devices=1) -> Iterator[subprocess.Popen]:
+  """One process; killed at the end whatever happened."""
+  command = [sys.executable, "-m", "tests.train_process", str(workdir), str(steps), *map(str, arguments)]
+  flags = f"--xla_force_host_platform_device_count={devices}"
+  environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+  process = subprocess.Popen(
+    command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
   )
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.communicate()
+
+
+def run(workdir, steps, *arguments, devices=1) -> tuple[int, str]:
+  """Exit status and standard error of one process."""
+  with started(workdir, steps, *arguments, devices=devices) as process:
+    error = process.communicate(timeout=TIMEOUT)[1]
+    return process.returncode, error
+
+
+def run_two(workdir, steps, *arguments, first=(), second=(), devices=4) -> list[tuple[int, str]]:
+  """The same of two processes; first, second: arguments of one of them."""
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    joint = (*arguments, f"--coordinator=localhost:{free.getsockname()[1]}", "--processes=2")
+  with (
+    started(workdir, steps, *joint, "--process=0", *first, devices=devices) as one,
+    started(workdir, steps, *joint, "--process=1", *second, devices=devices) as two,
+  ):
+    errors = [process.communicate(timeout=TIMEOUT)[1] for process in (one, two)]
+    return [(one.returncode, errors[0]), (two.returncode, errors[1])]
+
+
+def rows(workdir):
+  return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def learned(workdir):
+  """The rows without what depends on the clock."""
+  return [
+    {k: v for k, v in row.items() if "second" not in k and k != "data_wait"} for row in rows(workdir)
+  ]  # fmt: skip
+
+
+def newest(workdir) -> int:
+  """Step of the newest complete checkpoint; 0 where there is none."""
+  return max((int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()), default=0)
+
+
+if __name__ == "__main__":
+  main()

@@ -2,12 +2,8 @@
 
 import contextlib
 import dataclasses
-import json
 import logging
-import os
 import pathlib
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,15 +12,12 @@ import jax
 import numpy as np
 import tqdm
 
-from gato_jax import checkpoint, model, sharding
-from gato_jax.errors import GatoError
-from gato_jax.train import metrics, prefetch, state, step
+from gato_jax import checkpoint, distributed, model, sharding
+from gato_jax.train import metrics, plan, prefetch, state, step
 from gato_jax.train.optimizer import OptimizerConfig
 
 _log = logging.getLogger(__name__)
 Batches = Callable[[int, np.ndarray], Iterator[Mapping[str, np.ndarray]]]
-_MEASURED_STEPS = 30
-_MARGIN = 0.95  # of the minutes: saving, logging and a noisy machine take the rest
 PREEMPTED = 42  # exit status after SIGTERM: saved, start again
 
 
@@ -35,8 +28,8 @@ class TrainConfig:
   Attributes:
     steps: of the whole run. minutes: instead of steps; the first steps are timed and fix the number once.
     batch_size: rows of the global batch.
-    checkpoint_every: steps; a multiple of log_every, so that no logged interval spans a restart.
-    keep: newest checkpoints kept.
+    checkpoint_every, log_every: steps.
+    keep: newest checkpoints kept. keep_period: those of every so many steps are kept for ever; 0: none.
     accumulate: microbatches a step, one after the other; their gradients are summed. Memory for activations shrinks.
     loss_chunk: target positions of a device whose logits exist at one time; larger on accelerators.
     mesh_data, mesh_fsdp, mesh_model: devices along each mesh axis; 0: as many as the others leave.
@@ -49,17 +42,12 @@ class TrainConfig:
   log_every: int = 20
   seed: int = 0
   keep: int = 3
+  keep_period: int = 0
   accumulate: int = 1
   loss_chunk: int = 256
   mesh_data: int = 0
   mesh_fsdp: int = 1
   mesh_model: int = 1
-
-  def __post_init__(self):
-    if self.checkpoint_every % self.log_every:
-      raise GatoError(
-        f"train.checkpoint_every={self.checkpoint_every} is no multiple of train.log_every={self.log_every}; change one"
-      )
 
 
 def train(
@@ -75,6 +63,8 @@ def train(
 ) -> state.TrainState:
   """Trains to the end of the run, from the newest checkpoint in workdir/checkpoints where there is one.
 
+  All processes of a run call it with the same arguments; the first one writes the logs.
+
   Args:
     batches: (start, rows) -> endless iterator over these rows (int64, ascending) of the global batches from step start
       on (docs/batch.md).
@@ -82,7 +72,7 @@ def train(
     component_names: of the mixture, "domain.task", in the order of batch["components"].
 
   Raises:
-    GatoError: the loss is not finite. SystemExit(42): SIGTERM came, everything is saved.
+    GatoError: the loss is not finite. SystemExit(42): SIGTERM came to a process, everything is saved.
   """
   began = time.perf_counter()
   workdir = pathlib.Path(workdir)
@@ -98,32 +88,43 @@ def train(
     train_config.loss_chunk,
     train_config.accumulate,
   )
-  meta = {
-    **meta,
-    "model": model_config.to_json(),
-    "train": dataclasses.asdict(train_config),
-    "optimizer": dataclasses.asdict(optimizer_config),
-    "components": list(component_names),
-  }
+
+  def measure() -> float:
+    with prefetch.prefetch(batches(0, rows)) as prefetched:
+      return plan.seconds_per_step(trainer, prefetched)
+
   with contextlib.ExitStack() as stack:
-    checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", train_config.keep)
+    checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", train_config.keep, train_config.keep_period)
     stack.callback(checkpoints.close)
     template = trainer.template()
     restored = checkpoints.restore_latest(template.params, template.optimizer)
+    total = plan.total_steps(workdir / "plan.json", train_config.steps, train_config.minutes, measure, began)
+    meta = {
+      **meta,
+      "model": model_config.to_json(),
+      "train": dataclasses.asdict(train_config),
+      "optimizer": dataclasses.asdict(optimizer_config),
+      "components": list(component_names),
+      "total_steps": total,
+    }
     if restored is None:
-      train_state, first = trainer.init(), 0
+      train_state, first, interval = trainer.init(), 0, []
     else:
-      first, params, optimizer, _ = restored
+      first, params, optimizer, before = restored
       train_state = state.TrainState(params, optimizer, jax.device_put(np.int32(first), template.step.sharding))
+      interval = metrics.from_json(before["interval"])
       _log.info("continuing from step %d in %s", first, checkpoints.directory)
-    total = _total_steps(train_config, workdir, trainer, lambda: batches(0, rows), began)
+      if before["total_steps"] != total and optimizer_config.decay_steps is None:
+        _log.warning("%d steps instead of %d: the learning rate falls over these now", total, before["total_steps"])
     log = metrics.MetricsLog(workdir, first)
     stack.callback(log.close)
-    stopping = stack.enter_context(_on_sigterm())
+    stop_requested = stack.enter_context(distributed.stop_requests())
     prefetched = stack.enter_context(prefetch.prefetch(batches(first, rows)))
-    bar = stack.enter_context(tqdm.tqdm(total=total, initial=first, desc="train", unit="step", dynamic_ncols=True))
+    hidden = not distributed.is_first()
+    bar = tqdm.tqdm(total=total, initial=first, desc="train", unit="step", dynamic_ncols=True, disable=hidden)
+    stack.callback(bar.close)
 
-    interval, waited, mark = [], 0.0, time.perf_counter()
+    logged, waited, mark = first, 0.0, time.perf_counter()
     for done in range(first + 1, total + 1):
       asked = time.perf_counter()
       batch = next(prefetched)
@@ -132,68 +133,29 @@ def train(
       if interval:  # at most one step is under way beside the one just asked for
         jax.block_until_ready(interval[-1])
       interval.append(measured)
-      length = batch["tokens"].shape[1]
       bar.update()
-      if done % train_config.log_every and done != total:
-        continue
-      row = metrics.summarize(done, interval, component_names)
-      seconds = time.perf_counter() - mark
-      row |= {
-        "tokens": done * train_config.batch_size * length,
-        "interval_tokens": len(interval) * train_config.batch_size * length,
-        "interval_seconds": seconds,
-        "tokens_per_second": len(interval) * train_config.batch_size * length / seconds,
-        "data_wait": waited / seconds,
-      }
-      log.write(row)
-      bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f} tokens/s")
-      interval, waited, mark = [], 0.0, time.perf_counter()
-      if done % train_config.checkpoint_every == 0 or done == total or stopping.is_set():
-        checkpoints.save(done, train_state.params, train_state.optimizer, meta, tokenizer)
-      if stopping.is_set():
+      stop = stop_requested()
+      if done % train_config.log_every == 0 or done == total:
+        row = metrics.summarize(done, interval, component_names)
+        seconds, tokens = time.perf_counter() - mark, train_config.batch_size * batch["tokens"].shape[1]
+        row |= {
+          "tokens": done * tokens,
+          "interval_tokens": len(interval) * tokens,
+          "interval_seconds": seconds,
+          "tokens_per_second": (done - logged) * tokens / seconds,
+          "data_wait": waited / seconds,
+          **checkpoints.take_seconds(),
+        }
+        log.write(row)
+        bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f} tokens/s")
+        interval, logged, waited, mark = [], done, 0.0, time.perf_counter()
+      if stop or done % train_config.checkpoint_every == 0 or done == total:
+        metrics.check_finite(done, interval, component_names)
+        unlogged = {"interval": metrics.to_json(interval)}
+        checkpoints.save(done, train_state.params, train_state.optimizer, meta | unlogged, tokenizer)
+      if stop:
         checkpoints.wait()
         _log.warning("SIGTERM: saved step %d in %s; start again to continue", done, checkpoints.directory)
         raise SystemExit(PREEMPTED)
     checkpoints.wait()
   return train_state
-
-
-def _total_steps(
-  config: TrainConfig, workdir: pathlib.Path, trainer: step.Trainer, batches: Callable[[], Iterator], began: float
-) -> int:
-  """The run's length. Timed steps run on a fresh state that is thrown away; plan.json makes their result final."""
-  if (config.steps is None) == (config.minutes is None):
-    raise GatoError(f"train.steps={config.steps} and train.minutes={config.minutes}: give exactly one of the two")
-  if config.steps is not None:
-    return config.steps
-  path = workdir / "plan.json"
-  if path.exists():
-    return json.loads(path.read_text())["steps"]
-  scratch, total, seconds_per_step = trainer.init(), 10 * _MEASURED_STEPS, []
-  with prefetch.prefetch(batches()) as prefetched:
-    for _ in tqdm.trange(_MEASURED_STEPS + 2, desc="compile, time steps", unit="step", dynamic_ncols=True):
-      mark = time.perf_counter()
-      scratch, measured = trainer(scratch, trainer.put(next(prefetched)), total)
-      jax.block_until_ready((scratch, measured))
-      seconds_per_step.append(time.perf_counter() - mark)
-  seconds = float(np.median(seconds_per_step[2:]))  # the first two compile; the input is slow until its buffers fill
-  left = _MARGIN * (60 * config.minutes - (time.perf_counter() - began))
-  plan = {"steps": max(1, int(left / seconds)), "minutes": config.minutes, "seconds_per_step": seconds}
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(plan))
-  os.replace(temporary, path)
-  return plan["steps"]
-
-
-@contextlib.contextmanager
-def _on_sigterm() -> Iterator[threading.Event]:
-  """An event that SIGTERM sets; outside the main thread, where Python takes no signals, it is never set."""
-  stopping = threading.Event()
-  if threading.current_thread() is not threading.main_thread():
-    yield stopping
-    return
-  before = signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-  try:
-    yield stopping
-  finally:
-    signal.signal(signal.SIGTERM, before)

@@ -10,16 +10,20 @@ import jax
 import numpy as np
 import tensorboardX
 
+from gato_jax import distributed
 from gato_jax.errors import GatoError
 
 
 class MetricsLog:
   """`workdir`/metrics.jsonl and TensorBoard events in `workdir`/tensorboard, continuing after `step`.
 
-  Rows of later steps, which a killed run left, are dropped: each step appears once.
+  Rows of later steps, which a killed run left, are dropped: each step appears once. Only the first process writes.
   """
 
   def __init__(self, workdir: pathlib.Path, step: int):
+    self._writes = distributed.is_first()
+    if not self._writes:
+      return
     self._path = workdir / "metrics.jsonl"
     kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
     temporary = self._path.with_suffix(".tmp")
@@ -33,6 +37,8 @@ class MetricsLog:
     return self._path.read_text().split("\n")[:-1] if self._path.exists() else []
 
   def write(self, row: dict[str, Any]) -> None:
+    if not self._writes:
+      return
     self._file.write(json.dumps(row) + "\n")
     self._file.flush()
     for name, value in row.items():
@@ -40,8 +46,9 @@ class MetricsLog:
         self._tensorboard.add_scalar(name, value, row["step"])
 
   def close(self) -> None:
-    self._file.close()
-    self._tensorboard.close()
+    if self._writes:
+      self._file.close()
+      self._tensorboard.close()
 
 
 def _component_losses(names: Sequence[str], sums: np.ndarray, counts: np.ndarray) -> dict[str, float]:
@@ -57,20 +64,35 @@ def _component_losses(names: Sequence[str], sums: np.ndarray, counts: np.ndarray
   return losses
 
 
-def summarize(done: int, interval: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
-  """One row for the steps up to `done`, from the metrics of each.
-
-  Raises:
-    GatoError: a loss is not finite; names the step and the domains in its batch.
-  """
-  measured = jax.device_get(interval)
-  for i, values in enumerate(measured):
+def check_finite(done: int, interval: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+  """Raises GatoError where a loss of the steps up to `done` is not finite; names the step and the domains in it."""
+  for i, values in enumerate(jax.device_get(interval)):
     if not np.isfinite(values["loss"]):
       present = sorted({names[c].split(".", 1)[0] for c in np.flatnonzero(values["component_counts"])})
       raise GatoError(
         f"loss is {values['loss']} at step {done - len(interval) + i + 1}, domains in the batch: {', '.join(present)}; "
         "start again from the last checkpoint with a lower optimizer.peak_learning_rate or check the data"
       )
+
+
+def to_json(interval: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+  """The metrics of steps that are not yet in a row, for a checkpoint between two rows."""
+  return [{name: value.tolist() for name, value in values.items()} for values in jax.device_get(interval)]
+
+
+def from_json(interval: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
+  """The inverse of `to_json`; the metrics are float32."""
+  return [{name: np.asarray(value, np.float32) for name, value in values.items()} for values in interval]
+
+
+def summarize(done: int, interval: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
+  """One row for the steps up to `done`, from the metrics of each.
+
+  Raises:
+    GatoError: a loss is not finite.
+  """
+  check_finite(done, interval, names)
+  measured = jax.device_get(interval)
   sums = np.sum([m["component_sums"] for m in measured], axis=0, dtype=np.float64)
   counts = np.sum([m["component_counts"] for m in measured], axis=0, dtype=np.float64)
   return {

@@ -1,40 +1,94 @@
 """What a run was started with, so that it is not continued with anything else by accident."""
 
 import json
+import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_jax import specs
+from gato_jax import checkpoint, specs
 from gato_jax.errors import GatoError
 
-_WAY_OUT = "choose another --config.workdir or go back"
+_log = logging.getLogger(__name__)
+_WAY_OUT = "go back or choose another --config.workdir"
+# Settings by the start of their name; the longest that fits counts, and what fits none may change freely: how long a
+# run is and how it is spread over machines, saved, logged, played.
+_FIXED, _ASKED, _SAID, _FREE = "fixed", "asked", "said", "free"
+_RULES = {
+  **dict.fromkeys(("domains", "data", "model", "train.batch_size", "train.seed"), _ASKED),
+  **{
+    f"model.{name}": _FIXED
+    for name in ("layers", "heads", "width", "feed_forward", "key_size", "patch_channels", "max_local_positions")
+  },
+  **dict.fromkeys(("model.remat", "model.attention_block", "model.scan_layers"), _FREE),
+  **dict.fromkeys(("optimizer", "train.steps", "train.minutes", "train.accumulate"), _SAID),
+}
 
 
-def refuse_changes(
-  workdir: pathlib.Path, settings: Mapping[str, Mapping[str, Any]], task_specs: Mapping[str, specs.TaskSpec]
-) -> None:
-  """Writes workdir/config.json at a run's start and compares with it afterwards.
+def description(
+  config: Mapping[str, Any], task_specs: Mapping[str, specs.TaskSpec], episodes: Mapping[str, int]
+) -> dict[str, Any]:
+  """What every checkpoint of a run says about its start.
 
   Args:
-    settings: sections of the config, JSON-able. task_specs: of the datasets.
+    config: the whole resolved config, JSON-able. task_specs, episodes: of the datasets, and how many each has.
+  """
+  return {
+    "config": config,
+    "config_sha256": checkpoint.digest(config),
+    "specs": {name: spec.to_json() for name, spec in task_specs.items()},
+    "episodes": dict(episodes),
+  }
+
+
+def refuse_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool = False) -> None:
+  """Compares a `description` with that of the newest checkpoint; writes workdir/config.json for people to read.
+
+  Args:
+    accept: changes of the mixture and of the training are said and go on; those that the parameters do not fit never.
 
   Raises:
-    GatoError: the first setting, or the first task's field, that differs from what the run was started with.
+    GatoError: the first dataset or setting that differs from what the run was started with.
   """
+  directory = pathlib.Path(workdir) / "checkpoints"
+  before = checkpoint.newest_meta(directory)
+  for rule, change in _changes(before, ours) if before else ():
+    if rule == _FIXED:
+      raise GatoError(f"{directory}: this run was started {change}, which its parameters do not fit; {_WAY_OUT}")
+    if rule == _ASKED and not accept:
+      raise GatoError(f"{directory}: this run was started {change}; {_WAY_OUT}, or accept it with --accept_changes")
+    _log.warning("step %d was trained %s", before["step"], change)
   path = pathlib.Path(workdir) / "config.json"
-  ours = {**settings, "specs": {name: spec.to_json() for name, spec in task_specs.items()}}
-  if path.exists():
-    theirs = json.loads(path.read_text())
-    for name, spec in task_specs.items():
-      before = theirs["specs"].get(name)
-      difference = specs.difference(specs.TaskSpec.from_json(before), spec) if before else "it was not in the mixture"
-      if difference:
-        raise GatoError(f"{path}: this run was started with another dataset of {name}: {difference}; {_WAY_OUT}")
-    for section, values in settings.items():
-      for key, value in values.items():
-        before = theirs[section].get(key)
-        if before != value:
-          raise GatoError(f"{path}: this run was started with {section}.{key}={before}, now it is {value}; {_WAY_OUT}")
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(ours, indent=1))
+  path.write_text(json.dumps(ours["config"], indent=1))
+
+
+def _changes(before: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+  """(rule, "with x=1, now it is 2") of everything that differs and is not free."""
+  for name, spec in ours["specs"].items():
+    theirs = before["specs"].get(name)
+    difference = specs.difference(*map(specs.TaskSpec.from_json, (theirs, spec))) if theirs else "it was not there"
+    if difference:
+      yield _ASKED, f"with another dataset of {name}: {difference}"
+  theirs, now = _flat(before["config"]), _flat(ours["config"])
+  for name in sorted(theirs.keys() | now.keys()):
+    rule = _rule(name)
+    if rule != _FREE and theirs.get(name) != now.get(name):
+      yield rule, f"with {name}={theirs.get(name)}, now it is {now.get(name)}"
+  for name, number in ours["episodes"].items():
+    if before["episodes"].get(name, number) != number:
+      yield _ASKED, f"with {before['episodes'][name]} episodes of {name}, now there are {number}"
+
+
+def _rule(name: str) -> str:
+  parts = name.split(".")
+  starts = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+  return next((_RULES[start] for start in starts if start in _RULES), _FREE)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """{"a": {"b": 1}} as {"a.b": 1}."""
+  flat = {}
+  for name, value in config.items():
+    flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+  return flat

@@ -1,0 +1,106 @@
+"""Runs that are killed, stopped, moved to other devices and continued give the losses of a run that never was."""
+
+import os
+import pathlib
+import random
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from gato_jax import checkpoint
+from gato_jax.train import loop
+from tests import train_process
+from tests.train_process import learned, rows, run, started
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> pathlib.Path:
+  """A run of 12 steps on one device that nothing happened to."""
+  workdir = tmp_path_factory.mktemp("whole")
+  status, error = run(workdir, 12)
+  assert status == 0, error
+  return workdir
+
+
+def assert_same_run(workdir, whole):
+  """Bit by bit: every row, parameter, moment and the rest of the checkpoint."""
+  assert learned(workdir) == learned(whole)
+  ours, meta, at = checkpoint.load_for_acting(workdir / "checkpoints")
+  theirs, other, _ = checkpoint.load_for_acting(whole / "checkpoints")
+  assert at == rows(whole)[-1]["step"] and meta["sums"]["optimizer"] == other["sums"]["optimizer"]
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_a_whole_run_says_what_it_is(whole):
+  assert [row["step"] for row in rows(whole)] == [2, 4, 6, 8, 10, 12]
+  meta = checkpoint.newest_meta(whole / "checkpoints")
+  assert meta["model"] == train_process.CONFIG.to_json() and meta["tokenizer"] == b"pieces"
+  assert meta["step"] == meta["total_steps"] == 12
+  saved = [row for row in rows(whole) if "save_blocking_seconds" in row]
+  assert [row["step"] for row in saved][0] == 6  # the row after the save of step 4
+  assert all(0 < row["save_blocking_seconds"] for row in saved)
+  assert any("save_background_seconds" in row for row in rows(whole))
+
+
+def test_a_run_killed_three_times_is_the_whole_run(tmp_path, whole):
+  for kill in (9, 5, 5):  # the batch of this life; checkpoints are at 4, 8, 12
+    status, error = run(tmp_path, 12, f"--kill={kill}")
+    assert status == -signal.SIGKILL, error
+    with (tmp_path / "metrics.jsonl").open("a") as f:
+      f.write('{"step": 11, "lo')  # a line torn by the kill
+  assert train_process.newest(tmp_path) < 12
+  status, error = run(tmp_path, 12)
+  assert status == 0, error
+  assert_same_run(tmp_path, whole)
+
+
+def test_sigterm_between_two_rows_saves_there_and_goes_on(tmp_path, whole):
+  seldom = ("--log_every=100", "--checkpoint_every=100")
+  status, error = run(tmp_path, 12, "--sigterm=6", *seldom)
+  assert status == loop.PREEMPTED and "SIGTERM: saved step" in error, error
+  meta = checkpoint.newest_meta(tmp_path / "checkpoints")
+  assert 4 <= meta["step"] < 12 and len(meta["interval"]) == meta["step"] and not rows(tmp_path)
+  status, error = run(tmp_path, 12, *seldom)
+  assert status == 0, error
+  (row,) = rows(tmp_path)  # of all twelve steps, whichever process made them
+  assert row["interval_target_tokens"] == sum(r["interval_target_tokens"] for r in rows(whole))
+  np.testing.assert_allclose(row["loss"], np.mean([r["loss"] for r in rows(whole)]), rtol=1e-12)
+  np.testing.assert_allclose(row["gradient_norm"], np.mean([r["gradient_norm"] for r in rows(whole)]), rtol=1e-6)
+  newest = [checkpoint.newest_meta(workdir / "checkpoints") for workdir in (tmp_path, whole)]
+  assert newest[0]["step"] == newest[1]["step"] == 12 and newest[0]["sums"] == newest[1]["sums"]
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_at_random_moments_is_the_whole_run(tmp_path):
+  """Ten kills at any moment of a life, ten while a checkpoint is being written."""
+  arguments, steps = ("--checkpoint_every=3", "--log_every=1"), 120
+  status, error = run(tmp_path / "whole", steps, *arguments)
+  assert status == 0, error
+  killed, moments, while_saving, clock = tmp_path / "killed", [], 0, random.Random(0)
+  while len(moments) < 20:
+    with started(killed, steps, *arguments, "--slow=0.3") as process:
+      saving = len(moments) % 2
+      began, until = time.monotonic(), clock.uniform(0, 20)
+      while process.poll() is None and time.monotonic() - began < (train_process.TIMEOUT if saving else until):
+        if saving and temporary(killed):
+          time.sleep(clock.uniform(0, 0.1))
+          break
+        time.sleep(0.001)
+      assert process.poll() is None, "the run ended before its twenty kills: " + process.stderr.read()
+      os.kill(process.pid, signal.SIGKILL)
+      process.wait()
+    while_saving += bool(temporary(killed))
+    moments.append(train_process.newest(killed))
+  print("newest checkpoint at each kill:", moments, "; half-written ones left behind:", while_saving)
+  assert while_saving >= 5 and moments[-1] > moments[0]
+  status, error = run(killed, steps, *arguments)
+  assert status == 0, error
+  assert_same_run(killed, tmp_path / "whole")
+
+
+def temporary(workdir):
+  """Folders of checkpoints that are being written."""
+  return list((workdir / "checkpoints").glob("*orbax-checkpoint-tmp*"))
