@@ -24,7 +24,7 @@ def main() -> int:
     print(f"error: unknown command {asked!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
     return 1
   sys.argv = [f"launch {asked}", *sys.argv[2:]]
-  runpy.run_module(f"launch.{asked}", run_name="__main__")
+  runpy.run_module(f"launch.{asked}", run_name="__main__", alter_sys=True)  # absl shows the docstring of __main__
   return 0
 
 

@@ -53,7 +53,7 @@ OWNERS = {
   **dict.fromkeys(("tensorflow", "tensorflow_datasets", "tensorflow_text", "seqio", "rlds"), TENSORFLOW_FILES),
   "matplotlib": r"gato_jax/report/.*\.py",
   "ml_collections": r"experiments/.*\.py",
-  "absl.flags": r"experiments/.*\.py",
+  "absl.flags": r"(experiments|launch)/.*\.py",
   "absl.app": r"experiments/.*\.py",
 }
 OWN_PACKAGES = ("gato_jax", "rlds_builders", "experiments", "launch", "benchmarks", "tests")
