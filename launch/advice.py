@@ -10,6 +10,7 @@ from gato_jax.train import loop, optimizer, step
 from launch import slices
 from launch.compiled_step import Needs, Shapes, state_bytes
 
+_MARGIN = 0.95  # of the usable memory: estimates are a few percent off
 _LOGITS_BYTES = 8  # a position's logit and its exponential, float32
 
 
@@ -34,7 +35,7 @@ def changes(
   The estimate: parameters, optimizer and one more copy of the parameters for gradients are what the shardings say; all
   else grows with the rows that a device works on at a time.
   """
-  limit, chunk = place.kind.usable, train_config.loss_chunk
+  limit, chunk = _MARGIN * place.kind.usable, train_config.loss_chunk
   rest = max(0.0, needs.total - _fixed(needs.state))
   found = [] if model_config.remat == "full" else [Change(("model.remat=full",), None)]
   smaller = max(64, chunk // 8)
