@@ -18,7 +18,7 @@ from gato_jax import model
 from gato_jax.errors import GatoError
 from gato_jax.hardware import GIB
 from gato_jax.train import loop, optimizer
-from launch import advice, collectives, compiled_step, hlo, preflight_table, slices
+from launch import advice, collectives, compiled_step, hlo, preflight, preflight_table, slices
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHAPES = compiled_step.Shapes(rows=16, length=128, patches=0, targets=12, components=3)
@@ -233,6 +233,10 @@ def test_a_step_that_fits(both):
   hours = 60 * found["model_flops"] / (4 * 275e12 * 0.4) / 3600
   assert found["hours"] == pytest.approx(hours) and found["chip_hours"] == pytest.approx(4 * hours)
   assert found["collectives"]["all-reduce"][0] > 0
+  printed = preflight.text(found)
+  assert printed.endswith(f"FITS: {found['total'] / found['device_usable']:.1%} of the usable memory")
+  figures = [float(line[45:53]) for line in printed.split("a device     a chip\n")[1].splitlines()[:8]]
+  assert sum(figures[:-1]) == pytest.approx(figures[-1], abs=0.004)  # the rows of kinds and the row "needed"
 
 
 def test_a_step_that_does_not_fit_ends_with_what_to_change(both):
