@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
 
-from gato_jax import model, sharding
+from gato_jax import model
 from gato_jax.errors import GatoError
 from gato_jax.model import transformer
 from gato_jax.tokens import vocabulary
@@ -81,14 +80,6 @@ def test_patch_embedder_size():
 def test_tiny_is_small():
   params = model.abstract_params(model.variant("tiny"))
   assert model.count_parameters(params["decoder"]) < 3e6
-
-
-def test_every_parameter_has_a_sharding_rule():
-  boxed = jax.eval_shape(lambda: model.init_boxed(CONFIG, jax.random.key(0)))
-  shardings = sharding.parameter_shardings(boxed, sharding.make_mesh())
-  assert shardings["decoder"]["layers"]["feed_forward"]["in"].spec == PartitionSpec(None, "fsdp", None, "model")
-  with pytest.raises(ValueError, match="no logical axes"):
-    sharding.parameter_shardings({"new": jnp.zeros(3)}, sharding.make_mesh())
 
 
 def test_unknown_variant_names_the_nearest():
@@ -203,7 +194,9 @@ def test_patch_positions_in_training_lie_in_the_interval(params):
   @jax.jit
   @jax.grad
   def gradient_of(p, key):
-    return NETWORK.apply({"params": p}, batch, True, method="embed", rngs={"train": key}).sum()
+    return NETWORK.apply(
+      {"params": p}, batch, np.arange(len(batch["kinds"])), method="embed", rngs={"train": key}
+    ).sum()
 
   rows, columns = set(), set()
   for i in range(12):
@@ -223,8 +216,16 @@ def test_no_patches_in_the_batch(params):
 def test_stochastic_depth_only_in_training(params):
   network = model.Gato(dataclasses.replace(CONFIG, drop_path=0.5))
   batch = make_batch()
-  train = jax.jit(lambda i: network.apply({"params": params}, batch, train=True, rngs={"train": jax.random.key(i)}))
-  assert not np.allclose(train(0), train(1))
+  rows = np.arange(len(batch["kinds"]))
+
+  @jax.jit
+  def train(seed, batch, rows):
+    return network.apply({"params": params}, batch, rows, rngs={"train": jax.random.key(seed)})
+
+  assert not np.allclose(train(0, batch, rows), train(1, batch, rows))
+  # A row's draws follow its number, not its place: batches laid out in another order train alike.
+  back = {name: value[::-1] for name, value in batch.items()}
+  np.testing.assert_allclose(train(0, back, rows[::-1])[::-1], train(0, batch, rows), atol=1e-5)
   np.testing.assert_array_equal(forward(params, batch, network), forward(params, batch))
 
 

@@ -11,15 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gato_jax.model.config import GatoConfig
+from gato_jax.model.parameters import parameter
 from gato_jax.tokens import vocabulary
 
 _ROOT_SIDE = 8  # the root convolution's side and stride: a 16 x 16 patch becomes a 2 x 2 map
 _MAP_SIDE = vocabulary.PATCH_SIDE // _ROOT_SIDE
 _GROUPS = 32
-
-
-def logical(initializer: nn.initializers.Initializer, *axes: str) -> nn.initializers.Initializer:
-  return nn.with_logical_partitioning(initializer, axes)
 
 
 def table_initializer(config: GatoConfig) -> nn.initializers.Initializer:
@@ -58,9 +55,9 @@ class _Convolution3x3(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     c = self.channels
-    initializer = logical(nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal"), *("patch",) * 4)
-    kernel = self.param("kernel", initializer, (3, 3, c, c))
-    bias = self.param("bias", logical(nn.initializers.zeros, "patch"), (c,))
+    initializer = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+    kernel = parameter(self, "kernel", initializer, ("patch",) * 4, (3, 3, c, c))
+    bias = parameter(self, "bias", nn.initializers.zeros, ("patch",), (c,))
     # Tap of the kernel through which input place i reaches output place o, in each of the two dimensions.
     tap = 1 + np.arange(_MAP_SIDE)[:, None] - np.arange(_MAP_SIDE)[None, :]
     dense = kernel[tap[:, None, :, None], tap[None, :, None, :]]  # [row in, column in, row out, column out, C, C]
@@ -75,8 +72,8 @@ class _GroupNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    scale = self.param("scale", logical(nn.initializers.ones, "patch"), (self.channels,))
-    bias = self.param("bias", logical(nn.initializers.zeros, "patch"), (self.channels,))
+    scale = parameter(self, "scale", nn.initializers.ones, ("patch",), (self.channels,))
+    bias = parameter(self, "bias", nn.initializers.zeros, ("patch",), (self.channels,))
     grouped = x.astype(jnp.float32).reshape(*x.shape[:-1], 4, _GROUPS, self.channels // _GROUPS)
     mean = grouped.mean((-3, -1), keepdims=True)
     variance = jnp.square(grouped - mean).mean((-3, -1), keepdims=True)
@@ -101,8 +98,8 @@ class PatchEmbedder(nn.Module):
     # An 8 x 8 convolution of stride 8 is a product of each 8 x 8 x 3 block with one matrix.
     blocks = pixels.reshape(*patches.shape[:2], _MAP_SIDE, _ROOT_SIDE, _MAP_SIDE, _ROOT_SIDE, 3)
     blocks = blocks.swapaxes(3, 4).reshape(*patches.shape[:2], _MAP_SIDE**2, _ROOT_SIDE**2 * 3).astype(dtype)
-    root = self.param("root_kernel", logical(fan_in, "patch", "patch"), (_ROOT_SIDE**2 * 3, c))
-    root_bias = self.param("root_bias", logical(nn.initializers.zeros, "patch"), (c,))
+    root = parameter(self, "root_kernel", fan_in, ("patch", "patch"), (_ROOT_SIDE**2 * 3, c))
+    root_bias = parameter(self, "root_bias", nn.initializers.zeros, ("patch",), (c,))
     x = (blocks @ root.astype(dtype) + root_bias.astype(dtype)).reshape(*patches.shape[:2], 4 * c)
 
     h = nn.gelu(_GroupNorm(c, name="norm_1")(x))
@@ -110,7 +107,7 @@ class PatchEmbedder(nn.Module):
     h = nn.gelu(_GroupNorm(c, name="norm_2")(h))
     x = x + _Convolution3x3(c, name="conv_2")(h)
 
-    out = self.param("out_kernel", logical(fan_in, "patch", "embed"), (4 * c, config.width))
+    out = parameter(self, "out_kernel", fan_in, ("patch", "embed"), (4 * c, config.width), config.dtype)
     return x @ out.astype(dtype)
 
 
@@ -122,17 +119,22 @@ class Embedding(nn.Module):
   def setup(self):
     config = self.config
     initializer = table_initializer(config)
-    tokens = logical(token_initializer(config), "vocab", "embed")
-    self.tokens = self.param("tokens", tokens, (vocabulary.SIZE, config.width))
-    place = logical(initializer, "positions", "embed")
-    self.local_positions = self.param("local_positions", place, (config.max_local_positions, config.width))
-    self.action_position = self.param("action_position", logical(initializer, "positions", "embed"), (1, config.width))
-    self.row_positions = self.param("row_positions", place, (vocabulary.PATCH_INTERVALS, config.width))
-    self.column_positions = self.param("column_positions", place, (vocabulary.PATCH_INTERVALS, config.width))
+
+    def table(name: str, initializer: nn.initializers.Initializer, axis: str, rows: int) -> jax.Array:
+      return parameter(self, name, initializer, (axis, "embed"), (rows, config.width), config.dtype)
+
+    self.tokens = table("tokens", token_initializer(config), "vocab", vocabulary.SIZE)
+    self.local_positions = table("local_positions", initializer, "positions", config.max_local_positions)
+    self.action_position = table("action_position", initializer, "positions", 1)
+    self.row_positions = table("row_positions", initializer, "positions", vocabulary.PATCH_INTERVALS)
+    self.column_positions = table("column_positions", initializer, "positions", vocabulary.PATCH_INTERVALS)
     self.patch_embedder = PatchEmbedder(config)
 
-  def __call__(self, batch: Mapping[str, jax.Array], train: bool) -> jax.Array:
-    """Batch as in docs/batch.md (segments and targets are not read) -> [B, L, d]."""
+  def __call__(self, batch: Mapping[str, jax.Array], rows: jax.Array | None = None) -> jax.Array:
+    """Batch as in docs/batch.md (segments and targets are not read) -> [B, L, d].
+
+    `rows`: int32 [B], the rows' numbers in the global batch, in training; None: patch positions are not drawn.
+    """
     config = self.config
     kinds, local = batch["kinds"], batch["locals"]
     is_patch = kinds == vocabulary.Kind.PATCH
@@ -148,19 +150,20 @@ class Embedding(nn.Module):
     x = (x * scale).astype(config.dtype)
     if batch["patches"].shape[1]:
       patches = self.patch_embedder(batch["patches"])
-      patches += (self._patch_positions(batch["patch_positions"], train) * scale).astype(config.dtype)
+      patches += (self._patch_positions(batch["patch_positions"], rows) * scale).astype(config.dtype)
       at_slot = jnp.take_along_axis(patches, batch["patch_slots"][..., None], axis=1)
       x += jnp.where(is_patch[..., None], at_slot, 0.0)
-    return nn.with_logical_constraint(x, ("batch", "length", "activation_embed"))
+    return x
 
-  def _patch_positions(self, intervals: jax.Array, train: bool) -> jax.Array:
+  def _patch_positions(self, intervals: jax.Array, rows: jax.Array | None) -> jax.Array:
     """[B, P, 4] row low, row high, column low, column high (high exclusive) -> [B, P, d].
 
     Training draws an index uniformly from [low, high); evaluation takes floor((low + high) / 2), which lies inside.
     """
     low, high = intervals[..., 0::2], intervals[..., 1::2]
-    if train:
-      uniform = jax.random.uniform(self.make_rng("train"), low.shape)
+    if rows is not None:
+      keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("train"), rows)
+      uniform = jax.vmap(lambda key: jax.random.uniform(key, low.shape[1:]))(keys)
       index = low + jnp.floor(uniform * (high - low)).astype(jnp.int32)
     else:
       index = (low + high) // 2

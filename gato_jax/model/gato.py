@@ -1,6 +1,6 @@
 """The network, for training (whole windows) and for acting (chunks against a Transformer-XL memory).
 
-hidden = model.apply({"params": params}, batch, train=True, rngs={"train": key})
+hidden = model.apply({"params": params}, batch, rows, rngs={"train": key})
 logits = model.apply({"params": params}, hidden_at_targets, method="logits")
 hidden, memory = model.apply({"params": params}, chunk, memory, method="extend")
 """
@@ -72,15 +72,23 @@ class Gato(nn.Module):
     self.embedding = Embedding(self.config)
     self.decoder = transformer.Decoder(self.config)
 
-  def __call__(self, batch: Mapping[str, jax.Array], train: bool = False) -> jax.Array:
-    """A batch (docs/batch.md) -> final-norm hidden states [B, L, d]. `train` needs rngs={"train": key}."""
-    return self.decode(self.embed(batch, train), batch["segments"], batch["kinds"], train)
+  def __call__(self, batch: Mapping[str, jax.Array], rows: jax.Array | None = None) -> jax.Array:
+    """A batch (docs/batch.md) -> final-norm hidden states [B, L, d].
 
-  def embed(self, batch: Mapping[str, jax.Array], train: bool = False) -> jax.Array:
+    Args:
+      rows: int32 [B], the rows' numbers in the global batch, in training; needs rngs={"train": key}.
+    """
+    return self.decode(self.embed(batch, rows), batch["segments"], batch["kinds"], rows)
+
+  def hidden_and_table(self, batch: Mapping[str, jax.Array], rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """For the loss: hidden states [B, L, d] and the tied output projection [33,025, d]."""
+    return self(batch, rows), self.embedding.tokens
+
+  def embed(self, batch: Mapping[str, jax.Array], rows: jax.Array | None = None) -> jax.Array:
     """Input vectors [B, L, d]."""
-    return self.embedding(batch, train)
+    return self.embedding(batch, rows)
 
-  def decode(self, x: jax.Array, segments: jax.Array, kinds: jax.Array, train: bool = False) -> jax.Array:
+  def decode(self, x: jax.Array, segments: jax.Array, kinds: jax.Array, rows: jax.Array | None = None) -> jax.Array:
     """Input vectors -> hidden states, both [B, L, d]."""
     length = x.shape[1]
     same = segments[:, :, None] == segments[:, None, :]
@@ -88,7 +96,7 @@ class Gato(nn.Module):
       own=_causal(kinds) & (same | np.eye(length, dtype=bool)),
       distances=transformer.distance_table(length - 1, self.config.width),
     )
-    hidden, _ = self.decoder(x, attendance, train=train)
+    hidden, _ = self.decoder(x, attendance, rows=rows)
     return hidden
 
   def logits(self, hidden: jax.Array, ids: jax.Array | slice | None = None) -> jax.Array:
@@ -117,7 +125,7 @@ class Gato(nn.Module):
       memory=memory.valid[:, None, :] & (distance <= slots),
       memory_index=largest - distance,
     )
-    hidden, (keys, values) = self.decoder(self.embedding(chunk, False), attendance, (memory.keys, memory.values))
+    hidden, (keys, values) = self.decoder(self.embedding(chunk), attendance, (memory.keys, memory.values))
     rows = np.arange(kinds.shape[0])[:, None]
     written = (memory.count[:, None] + steps) % slots  # [B, T]
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gato_jax.model.config import GatoConfig
-from gato_jax.model.embedding import logical
+from gato_jax.model.parameters import parameter
 
 _MASKED = -1e30
 _FAN_IN = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
@@ -70,10 +70,10 @@ class RelativeAttention(nn.Module):
     d, heads, size = config.width, config.heads, config.key_size
     dtype = jnp.dtype(config.dtype)
     in_projection = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=0, out_axis=(1, 2, 3))
-    qkv = self.param("qkv", logical(in_projection, "embed", "qkv", "heads", "key"), (d, 3, heads, size))
-    distance = self.param("distance", logical(_FAN_IN, "embed", "heads", "key"), (d, heads, size))
-    content_bias = self.param("content_bias", logical(nn.initializers.zeros, "heads", "key"), (heads, size))
-    distance_bias = self.param("distance_bias", logical(nn.initializers.zeros, "heads", "key"), (heads, size))
+    qkv = parameter(self, "qkv", in_projection, ("embed", "qkv", "heads", "key"), (d, 3, heads, size), dtype)
+    distance = parameter(self, "distance", _FAN_IN, ("embed", "heads", "key"), (d, heads, size), dtype)
+    content_bias = parameter(self, "content_bias", nn.initializers.zeros, ("heads", "key"), (heads, size))
+    distance_bias = parameter(self, "distance_bias", nn.initializers.zeros, ("heads", "key"), (heads, size))
 
     query, key, value = jnp.einsum("bld,dchk->blchk", x, qkv.astype(dtype)).transpose(2, 3, 0, 1, 4)
     relative_key = jnp.einsum("md,dhk->hmk", attendance.distances.astype(dtype), distance.astype(dtype))
@@ -108,7 +108,7 @@ class RelativeAttention(nn.Module):
     mixed = jnp.concatenate(mixed, axis=2)
 
     out_initializer = nn.initializers.variance_scaling(0.5 / config.layers, "fan_in", "truncated_normal", (0, 1), 2)
-    out = self.param("out", logical(out_initializer, "heads", "key", "embed"), (heads, size, d))
+    out = parameter(self, "out", out_initializer, ("heads", "key", "embed"), (heads, size, d), dtype)
     return jnp.einsum("hblk,hkd->bld", mixed, out.astype(dtype)), (key.swapaxes(0, 1), value.swapaxes(0, 1))
 
 
@@ -123,9 +123,9 @@ class FeedForward(nn.Module):
     dtype = jnp.dtype(config.dtype)
     half = config.feed_forward // 2
     in_projection = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=0, out_axis=(1, 2))
-    wide = self.param("in", logical(in_projection, "embed", "qkv", "mlp"), (config.width, 2, half))
+    wide = parameter(self, "in", in_projection, ("embed", "qkv", "mlp"), (config.width, 2, half), dtype)
     out_initializer = nn.initializers.variance_scaling(0.5 / config.layers, "fan_in", "truncated_normal")
-    out = self.param("out", logical(out_initializer, "mlp", "embed"), (half, config.width))
+    out = parameter(self, "out", out_initializer, ("mlp", "embed"), (half, config.width), dtype)
     gate, value = jnp.moveaxis(jnp.einsum("bld,dcf->blcf", x, wide.astype(dtype)), 2, 0)
     return (nn.gelu(gate) * value) @ out.astype(dtype)
 
@@ -135,8 +135,8 @@ class LayerNorm(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    scale = self.param("scale", logical(nn.initializers.ones, "norm"), (x.shape[-1],))
-    bias = self.param("bias", logical(nn.initializers.zeros, "norm"), (x.shape[-1],))
+    scale = parameter(self, "scale", nn.initializers.ones, ("norm",), x.shape[-1:])
+    bias = parameter(self, "bias", nn.initializers.zeros, ("norm",), x.shape[-1:])
     wide = x.astype(jnp.float32)
     wide -= wide.mean(-1, keepdims=True)
     normal = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + 1e-6)
@@ -147,25 +147,29 @@ class Block(nn.Module):
   """Attention and feed-forward, each pre-norm, with a residual and stochastic depth."""
 
   config: GatoConfig
-  train: bool
 
   @nn.compact
-  def __call__(self, x: jax.Array, memory: Any, attendance: Attendance) -> tuple[jax.Array, Any]:
+  def __call__(
+    self, x: jax.Array, memory: Any, attendance: Attendance, rows: jax.Array | None
+  ) -> tuple[jax.Array, Any]:
     mixed, new = RelativeAttention(self.config, name="attention")(
       LayerNorm(name="attention_norm")(x), attendance, memory
     )
-    x += self._drop_path(mixed)
-    x += self._drop_path(FeedForward(self.config, name="feed_forward")(LayerNorm(name="feed_forward_norm")(x)))
-    x = nn.with_logical_constraint(x, ("batch", "length", "activation_embed"))
+    x += self._drop_path(mixed, rows)
+    x += self._drop_path(FeedForward(self.config, name="feed_forward")(LayerNorm(name="feed_forward_norm")(x)), rows)
     return x, None if memory is None else new
 
-  def _drop_path(self, x: jax.Array) -> jax.Array:
-    """Skips a sub-layer for a row with probability drop_path (Huang et al. 2016); kept rows are scaled up."""
+  def _drop_path(self, x: jax.Array, rows: jax.Array | None) -> jax.Array:
+    """Skips a sub-layer for a row with probability drop_path (Huang et al. 2016); kept rows are scaled up.
+
+    A row draws from a key of its own number, so the draw does not depend on how the batch lies over devices.
+    """
     rate = self.config.drop_path
-    if not self.train or not rate:
+    if rows is None or not rate:
       return x
-    keep = jax.random.bernoulli(self.make_rng("train"), 1.0 - rate, (x.shape[0], 1, 1))
-    return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("train"), rows)
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate))(keys)
+    return jnp.where(keep[:, None, None], x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
 class Decoder(nn.Module):
@@ -174,8 +178,11 @@ class Decoder(nn.Module):
   config: GatoConfig
 
   @nn.compact
-  def __call__(self, x: jax.Array, attendance: Attendance, memory: Any = None, train: bool = False):
-    """[B, L, d] and memory (keys, values [layers, B, H, N, K] or None) -> [B, L, d], new keys and values."""
+  def __call__(self, x: jax.Array, attendance: Attendance, memory: Any = None, rows: jax.Array | None = None):
+    """[B, L, d] and memory (keys, values [layers, B, H, N, K] or None) -> [B, L, d], new keys and values.
+
+    `rows`: int32 [B], the rows' numbers in the global batch, in training; None: no stochastic depth.
+    """
     config = self.config
     block = Block
     if config.remat != "none":
@@ -185,10 +192,10 @@ class Decoder(nn.Module):
       block,
       variable_axes={"params": 0},
       split_rngs={"params": True, "train": True},
-      in_axes=(nn.broadcast if memory is None else 0, nn.broadcast),
+      in_axes=(nn.broadcast if memory is None else 0, nn.broadcast, nn.broadcast),
       length=config.layers,
       unroll=1 if config.scan_layers else config.layers,
       metadata_params={nn.PARTITION_NAME: "layers"},
     )
-    x, new = stack(config, train, name="layers")(x, memory, attendance)
+    x, new = stack(config, name="layers")(x, memory, attendance, rows)
     return LayerNorm(name="final_norm")(x), new

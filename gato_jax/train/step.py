@@ -1,14 +1,14 @@
 """One jitted training step, sharded by gato_jax/sharding.py's table."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
 from gato_jax import model, sharding
 from gato_jax.train import loss, state
@@ -34,7 +34,8 @@ class Trainer:
     loss_chunk: int = 256,
     accumulate: int = 1,
   ):
-    self._config, self._optimizer, self._mesh = config, optimizer, mesh
+    self.mesh = mesh
+    self._config, self._optimizer = config, optimizer
     self._components, self._seed, self._loss_chunk = components, seed, loss_chunk
     self._accumulate = accumulate
     self.shardings = state.shardings(config, optimizer, mesh)
@@ -48,7 +49,7 @@ class Trainer:
 
   def init(self) -> state.TrainState:
     create = jax.jit(lambda: state.create(self._config, self._optimizer, self._seed), out_shardings=self.shardings)
-    with jax.set_mesh(self._mesh):
+    with jax.set_mesh(self.mesh):
       return create()
 
   def template(self) -> state.TrainState:
@@ -58,7 +59,7 @@ class Trainer:
 
   def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     """This host's rows of a batch, as arrays of the global batch on the mesh."""
-    layout = sharding.batch_sharding(self._mesh)
+    layout = sharding.batch_sharding(self.mesh)
     return {name: jax.make_array_from_process_local_data(layout, value) for name, value in batch.items()}
 
   def __call__(
@@ -66,28 +67,71 @@ class Trainer:
   ) -> tuple[state.TrainState, dict[str, jax.Array]]:
     """The next state (the old one's buffers are reused) and metrics, all on the device.
 
-    Metrics: loss, learning_rate, gradient_norm (before clipping), component_sums and component_counts [components].
+    Metrics: loss, learning_rate, gradient_norm (before clipping), update_norm (of the step taken), component_sums and
+    component_counts [components].
     """
-    with jax.set_mesh(self._mesh):
+    with jax.set_mesh(self.mesh):
       return self._step(train_state, batch, np.int32(total_steps))
 
   def lower(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Lowered:
     """The step for a global batch of these shapes, ready to compile for the mesh's devices, which need not exist."""
-    with jax.set_mesh(self._mesh):
+    with jax.set_mesh(self.mesh):
       return self._step.lower(self.template(), batch, jax.ShapeDtypeStruct((), np.int32))
 
   def _train_step(self, train_state: state.TrainState, batch: Any, total_steps: jax.Array):
     key = jax.random.fold_in(jax.random.key(self._seed), train_state.step)
-
-    def compute_loss(params: Any):
-      with nn.logical_axis_rules(sharding.RULES):
-        hidden = model.Gato(self._config).apply({"params": params}, batch, train=True, rngs={"train": key})
-      table = params["embedding"]["tokens"]
-      return loss.next_token_loss(hidden, table, batch, self._components, self._loss_chunk)
-
-    (value, metrics), gradients = jax.value_and_grad(compute_loss, has_aux=True)(train_state.params)
+    total, metrics, gradients = self.gradients(train_state.params, batch, key)
+    targets = jnp.maximum(metrics["component_counts"].sum(), 1.0)
+    gradients = jax.tree.map(lambda g: g / targets, gradients)
     directions, optimizer = transformation(self._optimizer).update(gradients, train_state.optimizer, train_state.params)
     rate = learning_rate(self._optimizer, train_state.step, total_steps)
     params = jax.tree.map(lambda p, d: p - rate * d, train_state.params, directions)
-    metrics |= {"loss": value, "learning_rate": rate, "gradient_norm": optax.tree.norm(gradients)}
+    metrics |= {
+      "loss": total / targets,
+      "learning_rate": rate,
+      "gradient_norm": optax.tree.norm(gradients),
+      "update_norm": rate * optax.tree.norm(directions),
+    }
     return state.TrainState(params, optimizer, train_state.step + jnp.int32(1)), metrics
+
+  def gradients(self, params: Any, batch: Any, key: jax.Array):
+    """The loss summed over targets, its parts by component, and the sum's gradients, laid out as the parameters.
+
+    Traceable, under `jax.set_mesh`.
+    """
+    gradients = functools.partial(self._device_gradients, ())
+    rows, whole = sharding.batch_sharding(self.mesh), PartitionSpec()
+    if rows.num_devices > self.mesh.shape["model"]:  # rows or parameters lie on several devices
+      layouts = jax.tree.map(sharding.by_hand, self.shardings.params)
+      gradients = jax.shard_map(
+        functools.partial(self._device_gradients, sharding.BATCH_AXES),
+        in_specs=(layouts, rows.spec, rows.spec, whole),
+        out_specs=(whole, whole, layouts),
+        axis_names=set(sharding.BATCH_AXES),
+      )
+    numbers = jnp.arange(len(batch["tokens"]))
+    if self._accumulate == 1:
+      return gradients(params, batch, numbers, key)
+
+    def microbatch(sums: Any, index: jax.Array):
+      part = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, 1, keepdims=False), split)
+      return jax.tree.map(jnp.add, sums, gradients(params, *part, key)), None
+
+    count = self._accumulate
+    # Every microbatch takes rows from every device: [B, ...] -> [B / count, count, ...].
+    split = jax.tree.map(lambda x: x.reshape(len(numbers) // count, count, *x.shape[1:]), (batch, numbers))
+    first = jax.tree.map(lambda x: x[:, 0], split)
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(gradients, params, *first, key))
+    return jax.lax.scan(microbatch, zeros, jnp.arange(count))[0]
+
+  def _device_gradients(self, axes: Sequence[str], params: Any, batch: Any, numbers: jax.Array, key: jax.Array):
+    """`gradients` of one device's rows and shards; only what is summed here and in sharding.gather crosses `axes`."""
+
+    def loss_sum(params: Any):
+      network = model.Gato(self._config)
+      hidden, table = network.apply({"params": params}, batch, numbers, rngs={"train": key}, method="hidden_and_table")
+      parts = loss.next_token_loss(hidden, table, batch, self._components, self._loss_chunk)
+      return jax.lax.psum(parts, axes)
+
+    (total, metrics), gradients = jax.value_and_grad(loss_sum, has_aux=True)(params)
+    return total, metrics, gradients
