@@ -65,6 +65,8 @@ def _join(coordinator: str | None, processes: int | None, process: int | None, p
     raise GatoError(f"process={process} of processes={processes}: processes are numbered from 0; correct the flags")
   if coordinator and not coordinator.rpartition(":")[2].isdigit():
     raise GatoError(f"coordinator={coordinator!r} is no host:port; give the address of process 0 and a free port")
+  if not missing:  # JAX ends the process itself when they do not come; this is the line to understand it by
+    _log.warning("process %d of %d: waits up to %d s for all at %s", process, processes, patience, coordinator)
   try:
     jax.distributed.initialize(
       coordinator,

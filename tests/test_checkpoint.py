@@ -28,8 +28,8 @@ def template():
   return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=device), state(0.0))
 
 
-def save(directory, *steps):
-  checkpoints = checkpoint.Checkpoints(directory)
+def save(directory, *steps, **settings):
+  checkpoints = checkpoint.Checkpoints(directory, **settings)
   for step in steps:
     checkpoints.save(step, *state(float(step)), META, TOKENIZER)
   checkpoints.wait()
@@ -90,6 +90,53 @@ def test_damaged_newest_falls_back(tmp_path, caplog, how):
   assert len(ours) == 2 and all(str(tmp_path / "10") in line and "\n" not in line for line in ours)
   with pytest.raises(GatoError, match="cannot be read"):
     checkpoint.load_for_acting(tmp_path, 10)
+
+
+def test_damage_of_optimizer_and_meta_falls_back(tmp_path):
+  save(tmp_path, 5, 10, 15)
+  damage(tmp_path / "15" / "optimizer", "changed")
+  (file,) = (p for p in (tmp_path / "10" / "meta").rglob("*") if p.is_file() and "width" in p.read_text())
+  file.write_text(file.read_text().replace('"width": 8', '"width": 9'))
+  assert restore(tmp_path)[0] == 5
+  assert checkpoint.newest_meta(tmp_path)["step"] == 15  # whose meta is intact
+  with pytest.raises(GatoError, match="10: cannot be read .the meta is not what was saved"):
+    checkpoint.load_for_acting(tmp_path, 10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "uint8"])
+def test_sums_see_a_changed_word_and_changed_places(dtype):
+  array = jnp.arange(24, dtype=dtype).reshape(2, 3, 4)
+  flipped, swapped = array.at[1, 0, 2].add(1), array.at[0, 1].set(array[1, 2]).at[1, 2].set(array[0, 1])
+  assert len({checkpoint._sums({"w": a})["['w']"] for a in (array, flipped, swapped)}) == 3
+
+
+def test_a_run_that_fell_back_saves_over_what_cannot_be_read(tmp_path):
+  save(tmp_path, 5, 10, 15)
+  for step in ("10", "15"):
+    damage(tmp_path / step / "params", "cut")
+  assert restore(tmp_path)[0] == 5
+  save(tmp_path, 10)
+  assert restore(tmp_path)[0] == 10
+  save(tmp_path, 15)
+  assert restore(tmp_path)[0] == 15
+
+
+def test_the_newest_and_every_so_many_steps_are_kept(tmp_path):
+  save(tmp_path, 2, 4, 6, 8, 10, 12, keep=2, keep_period=4)
+  assert sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()) == [4, 8, 10, 12]
+
+
+def test_how_long_a_save_takes_is_told_once(tmp_path, caplog):
+  checkpoints = checkpoint.Checkpoints(tmp_path)
+  with caplog.at_level(logging.INFO, "gato_jax.checkpoint"):
+    checkpoints.save(5, *state(5.0), META, TOKENIZER)
+    checkpoints.wait()
+  told = checkpoints.take_seconds()
+  assert 0 < told["save_blocking_seconds"] and 0 < told["save_background_seconds"]
+  assert checkpoints.take_seconds() == {}
+  checkpoints.close()
+  assert f"step 5: saving blocked training for {told['save_blocking_seconds']:.2f} s" in caplog.messages
+  assert f"step 5: written {told['save_background_seconds']:.2f} s after the save began" in caplog.messages
 
 
 def test_all_damaged_is_an_error(tmp_path):

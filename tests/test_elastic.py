@@ -76,19 +76,18 @@ def test_sigterm_between_two_rows_saves_there_and_goes_on(tmp_path, whole):
 @pytest.mark.slow
 def test_a_run_killed_twenty_times_at_random_moments_is_the_whole_run(tmp_path):
   """Ten kills at any moment of a life, ten while a checkpoint is being written."""
-  arguments, steps = ("--checkpoint_every=3", "--log_every=1"), 120
+  arguments, steps = ("--checkpoint_every=3", "--log_every=1"), 400
   status, error = run(tmp_path / "whole", steps, *arguments)
   assert status == 0, error
   killed, moments, while_saving, clock = tmp_path / "killed", [], 0, random.Random(0)
   while len(moments) < 20:
     with started(killed, steps, *arguments, "--slow=0.3") as process:
-      saving = len(moments) % 2
-      began, until = time.monotonic(), clock.uniform(0, 20)
-      while process.poll() is None and time.monotonic() - began < (train_process.TIMEOUT if saving else until):
-        if saving and temporary(killed):
-          time.sleep(clock.uniform(0, 0.1))
-          break
-        time.sleep(0.001)
+      if len(moments) % 2:
+        wait(process, lambda: not temporary(killed))  # what the kill before left behind is cleaned up
+        wait(process, lambda: temporary(killed))
+        time.sleep(clock.uniform(0, 0.05))
+      else:
+        time.sleep(clock.uniform(0, 12))
       assert process.poll() is None, "the run ended before its twenty kills: " + process.stderr.read()
       os.kill(process.pid, signal.SIGKILL)
       process.wait()
@@ -99,6 +98,13 @@ def test_a_run_killed_twenty_times_at_random_moments_is_the_whole_run(tmp_path):
   status, error = run(killed, steps, *arguments)
   assert status == 0, error
   assert_same_run(killed, tmp_path / "whole")
+
+
+def wait(process, condition):
+  until = time.monotonic() + train_process.TIMEOUT
+  while not condition():
+    assert process.poll() is None and time.monotonic() < until, process.stderr.read()
+    time.sleep(0.001)
 
 
 def temporary(workdir):

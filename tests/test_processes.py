@@ -1,10 +1,8 @@
 """Two processes train as one: same losses, same stop, same refusals, and none waits for one that is gone."""
 
-import os
+import contextlib
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 
 import numpy as np
@@ -32,7 +30,7 @@ def attempt(function, *arguments):
     return str(e)
 
 process = int(sys.argv[2])
-with distributed.joined(sys.argv[1], 2, process, 60):
+with distributed.joined(*((sys.argv[1], 2, process) if sys.argv[1] else ())):
   print(distributed.is_first(), distributed.from_first(lambda: {"from": process}), distributed.together(os.getpid))
   print(attempt(distributed.together, lambda: refuse("no file") if process else 1))
   print(attempt(distributed.from_first, lambda: refuse("no seed") if not process else 1))
@@ -48,25 +46,22 @@ with distributed.joined(sys.argv[1], 2, process, 60):
 """
 
 
-def test_processes_agree():
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    address = f"localhost:{free.getsockname()[1]}"
-  command, environment = [sys.executable, "-c", AGREEMENTS, address], {**os.environ, "JAX_PLATFORMS": "cpu"}
-  both = [
-    subprocess.Popen(
-      [*command, str(i)], env=environment, cwd=train_process.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    for i in (0, 1)
-  ]
-  try:
-    ended = [process.communicate(timeout=train_process.TIMEOUT) for process in both]
-  finally:
-    for process in both:
-      process.kill()
+@pytest.mark.parametrize("where", ["anywhere", "slurm"])
+def test_processes_agree(where):
+  host, _, port = train_process.free_address().partition(":")
+  slurm = {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": host, "SLURM_NTASKS": "2", "JAX_COORDINATOR_PORT": port}
+  command, variables = [sys.executable, "-c", AGREEMENTS, f"{host}:{port}"], [{}, {}]
+  if where == "slurm":  # what srun tells its tasks; nothing else is given
+    command[-1], variables = "", [{**slurm, "SLURM_PROCID": i, "SLURM_LOCALID": i} for i in ("0", "1")]
+  with (
+    train_process.process([*command, "0"], environment=variables[0]) as one,
+    train_process.process([*command, "1"], environment=variables[1]) as two,
+  ):
+    both = (one, two)
+    ended = [each.communicate(timeout=train_process.TIMEOUT) for each in both]
   for i, (printed, error) in enumerate(ended):
-    assert both[i].returncode == 1 and f"process {i} of 2 ends: all end here" in error.decode(), error.decode()
-    assert [line for line in printed.decode().splitlines() if "Gloo" not in line] == [
+    assert both[i].returncode == 1 and f"process {i} of 2 ends: all end here" in error, error
+    assert [line for line in printed.splitlines() if "Gloo" not in line] == [
       f"{i == 0} {{'from': 0}} {both[i].pid}",
       "process 1: no file",
       "no seed",
@@ -127,6 +122,43 @@ def test_sigterm_to_one_stops_both_at_the_same_step(runs):
   assert [status for status, _ in stopped] == [loop.PREEMPTED] * 2, stopped
   assert all(f"SIGTERM: saved step {between} in" in error for _, error in stopped)
   assert "train:" in stopped[0][1] and "train:" not in stopped[1][1]  # one progress bar
+
+
+def verb(tfds, workdir, *arguments, processes):
+  """Exit statuses and standard errors of `experiments.train` on the dummy domain, in one process or in two."""
+  command = [
+    *(sys.executable, "-m", "experiments.train", "--config=experiments/configs/dummy.py"),
+    *(f"--config.data_dir={tfds.parent}", f"--config.workdir={workdir}", "--config.train.steps=12"),
+    *("--config.train.log_every=4", "--config.train.checkpoint_every=8", *arguments),
+  ]
+  commands = [command]
+  if processes > 1:
+    command += [f"--coordinator={train_process.free_address()}", f"--processes={processes}"]
+    commands = [[*command, f"--process={i}"] for i in range(processes)]
+  with contextlib.ExitStack() as stack:
+    started = [stack.enter_context(train_process.process(each)) for each in commands]
+    errors = [each.communicate(timeout=train_process.TIMEOUT)[1] for each in started]
+    return [(each.returncode, error) for each, error in zip(started, errors, strict=True)]
+
+
+@pytest.mark.slow
+def test_the_verb_trains_on_real_data_in_two_processes(dummy_tfds, tmp_path):
+  """Then on in one, which knows the mixture: another one is refused by name, or accepted and said."""
+  (alone,) = verb(dummy_tfds, tmp_path / "one", processes=1)
+  assert alone[0] == 0, alone[1]
+  for status, error in verb(dummy_tfds, tmp_path / "two", processes=2):
+    assert status == 0, error
+  for ours, theirs in zip(rows(tmp_path / "two"), rows(tmp_path / "one"), strict=True):
+    np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-5)
+    assert ours.keys() - {"save_background_seconds"} == theirs.keys() - {"save_background_seconds"}
+  assert sorted(p.name for p in (tmp_path / "two").iterdir()) == sorted(p.name for p in (tmp_path / "one").iterdir())
+  refused = verb(dummy_tfds, tmp_path / "two", "--config.data.seed=3", processes=2)
+  for status, error in refused:
+    assert status == 1 and "started with data.seed=0, now it is 3" in error and "--accept_changes" in error, error
+  longer = ("--config.data.seed=3", "--accept_changes", "--config.train.steps=16")
+  ((status, error),) = verb(dummy_tfds, tmp_path / "two", *longer, processes=1)
+  assert status == 0 and "step 12 was trained with data.seed=0, now it is 3" in error, error
+  assert "16 steps instead of 12" in error and rows(tmp_path / "two")[-1]["step"] == 16
 
 
 def test_damage_and_an_error_in_one_process_are_for_both(runs, tmp_path):

@@ -1,7 +1,6 @@
 """A run is not continued with another config or another dataset by accident, and is when asked to."""
 
 import json
-import logging
 
 import jax.numpy as jnp
 import pytest

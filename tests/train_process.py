@@ -4,6 +4,7 @@ python -m tests.train_process WORKDIR STEPS [--kill=N] [--sigterm=N] [--fail=N] 
 """
 
 import argparse
+import atexit
 import contextlib
 import functools
 import json
@@ -14,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -89,39 +91,57 @@ def main() -> None:
     )  # fmt: skip
 
 
+@functools.cache
+def cache() -> str:
+  """A folder for compiled programs: a run of many lives compiles once."""
+  folder = tempfile.TemporaryDirectory(prefix="gato_jax-compiled-")
+  atexit.register(folder.cleanup)
+  return folder.name
+
+
 @contextlib.contextmanager
-def started(workdir, steps, *arguments, devices=1) -> Iterator[subprocess.Popen]:
-  """One process; killed at the end whatever happened."""
-  command = [sys.executable, "-m", "tests.train_process", str(workdir), str(steps), *map(str, arguments)]
+def process(command, devices=1, environment=None) -> Iterator[subprocess.Popen]:
+  """A process with so many CPU devices and these variables; killed at the end whatever happened."""
   flags = f"--xla_force_host_platform_device_count={devices}"
-  environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-  process = subprocess.Popen(
-    command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-  )
+  ours = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": cache()}
+  environment = {**os.environ, **ours, **(environment or {})}
+  pipe = subprocess.PIPE
+  started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
   try:
-    yield process
+    yield started
   finally:
-    process.kill()
-    process.communicate()
+    started.kill()
+    started.communicate()
+
+
+def started(workdir, steps, *arguments, devices=1):
+  """This file as such a process."""
+  command = [sys.executable, "-m", "tests.train_process", str(workdir), str(steps), *map(str, arguments)]
+  return process(command, devices)
+
+
+def free_address() -> str:
+  """host:port for a coordinator."""
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    return f"localhost:{free.getsockname()[1]}"
 
 
 def run(workdir, steps, *arguments, devices=1) -> tuple[int, str]:
   """Exit status and standard error of one process."""
-  with started(workdir, steps, *arguments, devices=devices) as process:
-    error = process.communicate(timeout=TIMEOUT)[1]
-    return process.returncode, error
+  with started(workdir, steps, *arguments, devices=devices) as one:
+    error = one.communicate(timeout=TIMEOUT)[1]
+    return one.returncode, error
 
 
 def run_two(workdir, steps, *arguments, first=(), second=(), devices=4) -> list[tuple[int, str]]:
   """The same of two processes; first, second: arguments of one of them."""
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    joint = (*arguments, f"--coordinator=localhost:{free.getsockname()[1]}", "--processes=2")
+  joint = (*arguments, f"--coordinator={free_address()}", "--processes=2")
   with (
     started(workdir, steps, *joint, "--process=0", *first, devices=devices) as one,
     started(workdir, steps, *joint, "--process=1", *second, devices=devices) as two,
   ):
-    errors = [process.communicate(timeout=TIMEOUT)[1] for process in (one, two)]
+    errors = [each.communicate(timeout=TIMEOUT)[1] for each in (one, two)]
     return [(one.returncode, errors[0]), (two.returncode, errors[1])]
 
 
