@@ -1,32 +1,53 @@
-"""Training tokens per second: python benchmarks/train_step.py --variant=tiny --batch=16 --length=256
+"""Training tokens per second of any variant on any device, compile time apart.
 
-The batch looks like a control window: 7 observation values, a separator, one action (1 position in 9 is a target).
+python benchmarks/train_step.py --variant=tiny --batch=16 --length=256
+python benchmarks/train_step.py --variant=gato_1b --batch=16 --length=1024 --loss_chunk=2048      (an accelerator)
+python benchmarks/train_step.py --preset=cpu --threads=1 --beside=.torch/bin/python               (against PyTorch)
+
+The batch is windows of a control task: --observations values, a separator, --actions values (the targets), without
+pictures. "gradients" is forward and backward, "step" the whole training step with AdamW. --beside runs a plain PyTorch
+decoder (benchmarks/torch_decoder.py) in turn with ours, on the same cores.
 """
 
 import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from gato_jax import model, sharding
+from gato_jax import hardware, model, sharding
+from gato_jax.model import flops
 from gato_jax.tokens import vocabulary
 from gato_jax.train import optimizer, step
 
 Kind = vocabulary.Kind
+# What public re-implementations were measured at: 4 layers, width 256, context 256, batch 8, float32.
+PRESETS = {
+  "cpu": model.GatoConfig(
+    layers=4, heads=4, width=256, feed_forward=1024, key_size=64, patch_channels=32,
+    drop_path=0.0, dtype="float32", remat="none", attention_block=64, scan_layers=False,
+  )
+}  # fmt: skip
 
 
-def control_batch(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
-  """Windows of continuous observations and actions, without images."""
+def control_batch(rows: int, length: int, seed: int = 0, observations: int = 7, actions: int = 1):
+  """Windows of continuous observations and actions, without images: name -> array, as docs/batch.md."""
   random = np.random.default_rng(seed)
-  timestep = [Kind.CONTINUOUS] * 7 + [Kind.SEPARATOR, Kind.ACTION]
+  timestep = [Kind.CONTINUOUS] * observations + [Kind.SEPARATOR] + [Kind.ACTION] * actions
   kinds = np.resize(np.array(timestep, np.int32), (length,))
   values = random.integers(vocabulary.CONTINUOUS_OFFSET, vocabulary.SEPARATOR, (rows, length))
   place = np.arange(length) % len(timestep)
   return {
     "tokens": np.where(kinds == Kind.SEPARATOR, vocabulary.SEPARATOR, values).astype(np.int32),
     "kinds": np.tile(kinds, (rows, 1)),
-    "locals": np.tile(np.where(place < 7, place, -1), (rows, 1)).astype(np.int32),
+    "locals": np.tile(np.where(place < observations, place, -1), (rows, 1)).astype(np.int32),
     "segments": np.ones((rows, length), np.int32),
     "targets": np.tile(kinds == Kind.ACTION, (rows, 1)),
     "patches": np.zeros((rows, 0, 16, 16, 3), np.uint8),
@@ -36,29 +57,120 @@ def control_batch(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray
   }
 
 
-def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--variant", default="tiny")
-  parser.add_argument("--batch", type=int, default=16)
-  parser.add_argument("--length", type=int, default=256)
-  parser.add_argument("--steps", type=int, default=20)
-  parser.add_argument("--loss_chunk", type=int, default=256)
-  args = parser.parse_args()
-  trainer = step.Trainer(
-    model.variant(args.variant), optimizer.OptimizerConfig(), sharding.make_mesh(), 1, loss_chunk=args.loss_chunk
-  )
-  state, batch = trainer.init(), trainer.put(control_batch(args.batch, args.length))
+def timed(call: Callable[[], object], repeats: int) -> list[float]:
+  """Seconds of each call, until the devices are done."""
   seconds = []
-  for _ in range(args.steps + 2):
+  for _ in range(repeats):
     began = time.perf_counter()
-    state, metrics = trainer(state, batch, 1_000)
-    jax.block_until_ready((state, metrics))
+    jax.block_until_ready(call())
     seconds.append(time.perf_counter() - began)
-  low, median, high = args.batch * args.length / np.percentile(seconds[2:], [90, 50, 10])
-  print(
-    f"{args.variant} B={args.batch} L={args.length}: {median:,.0f} tokens/s (10 % to 90 %: {low:,.0f} to {high:,.0f}),"
-    f" {np.median(seconds[2:]) * 1e3:.0f} ms a step, compiled in {seconds[0]:.0f} s, {jax.devices()[0].device_kind}"
-  )
+  return seconds
+
+
+class Ours:
+  """Our training step and its gradients alone, compiled."""
+
+  def __init__(self, config: model.GatoConfig, args: argparse.Namespace):
+    mesh = sharding.make_mesh(0, args.mesh_fsdp, args.mesh_model)
+    self.trainer = step.Trainer(
+      config, optimizer.OptimizerConfig(), mesh, 1, loss_chunk=args.loss_chunk, accumulate=args.accumulate
+    )
+    host = control_batch(args.batch, args.length, 0, args.observations, args.actions)
+    self.targets = int(host["targets"][:, 1:].sum())
+    self.state, self.batch, self.key = self.trainer.init(), self.trainer.put(host), jax.random.key(0)
+    self._gradients = jax.jit(self.trainer.gradients)
+    self.compile_seconds = {name: timed(getattr(self, name), 2)[0] for name in ("gradients", "step")}
+
+  def gradients(self) -> object:
+    with jax.set_mesh(self.trainer.mesh):
+      return self._gradients(self.state.params, self.batch, self.key)
+
+  def step(self) -> object:
+    self.state, metrics = self.trainer(self.state, self.batch, 1_000)
+    return metrics
+
+
+def beside(args: argparse.Namespace, config: model.GatoConfig, everywhere: bool) -> list[float]:
+  """Seconds of each forward and backward pass of the PyTorch decoder."""
+  sizes = {"layers": config.layers, "heads": config.heads, "width": config.width, "feed_forward": config.feed_forward}
+  sizes |= {name: getattr(args, name) for name in ("batch", "length", "observations", "actions", "steps")}
+  script = pathlib.Path(__file__).with_name("torch_decoder.py")
+  command = [args.beside, str(script), f"--threads={args.threads or os.cpu_count()}"]
+  command += [f"--{name}={value}" for name, value in sizes.items()] + ["--everywhere"] * everywhere
+  return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["seconds"]
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--variant", default="tiny", choices=sorted(model.VARIANTS))
+  parser.add_argument("--preset", choices=sorted(PRESETS), help="instead of a variant")
+  parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="fields of GatoConfig: layers=2")
+  for name, default in (("batch", 16), ("length", 256), ("observations", 7), ("actions", 1), ("steps", 20)):
+    parser.add_argument(f"--{name}", type=int, default=default)
+  parser.add_argument("--loss_chunk", type=int, default=256)
+  parser.add_argument("--accumulate", type=int, default=1)
+  parser.add_argument("--mesh_fsdp", type=int, default=1)
+  parser.add_argument("--mesh_model", type=int, default=1)
+  parser.add_argument("--threads", type=int, default=0, help="CPU cores to use; 0: all")
+  parser.add_argument("--beside", metavar="PYTHON", help="an interpreter that has torch (benchmarks/requirements.txt)")
+  parser.add_argument("--rounds", type=int, default=1, help="of --steps; with --beside ours and PyTorch take turns")
+  parser.add_argument("--out", help="append the result to this JSONL")
+  args = parser.parse_args()
+  if args.threads:  # before JAX makes its pool, which has a thread for every core this process may use
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+
+  config = PRESETS[args.preset] if args.preset else model.variant(args.variant)
+  changes = dict(part.partition("=")[::2] for part in args.set)
+  for name, value in changes.items():
+    kind = type(getattr(config, name, None))
+    changes[name] = value == "True" if kind is bool else kind(value)
+  config = model.GatoConfig.from_json({**config.to_json(), **changes})
+  ours = Ours(config, args)
+  seconds = {"gradients": [], "step": []}
+  if args.beside:
+    seconds |= {"PyTorch, logits at targets": [], "PyTorch, logits everywhere": []}
+  for _ in range(args.rounds):
+    seconds["gradients"] += timed(ours.gradients, args.steps)
+    seconds["step"] += timed(ours.step, args.steps)
+    if args.beside:
+      seconds["PyTorch, logits at targets"] += beside(args, config, everywhere=False)
+      seconds["PyTorch, logits everywhere"] += beside(args, config, everywhere=True)
+
+  devices, tokens = jax.devices(), args.batch * args.length
+  steps = tokens / (args.observations + 1 + args.actions)
+  needed = flops.train_step(config, rows=args.batch, length=args.length, targets=ours.targets, patches=0)
+  peak = len(devices) * hardware.peak_flops(devices[0])
+  median = {name: float(np.median(values)) for name, values in seconds.items()}
+  result = {
+    "config": dataclasses.asdict(config),
+    "command": " ".join(sys.argv),
+    "device": f"{len(devices)} x {devices[0].device_kind}",
+    "threads": args.threads or os.cpu_count(),
+    "tokens": tokens,
+    "targets": ours.targets,
+    "compile_seconds": ours.compile_seconds,
+    "seconds": {name: list(np.percentile(values, [10, 50, 90])) for name, values in seconds.items()},
+    "tokens_per_second": {name: tokens / value for name, value in median.items()},
+    "model_flops": needed,
+    "peak_flops": peak,
+    "utilisation": needed / median["step"] / peak,
+  }
+  name = args.preset or args.variant
+  print(f"{name} {args.set or ''} B={args.batch} L={args.length} on {result['device']}, {result['threads']} threads")
+  for what, values in seconds.items():
+    slow, middle, fast = tokens / np.percentile(values, [90, 50, 10])
+    spread = f"10 % to 90 % of steps: {slow:,.0f} to {fast:,.0f}"
+    print(f"  {what}: {middle:,.0f} tokens/s ({spread}), {median[what] * 1e3:,.0f} ms")
+  middle = median["step"]
+  print(f"  step: {steps / middle:,.0f} timesteps/s, {ours.targets / middle:,.0f} target tokens/s")
+  print(f"  compiled in {ours.compile_seconds['step']:.1f} s, not counted above")
+  print(f"  utilisation {result['utilisation']:.1%} of {peak / 1e12:,.2f} TFLOP/s: {needed:.3e} model FLOPs a step;")
+  print(f"  {flops.FORMULA}")
+  for what in list(seconds)[2:]:
+    print(f"  ours / {what}: {median[what] / median['gradients']:.2f} (forward and backward)")
+  if args.out:
+    with open(args.out, "a") as file:
+      file.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

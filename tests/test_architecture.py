@@ -172,15 +172,15 @@ def normal(name: str) -> str:
   return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pins(file: str) -> dict[str, str]:
-  """Package -> version of the lines name==version of a requirements file."""
-  lines = (line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+def pins(*files: str) -> dict[str, str]:
+  """Package -> version of the lines name==version of requirements files."""
+  lines = (line.split("#")[0].strip() for file in files for line in (ROOT / file).read_text().splitlines())
   return {normal(line.split("==")[0]): line.split("==")[1] for line in lines if line}
 
 
 def test_every_import_is_a_pinned_requirement():
   distributions = importlib.metadata.packages_distributions()
-  required = pins("requirements.txt")
+  required = pins("requirements.txt", "benchmarks/requirements.txt")
   missing = set()
   for path in files():
     file = path.relative_to(ROOT).as_posix()
@@ -188,7 +188,7 @@ def test_every_import_is_a_pinned_requirement():
       top = name.split(".")[0]
       if top in sys.stdlib_module_names or top in OWN_PACKAGES or (path.parent / f"{top}.py").exists():
         continue
-      owners = [normal(d) for d in distributions.get(top, [])]
+      owners = [normal(d) for d in distributions.get(top, [top])]
       if not any(owner in required for owner in owners):
         missing.add(f"{file}:{line}: {top} ({', '.join(owners) or 'not installed'}) is not in requirements.txt")
   assert not missing, "\n".join(sorted(missing))
