@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,16 @@ def test_damage_of_optimizer_and_meta_falls_back(tmp_path):
   assert checkpoint.newest_meta(tmp_path)["step"] == 15  # whose meta is intact
   with pytest.raises(GatoError, match="10: cannot be read .the meta is not what was saved"):
     checkpoint.load_for_acting(tmp_path, 10)
+
+
+@pytest.mark.parametrize("item", ["params", "optimizer"])
+def test_arrays_that_can_be_read_but_are_not_what_was_saved_fall_back(tmp_path, caplog, item):
+  save(tmp_path, 5, 10, 15)
+  shutil.rmtree(tmp_path / "15" / item)
+  shutil.copytree(tmp_path / "10" / item, tmp_path / "15" / item)
+  with caplog.at_level(logging.WARNING, "gato_jax.checkpoint"):
+    assert restore(tmp_path)[0] == 10
+  assert f"15: cannot be read ({item}" in caplog.text and "is not what was saved" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "uint8"])

@@ -66,14 +66,14 @@ def main() -> None:
   for name in ("kill", "sigterm", "fail", "processes", "process"):
     parser.add_argument(f"--{name}", type=int)
   parser.add_argument("--coordinator")
-  parser.add_argument("--farewell", type=int, default=30, help="seconds to wait for the others at an early end")
+  parser.add_argument("--alone", type=int, default=60, help="seconds after which a process that is left alone ends")
   parser.add_argument("--slow", type=float, default=0.0, help="seconds a batch")
   parser.add_argument("--mesh", default="0,1,1")
   parser.add_argument("--checkpoint_every", type=int, default=4)
   parser.add_argument("--log_every", type=int, default=2)
   options = parser.parse_args()
   logging.basicConfig(format="%(message)s")
-  distributed._FAREWELL_SECONDS = options.farewell
+  distributed._FAREWELL_SECONDS = distributed._HEARTBEAT_SECONDS = options.alone
   data, fsdp, tensor = map(int, options.mesh.split(","))
   with distributed.joined(options.coordinator, options.processes, options.process):
     loop.train(
