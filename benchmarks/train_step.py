@@ -139,7 +139,7 @@ def main() -> None:
   devices, tokens = jax.devices(), args.batch * args.length
   steps = tokens / (args.observations + 1 + args.actions)
   needed = flops.train_step(config, rows=args.batch, length=args.length, targets=ours.targets, patches=0)
-  peak = len(devices) * hardware.peak_flops(devices[0])
+  peak = hardware.peak_flops(devices)
   median = {name: float(np.median(values)) for name, values in seconds.items()}
   result = {
     "config": dataclasses.asdict(config),

@@ -19,11 +19,14 @@ from gato_jax.data import episodes, pipeline
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
 from gato_jax.tokens import codec
-from gato_jax.train import loop, optimizer, resume
+from gato_jax.train import loop, optimizer, profile, resume
 
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where JAX finds no cluster by itself.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is: 0, 1, ...")
+_PROFILE = flags.DEFINE_string(
+  "profile_steps", "", "FIRST:LAST, steps of which a profiler trace goes to <workdir>/profile, e.g. 100:103."
+)
 _ACCEPT = flags.DEFINE_bool("accept_changes", False, "Continue a run with another mixture; says what changed.")
 
 
@@ -63,6 +66,7 @@ def train(experiment: cli.Experiment) -> None:
     tokenizer=text.model,
     workdir=workdir,
     component_names=inputs.names,
+    profile_steps=profile.parse_steps(_PROFILE.value),
   )
 
 

@@ -111,6 +111,10 @@ class Checkpoints:
       )
     return None
 
+  def steps(self) -> list[int]:
+    """Those saved, readable or not."""
+    return list(self._orbax.all_steps())
+
   def wait(self) -> None:
     """Returns when everything saved is on the disk; raises what went wrong in the background."""
     self._orbax.wait_until_finished()

@@ -6,6 +6,7 @@ pages (v2 to v6e) and NVIDIA's data sheets (dense bfloat16, without sparsity).
 
 import dataclasses
 import time
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -41,10 +42,15 @@ DEVICES: dict[str, Device] = {
 }
 
 
-def peak_flops(device: jax.Device) -> float:
-  """FLOP/s of `device`: the data sheet's, or, for a kind without one (CPUs), those of a large product timed here."""
-  known = DEVICES.get(device.device_kind)
-  return known.peak_flops if known else _product_flops(device)
+def peak_flops(devices: Sequence[jax.Device]) -> float:
+  """FLOP/s of devices of one kind together: the data sheet's, or those of a large product timed here.
+
+  The latter is for CPUs, whose devices share a process's cores.
+  """
+  known = DEVICES.get(devices[0].device_kind)
+  if known:
+    return len(devices) * known.peak_flops
+  return len({device.process_index for device in devices}) * _product_flops(jax.local_devices()[0])
 
 
 def _product_flops(device: jax.Device, side: int = 2048, repeats: int = 5) -> float:

@@ -68,6 +68,7 @@ def main() -> None:
   parser.add_argument("--coordinator")
   parser.add_argument("--alone", type=int, default=60, help="seconds after which a process that is left alone ends")
   parser.add_argument("--slow", type=float, default=0.0, help="seconds a batch")
+  parser.add_argument("--minutes", type=float, help="instead of STEPS")
   parser.add_argument("--mesh", default="0,1,1")
   parser.add_argument("--checkpoint_every", type=int, default=4)
   parser.add_argument("--log_every", type=int, default=2)
@@ -79,7 +80,8 @@ def main() -> None:
     loop.train(
       model_config=CONFIG,
       train_config=loop.TrainConfig(
-        steps=options.steps, batch_size=4, checkpoint_every=options.checkpoint_every, log_every=options.log_every,
+        steps=None if options.minutes else options.steps, minutes=options.minutes, batch_size=4,
+        checkpoint_every=options.checkpoint_every, log_every=options.log_every,
         mesh_data=data, mesh_fsdp=fsdp, mesh_model=tensor,
       ),
       optimizer_config=optimizer.OptimizerConfig(peak_learning_rate=1e-2),
@@ -151,9 +153,8 @@ def rows(workdir):
 
 def learned(workdir):
   """The rows without what depends on the clock."""
-  return [
-    {k: v for k, v in row.items() if "second" not in k and k != "data_wait"} for row in rows(workdir)
-  ]  # fmt: skip
+  timed = ("data_wait", "utilisation")
+  return [{k: v for k, v in row.items() if "second" not in k and k not in timed} for row in rows(workdir)]
 
 
 def newest(workdir) -> int:

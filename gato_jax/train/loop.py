@@ -1,4 +1,4 @@
-"""The training loop: resume, measure, train, log, save."""
+"""The training loop: resume, measure, train, log, save, go back."""
 
 import contextlib
 import dataclasses
@@ -12,42 +12,14 @@ import jax
 import numpy as np
 import tqdm
 
-from gato_jax import checkpoint, distributed, model, sharding
-from gato_jax.train import metrics, plan, prefetch, state, step
+from gato_jax import checkpoint, distributed, hardware, model, sharding
+from gato_jax.train import clock, guard, metrics, plan, prefetch, profile, state, step
+from gato_jax.train.config import TrainConfig
 from gato_jax.train.optimizer import OptimizerConfig
 
 _log = logging.getLogger(__name__)
 Batches = Callable[[int, np.ndarray], Iterator[Mapping[str, np.ndarray]]]
 PREEMPTED = 42  # exit status after SIGTERM: saved, start again
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-  """How long and how a run trains; give `steps` or `minutes`.
-
-  Attributes:
-    steps: of the whole run. minutes: instead of steps; the first steps are timed and fix the number once.
-    batch_size: rows of the global batch.
-    checkpoint_every, log_every: steps.
-    keep: newest checkpoints kept. keep_period: those of every so many steps are kept for ever; 0: none.
-    accumulate: microbatches a step, one after the other; their gradients are summed. Memory for activations shrinks.
-    loss_chunk: target positions of a device whose logits exist at one time; larger on accelerators.
-    mesh_data, mesh_fsdp, mesh_model: devices along each mesh axis; 0: as many as the others leave.
-  """
-
-  steps: int | None = None
-  minutes: float | None = None
-  batch_size: int = 16
-  checkpoint_every: int = 500
-  log_every: int = 20
-  seed: int = 0
-  keep: int = 3
-  keep_period: int = 0
-  accumulate: int = 1
-  loss_chunk: int = 256
-  mesh_data: int = 0
-  mesh_fsdp: int = 1
-  mesh_model: int = 1
 
 
 def train(
@@ -60,6 +32,7 @@ def train(
   tokenizer: bytes,
   workdir: pathlib.Path,
   component_names: Sequence[str],
+  profile_steps: tuple[int, int] | None = None,
 ) -> state.TrainState:
   """Trains to the end of the run, from the newest checkpoint in workdir/checkpoints where there is one.
 
@@ -70,9 +43,11 @@ def train(
       on (docs/batch.md).
     meta: JSON, stored in every checkpoint; the parts about the model and the training are added.
     component_names: of the mixture, "domain.task", in the order of batch["components"].
+    profile_steps: first and last step of a profiler trace, which goes to workdir/profile.
 
   Raises:
-    GatoError: the loss is not finite. SystemExit(42): SIGTERM came to a process, everything is saved.
+    GatoError: a loss is bad and there is nothing to go back to. SystemExit(42): SIGTERM came to a process, everything
+      is saved.
   """
   began = time.perf_counter()
   workdir = pathlib.Path(workdir)
@@ -96,8 +71,6 @@ def train(
   with contextlib.ExitStack() as stack:
     checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", train_config.keep, train_config.keep_period)
     stack.callback(checkpoints.close)
-    template = trainer.template()
-    restored = checkpoints.restore_latest(template.params, template.optimizer)
     total = plan.total_steps(workdir / "plan.json", train_config.steps, train_config.minutes, measure, began)
     meta = {
       **meta,
@@ -107,55 +80,101 @@ def train(
       "components": list(component_names),
       "total_steps": total,
     }
+    stop_requested = stack.enter_context(distributed.stop_requests())
+    run = _Run(trainer, train_config, checkpoints, batches, rows, total, workdir, component_names, profile_steps)
+    for rollbacks_left in reversed(range(train_config.rollbacks + 1)):
+      try:
+        return run.go(meta, tokenizer, stop_requested)
+      except guard.BadLoss as e:
+        if not rollbacks_left or not run.leave_out(e.step):
+          raise
+        _log.warning("%s: going back to the newest checkpoint, leaving out the batches up to that one", e.what)
+  raise AssertionError("the last round returns or raises")
+
+
+@dataclasses.dataclass
+class _Run:
+  """What stays when a run goes back. Batch `step - 1 + skipped` trains step `step`, counted from 1."""
+
+  trainer: step.Trainer
+  config: TrainConfig
+  checkpoints: checkpoint.Checkpoints
+  batches: Batches
+  rows: np.ndarray
+  total: int
+  workdir: pathlib.Path
+  names: Sequence[str]
+  profile_steps: tuple[int, int] | None
+  skipped: int = 0
+  position: int = 0  # batches before it are not read (again)
+
+  def leave_out(self, bad: int) -> bool:
+    """The next `go` begins behind the batch of step `bad`; False where there is no checkpoint to begin from."""
+    self.position = bad + self.skipped
+    self.checkpoints.wait()
+    return bool(self.checkpoints.steps())
+
+  def go(self, meta: Mapping[str, Any], tokenizer: bytes, stop_requested: Callable[[], bool]) -> state.TrainState:
+    """Trains from the newest checkpoint to the end."""
+    template = self.trainer.template()
+    restored = self.checkpoints.restore_latest(template.params, template.optimizer)
     if restored is None:
-      train_state, first, interval = trainer.init(), 0, []
+      train_state, first, interval = self.trainer.init(), 0, []
+      watch = guard.Guard(self.config.spike_nats, self.names, 0)
     else:
       first, params, optimizer, before = restored
       train_state = state.TrainState(params, optimizer, jax.device_put(np.int32(first), template.step.sharding))
       interval = metrics.from_json(before["interval"])
-      _log.info("continuing from step %d in %s", first, checkpoints.directory)
-      if before["total_steps"] != total and optimizer_config.decay_steps is None:
-        _log.warning("%d steps instead of %d: the learning rate falls over these now", total, before["total_steps"])
-    log = metrics.MetricsLog(workdir, first)
-    stack.callback(log.close)
-    stop_requested = stack.enter_context(distributed.stop_requests())
-    prefetched = stack.enter_context(prefetch.prefetch(batches(first, rows)))
-    hidden = not distributed.is_first()
-    bar = tqdm.tqdm(total=total, initial=first, desc="train", unit="step", dynamic_ncols=True, disable=hidden)
-    stack.callback(bar.close)
+      watch = guard.Guard(self.config.spike_nats, self.names, first, before["losses"])
+      self.position = max(self.position, before["position"])
+      _log.info("continuing from step %d in %s", first, self.checkpoints.directory)
+      if before["total_steps"] != self.total and before["optimizer"]["decay_steps"] is None:
+        _log.warning(
+          "%d steps instead of %d: the learning rate falls over these now", self.total, before["total_steps"]
+        )
+    self.skipped = max(0, self.position - first)
+    return self._steps(train_state, first, interval, watch, meta, tokenizer, stop_requested)
 
-    logged, waited, mark = first, 0.0, time.perf_counter()
-    for done in range(first + 1, total + 1):
-      asked = time.perf_counter()
-      batch = next(prefetched)
-      waited += time.perf_counter() - asked
-      train_state, measured = trainer(train_state, trainer.put(batch), total)
-      if interval:  # at most one step is under way beside the one just asked for
-        jax.block_until_ready(interval[-1])
-      interval.append(measured)
-      bar.update()
-      stop = stop_requested()
-      if done % train_config.log_every == 0 or done == total:
-        row = metrics.summarize(done, interval, component_names)
-        seconds, tokens = time.perf_counter() - mark, train_config.batch_size * batch["tokens"].shape[1]
-        row |= {
-          "tokens": done * tokens,
-          "interval_tokens": len(interval) * tokens,
-          "interval_seconds": seconds,
-          "tokens_per_second": (done - logged) * tokens / seconds,
-          "data_wait": waited / seconds,
-          **checkpoints.take_seconds(),
-        }
-        log.write(row)
-        bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f} tokens/s")
-        interval, logged, waited, mark = [], done, 0.0, time.perf_counter()
-      if stop or done % train_config.checkpoint_every == 0 or done == total:
-        metrics.check_finite(done, interval, component_names)
-        unlogged = {"interval": metrics.to_json(interval)}
-        checkpoints.save(done, train_state.params, train_state.optimizer, meta | unlogged, tokenizer)
-      if stop:
-        checkpoints.wait()
-        _log.warning("SIGTERM: saved step %d in %s; start again to continue", done, checkpoints.directory)
-        raise SystemExit(PREEMPTED)
-    checkpoints.wait()
-  return train_state
+  def _steps(self, train_state, first, interval, watch, meta, tokenizer, stop_requested) -> state.TrainState:
+    config, checkpoints, hidden = self.config, self.checkpoints, not distributed.is_first()
+    peak = hardware.peak_flops(list(self.trainer.mesh.devices.flat))
+    with contextlib.ExitStack() as stack:
+      log = stack.enter_context(contextlib.closing(metrics.MetricsLog(self.workdir, first)))
+      prefetched = stack.enter_context(prefetch.prefetch(self.batches(first + self.skipped, self.rows)))
+      profiler = profile.Profiler(self.profile_steps, self.workdir / "profile")
+      stack.callback(profiler.close)
+      bar = tqdm.tqdm(total=self.total, initial=first, desc="train", unit="step", dynamic_ncols=True, disable=hidden)
+      stack.callback(bar.close)
+      timer = stack.enter_context(contextlib.closing(clock.Clock()))
+      logged = first
+      for done in range(first + 1, self.total + 1):
+        with timer.waiting():
+          batch = next(prefetched)
+        profiler.before(done)
+        train_state, measured = self.trainer(train_state, self.trainer.put(batch), self.total)
+        timer.dispatched(measured)
+        profiler.after(done, measured)
+        if interval:  # at most one step is under way beside the one just asked for
+          jax.block_until_ready(interval[-1])
+        interval.append(measured)
+        bar.update()
+        stop = stop_requested()
+        if done % config.log_every == 0 or done == self.total:
+          watch.check(done, interval)
+          row = metrics.summarize(done, interval, self.names)
+          shape = config.batch_size, batch["tokens"].shape[1], batch["patches"].shape[1]
+          times = timer.take(done - logged)
+          row |= metrics.throughput(row, times, self.trainer.config, shape, len(interval), peak)
+          log.write(row | {"skipped_batches": self.skipped} | checkpoints.take_seconds())
+          bar.set_postfix_str(metrics.line(row))
+          interval, logged = [], done
+        if stop or done % config.checkpoint_every == 0 or done == self.total:
+          watch.check(done, interval)
+          unlogged = {"interval": metrics.to_json(interval), "losses": watch.history, "position": done + self.skipped}
+          checkpoints.save(done, train_state.params, train_state.optimizer, meta | unlogged, tokenizer)
+        if stop:
+          checkpoints.wait()
+          _log.warning("SIGTERM: saved step %d in %s; start again to continue", done, checkpoints.directory)
+          raise SystemExit(PREEMPTED)
+      checkpoints.wait()
+    return train_state

@@ -11,7 +11,7 @@ import numpy as np
 import tensorboardX
 
 from gato_jax import distributed
-from gato_jax.errors import GatoError
+from gato_jax.model import GatoConfig, flops
 
 
 class MetricsLog:
@@ -64,17 +64,6 @@ def _component_losses(names: Sequence[str], sums: np.ndarray, counts: np.ndarray
   return losses
 
 
-def check_finite(done: int, interval: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
-  """Raises GatoError where a loss of the steps up to `done` is not finite; names the step and the domains in it."""
-  for i, values in enumerate(jax.device_get(interval)):
-    if not np.isfinite(values["loss"]):
-      present = sorted({names[c].split(".", 1)[0] for c in np.flatnonzero(values["component_counts"])})
-      raise GatoError(
-        f"loss is {values['loss']} at step {done - len(interval) + i + 1}, domains in the batch: {', '.join(present)}; "
-        "start again from the last checkpoint with a lower optimizer.peak_learning_rate or check the data"
-      )
-
-
 def to_json(interval: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   """The metrics of steps that are not yet in a row, for a checkpoint between two rows."""
   return [{name: value.tolist() for name, value in values.items()} for values in jax.device_get(interval)]
@@ -86,12 +75,7 @@ def from_json(interval: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarra
 
 
 def summarize(done: int, interval: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
-  """One row for the steps up to `done`, from the metrics of each.
-
-  Raises:
-    GatoError: a loss is not finite.
-  """
-  check_finite(done, interval, names)
+  """One row for the steps up to `done`, from the metrics of each."""
   measured = jax.device_get(interval)
   sums = np.sum([m["component_sums"] for m in measured], axis=0, dtype=np.float64)
   counts = np.sum([m["component_counts"] for m in measured], axis=0, dtype=np.float64)
@@ -101,5 +85,40 @@ def summarize(done: int, interval: Sequence[Mapping[str, Any]], names: Sequence[
     **_component_losses(names, sums, counts),
     "learning_rate": float(measured[-1]["learning_rate"]),
     "gradient_norm": float(np.mean([m["gradient_norm"] for m in measured])),
+    "update_norm": float(np.mean([m["update_norm"] for m in measured])),
     "interval_target_tokens": int(counts.sum()),
   }
+
+
+def throughput(
+  row: Mapping[str, Any],
+  times: Mapping[str, float],
+  config: GatoConfig,
+  shape: tuple[int, int, int],
+  steps: int,
+  peak: float,
+) -> dict[str, float]:
+  """What a row says about speed.
+
+  Args:
+    row: of `summarize`. times: of Clock.take. config: of the model. shape: of the global batch: rows, length, patches.
+    steps: that the row is about. peak: FLOP/s of all devices.
+  """
+  rows, length, patches = shape
+  targets = row["interval_target_tokens"] / steps
+  needed = flops.train_step(config, rows=rows, length=length, targets=targets, patches=rows * patches)
+  return {
+    "tokens": row["step"] * rows * length,
+    "interval_tokens": steps * rows * length,
+    "tokens_per_second": rows * length / times["step_seconds"],
+    "utilisation": needed / times["step_seconds"] / peak,
+    **times,
+  }
+
+
+def line(row: Mapping[str, Any]) -> str:
+  """A row in a terminal line."""
+  return (
+    f"loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f} tokens/s, {row['utilisation']:.0%} of peak,"
+    f" {row['step_seconds'] * 1e3:,.0f} ms a step, data wait {row['data_wait']:.0%}"
+  )

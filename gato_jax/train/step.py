@@ -34,8 +34,8 @@ class Trainer:
     loss_chunk: int = 256,
     accumulate: int = 1,
   ):
-    self.mesh = mesh
-    self._config, self._optimizer = config, optimizer
+    self.config, self.mesh = config, mesh
+    self._optimizer = optimizer
     self._components, self._seed, self._loss_chunk = components, seed, loss_chunk
     self._accumulate = accumulate
     self.shardings = state.shardings(config, optimizer, mesh)
@@ -48,13 +48,13 @@ class Trainer:
     )
 
   def init(self) -> state.TrainState:
-    create = jax.jit(lambda: state.create(self._config, self._optimizer, self._seed), out_shardings=self.shardings)
+    create = jax.jit(lambda: state.create(self.config, self._optimizer, self._seed), out_shardings=self.shardings)
     with jax.set_mesh(self.mesh):
       return create()
 
   def template(self) -> state.TrainState:
     """Shapes, dtypes and shardings of the state, to restore a checkpoint into."""
-    abstract = jax.eval_shape(lambda: state.create(self._config, self._optimizer, self._seed))
+    abstract = jax.eval_shape(lambda: state.create(self.config, self._optimizer, self._seed))
     return jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, self.shardings)
 
   def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -128,7 +128,7 @@ class Trainer:
     """`gradients` of one device's rows and shards; only what is summed here and in sharding.gather crosses `axes`."""
 
     def loss_sum(params: Any):
-      network = model.Gato(self._config)
+      network = model.Gato(self.config)
       hidden, table = network.apply({"params": params}, batch, numbers, rngs={"train": key}, method="hidden_and_table")
       parts = loss.next_token_loss(hidden, table, batch, self._components, self._loss_chunk)
       return jax.lax.psum(parts, axes)
