@@ -1,6 +1,7 @@
 """Two processes train as one: same losses, same stop, same refusals, and none waits for one that is gone."""
 
 import contextlib
+import json
 import shutil
 import signal
 import sys
@@ -122,6 +123,16 @@ def test_sigterm_to_one_stops_both_at_the_same_step(runs):
   assert [status for status, _ in stopped] == [loop.PREEMPTED] * 2, stopped
   assert all(f"SIGTERM: saved step {between} in" in error for _, error in stopped)
   assert "train:" in stopped[0][1] and "train:" not in stopped[1][1]  # one progress bar
+
+
+@pytest.mark.slow
+def test_minutes_are_planned_by_the_first_process_for_both(tmp_path):
+  for status, error in run_two(tmp_path, 0, "--mesh=2,2,2", "--minutes=0.01"):
+    assert status == 0, error
+  planned = json.loads((tmp_path / "plan.json").read_text())
+  assert planned["steps"] == rows(tmp_path)[-1]["step"] == train_process.newest(tmp_path) >= 1
+  for status, error in run_two(tmp_path, 0, "--mesh=2,2,2", "--minutes=0.02"):
+    assert status == 1 and "the run was planned for 0.01 minutes" in error, error
 
 
 def verb(tfds, workdir, *arguments, processes):
