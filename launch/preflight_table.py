@@ -2,11 +2,12 @@
 
 nice -n 19 python -m launch preflight_table
 
-Every case is a process of its own with a time limit and ends as one line of results/preflight.jsonl. Cases that are
-there are not compiled again: delete the file, or lines of it, to have them anew.
+Every case is a process of its own with a time limit and ends as one line of results/preflight.jsonl. A case that is
+there is compiled again when the step, the configs or libtpu have changed since, or when it failed.
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import tqdm
 
 from gato_jax.hardware import GIB
@@ -22,6 +24,11 @@ from gato_jax.model import flops
 
 SIZES = ("gato_79m", "gato_364m", "gato_1b")
 SLICES = ("v3:16x16", "v4:4x8x8", "v5e:16x16", "v5p:4x8x8", "v6e:16x16")
+_SOURCES = (
+  *(f"gato_jax/train/{name}.py" for name in ("step", "loss", "state", "optimizer")),
+  *("gato_jax/model/*.py", "gato_jax/sharding.py", "gato_jax/hardware.py"),
+  *("experiments/configs/default.py", "experiments/configs/gato_*.py", "launch/*.py", "launch/requirements.txt"),
+)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -32,21 +39,40 @@ def main() -> None:
   parser.add_argument("--limit", type=float, default=1800.0, help="seconds that one case may take")
   arguments = parser.parse_args()
   rows = read(arguments.results)
-  cases = [(size, place) for size in SIZES for place in SLICES if (size, place) not in rows]
+  cases = missing(rows)
   for size, place in tqdm.tqdm(cases, unit="case", desc="pre-flight", dynamic_ncols=True):
-    row = run(size, place, arguments.limit)
-    rows[size, place] = row
+    rows[size, place] = run(size, place, arguments.limit)
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    with arguments.results.open("a") as file:
-      file.write(json.dumps(row) + "\n")
+    arguments.results.write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
+  failed = [row["error"] for row in rows.values() if "error" in row]
+  if len(failed) == len(rows):
+    sys.exit(f"error: every case failed, the last so: {failed[-1]}")
   arguments.page.write_text(page(rows))
   print(f"preflight_table: {len(cases)} of {len(rows)} cases compiled, the others were there; {arguments.page}")
+  if failed:
+    sys.exit(f"error: {len(failed)} cases failed; the page says which, and running this again tries them again")
 
 
 def read(path: pathlib.Path) -> dict[tuple[str, str], dict[str, Any]]:
   lines = path.read_text().splitlines() if path.exists() else []
   rows = [json.loads(line) for line in lines]
   return {(row["name"], row["topology"]): row for row in rows}
+
+
+def missing(rows: dict[tuple[str, str], dict[str, Any]]) -> list[tuple[str, str]]:
+  """Cases without a row, with one of other sources, or with one that failed."""
+  now = sources()
+
+  def good(row: dict[str, Any] | None) -> bool:
+    return row is not None and row["sources"] == now and "error" not in row
+
+  return [(size, place) for size in SIZES for place in SLICES if not good(rows.get((size, place)))]
+
+
+def sources() -> str:
+  """A hash of all that a row depends on: the step, the configs, pre-flight itself, the versions of jax and libtpu."""
+  found = sorted(path for pattern in _SOURCES for path in ROOT.glob(pattern) if path != pathlib.Path(__file__).resolve())
+  return hashlib.sha256(b"\0".join(p.read_bytes() for p in found) + jax.__version__.encode()).hexdigest()[:16]
 
 
 def run(size: str, place: str, limit: float) -> dict[str, Any]:
@@ -60,7 +86,7 @@ def run(size: str, place: str, limit: float) -> dict[str, Any]:
     row = json.loads(done.stdout) if done.stdout.startswith("{") else {"error": error}
   except subprocess.TimeoutExpired:
     row = {"error": f"stopped after {limit:.0f} s"}
-  return {"name": size, "topology": place, "wall_seconds": time.perf_counter() - began, **row}
+  return {"name": size, "topology": place, "sources": sources(), "wall_seconds": time.perf_counter() - began, **row}
 
 
 def page(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
@@ -130,8 +156,8 @@ at {rows} rows x {length} tokens, compiled by libtpu for the slice without a TPU
 is a core on v3 (two a chip, so 512 devices on 256 chips) and a chip elsewhere.
 
 What is assumed: every row holds {patches} image patches and {targets} targets (steps of one 64 x 80 image, a separator
-and one action), which is the most that patches of such a mixture take; hours are those of {steps:,} steps at
-{utilisation:.0%} model FLOPs utilisation of the data sheet's bfloat16 peak. No utilisation has been measured on a TPU.
+and one action; larger images mean a few patches more, control and text none). Hours are those of {steps:,} steps at
+{utilisation:.0%} model FLOPs utilisation of the data sheet's bfloat16 peak; nobody has measured it on a TPU.
 
 {verdicts}
 

@@ -263,14 +263,18 @@ def test_bad_input_ends_in_one_line(arguments, message):
 
 
 def test_the_table_keeps_what_is_there(tmp_path, both):
-  row = {"wall_seconds": 60.0, **json.loads(both[0].stdout), "name": "gato_79m", "topology": "v4:4x8x8"}
-  failed = {"name": "gato_1b", "topology": "v3:16x16", "wall_seconds": 1800.0, "error": "stopped after 1800 s"}
+  now = preflight_table.sources()
+  row = {"wall_seconds": 60.0, "sources": now, **json.loads(both[0].stdout), "name": "gato_79m", "topology": "v4:4x8x8"}
+  failed = {"name": "gato_1b", "topology": "v3:16x16", "sources": now, "wall_seconds": 1800.0, "error": "stopped"}
   path = tmp_path / "preflight.jsonl"
   path.write_text(json.dumps(row) + "\n" + json.dumps(failed) + "\n")
   rows = preflight_table.read(path)
   assert rows["gato_79m", "v4:4x8x8"] == row
+  assert len(preflight_table.missing(rows)) == 14  # all but the first, whose sources are today's
+  row["sources"] = "of another day"
+  assert len(preflight_table.missing({("gato_79m", "v4:4x8x8"): row})) == 15
   page = preflight_table.page(rows)
-  assert "(31 minutes" in page and "failed: stopped after 1800 s" in page
+  assert "(31 minutes" in page and "failed: stopped" in page
   assert page.count("| 79m | v4:4x8x8 |") == 3  # verdict, memory, collectives
 
 
