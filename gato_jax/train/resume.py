@@ -21,7 +21,7 @@ _RULES = {
     for name in ("layers", "heads", "width", "feed_forward", "key_size", "patch_channels", "max_local_positions")
   },
   **dict.fromkeys(("model.remat", "model.attention_block", "model.scan_layers"), _FREE),
-  **dict.fromkeys(("optimizer", "train.steps", "train.minutes", "train.accumulate"), _SAID),
+  **dict.fromkeys(("optimizer", "train.steps", "train.minutes"), _SAID),
 }
 
 
