@@ -71,8 +71,8 @@ def missing(rows: dict[tuple[str, str], dict[str, Any]]) -> list[tuple[str, str]
 
 def sources() -> str:
   """A hash of all that a row depends on: the step, the configs, pre-flight itself, the versions of jax and libtpu."""
-  found = sorted(path for pattern in _SOURCES for path in ROOT.glob(pattern) if path != pathlib.Path(__file__).resolve())
-  return hashlib.sha256(b"\0".join(p.read_bytes() for p in found) + jax.__version__.encode()).hexdigest()[:16]
+  found = {path for pattern in _SOURCES for path in ROOT.glob(pattern)} - {pathlib.Path(__file__).resolve()}
+  return hashlib.sha256(b"\0".join(p.read_bytes() for p in sorted(found)) + jax.__version__.encode()).hexdigest()[:16]
 
 
 def run(size: str, place: str, limit: float) -> dict[str, Any]:
