@@ -225,6 +225,27 @@ def test_memory_stays_flat(dummy_tfds, batches):
   assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before * 1.05
 
 
+_LEFT_OPEN = """
+import gc, pathlib, sys
+from gato_jax import mixture
+from gato_jax.data import pipeline
+from gato_jax.tokens import codec
+gc.disable()
+for name in "abcd":
+  config = mixture.MixtureConfig(name=name, weights={"dummy.reach": 1.0})
+  batches = pipeline.Input(config, pathlib.Path(sys.argv[1]), 4, codec.default_text_codec(), 512).batches()
+  cycle = [next(batches), batches]
+  cycle.append(cycle)  # as a traceback that somebody keeps holds the frames of all callers
+del batches, cycle
+"""
+
+
+def test_a_process_ends_though_iterators_are_open(dummy_tfds):
+  """What is left for the interpreter to destroy would wait for TensorFlow's threads, and they for the interpreter."""
+  for _ in range(3):
+    subprocess.run([sys.executable, "-c", _LEFT_OPEN, dummy_tfds], check=True, timeout=60, capture_output=True)
+
+
 def test_a_half_written_log_is_one_clear_error(dummy_raw, tmp_path):
   copy = tmp_path / "raw"
   shutil.copytree(dummy_raw, copy)

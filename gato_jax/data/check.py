@@ -48,7 +48,7 @@ def check(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, 
   problems += _check_rewards(source, data)
   began = time.perf_counter()
   for _ in range(_TIMED_WINDOWS):
-    rows.row(random, 0, rows.patch_capacity)
+    rows.row(random, 0)
   return {
     "episodes": len(data),
     "kept": len(data.kept),

@@ -1,10 +1,13 @@
 """batch(i) as a pure function of (mixture, seed, i): the whole state of the input is one integer."""
 
+import atexit
+import contextlib
 import dataclasses
 import hashlib
 import json
 import pathlib
 import re
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -50,7 +53,7 @@ class Input:
       name: windows.make_windows(data, text, config, max_local_positions) for name, data in self.datasets.items()
     }
     self.patch_capacity = max(w.patch_capacity for w in self.windows.values())
-    self._plan = tasks.register(config.name, self.windows, self.shares, batch_size, self.patch_capacity)
+    self._plan = tasks.register(config.name, self.windows, self.shares, batch_size)
 
   @property
   def task_specs(self) -> dict[str, specs.TaskSpec]:
@@ -86,8 +89,12 @@ class Input:
       num_epochs=1,
       try_in_mem_cache=False,  # its default keeps whole datasets in memory
     )
-    dataset = dataset.batch(len(rows), drop_remainder=True).prefetch(2)
-    return _with_own_errors(dataset.as_numpy_iterator())
+    shapes = {key: [None] * rank for key, (_, rank) in windows.FEATURES.items()}
+    shapes |= {"patches": [self.patch_capacity, 16, 16, 3], "patch_positions": [self.patch_capacity, 4]}
+    dataset = dataset.padded_batch(len(rows), shapes, drop_remainder=True).prefetch(2)
+    batches = _with_own_errors(dataset.as_numpy_iterator())
+    _open.add(batches)
+    return batches
 
 
 def _with_own_errors(iterator: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
@@ -99,3 +106,17 @@ def _with_own_errors(iterator: Iterator[dict[str, np.ndarray]]) -> Iterator[dict
     if not own:
       raise
     raise GatoError(own[1]) from e
+  finally:
+    del iterator  # its threads end here
+
+
+# An iterator that the interpreter destroys while it ends waits for ever: for TensorFlow's threads, which wait for a
+# lock that Python no longer gives. One frame in a traceback that somebody keeps makes an iterator live that long.
+_open: weakref.WeakSet[Iterator] = weakref.WeakSet()
+
+
+@atexit.register
+def _close() -> None:
+  for batches in list(_open):
+    with contextlib.suppress(ValueError):  # running in a thread of its own, which will not be destroyed
+      batches.close()

@@ -90,12 +90,12 @@ class NumberSource(seqio.DataSource):
     return mine.unbatch().map(lambda number: {"number": number, "seed": tf.constant(seed or 0, tf.int64)})
 
 
-def _row_map(rows: windows.Windows, component: int, patch_capacity: int):
+def _row_map(rows: windows.Windows, component: int):
   """A seqio preprocessor: example numbers -> rows, decoded in Python, in order."""
 
   def row(number, seed):
     random = np.random.Generator(np.random.Philox(key=[np.uint64(seed), np.uint64(number)]))
-    arrays = rows.row(random, component, patch_capacity)
+    arrays = rows.row(random, component)
     return [np.asarray(arrays[key], dtype) for key, (dtype, _) in windows.FEATURES.items()]
 
   def to_row(example):
@@ -121,7 +121,6 @@ def register(
   components: Mapping[str, windows.Windows],
   rates: Mapping[str, float],
   batch_size: int,
-  patch_capacity: int,
 ) -> Plan:
   """Registers `mixture` and a task "<mixture>:<domain.task>" per component; registering again replaces them."""
   names = list(components)
@@ -144,7 +143,7 @@ def register(
     seqio.TaskRegistry.add(
       task,
       source=NumberSource(plan, component),
-      preprocessors=[_row_map(components[name], component, patch_capacity)],
+      preprocessors=[_row_map(components[name], component)],
       output_features=features,
     )
     pairs.append((task, rates[name]))

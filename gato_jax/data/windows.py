@@ -27,38 +27,38 @@ FEATURES = {  # key -> (dtype, rank) of one row; docs/batch.md has the meanings
 class _Row:
   """A row being filled."""
 
-  def __init__(self, length: int, patch_capacity: int, component: int):
+  def __init__(self, length: int, component: int):
     self.arrays = {
       "tokens": np.full(length, vocabulary.PADDING_ID, np.int32),
       "kinds": np.full(length, Kind.PADDING, np.int32),
       "locals": np.full(length, -1, np.int32),
       "segments": np.zeros(length, np.int32),
       "targets": np.zeros(length, np.bool_),
-      "patches": np.zeros([patch_capacity, 16, 16, 3], np.uint8),
-      "patch_positions": np.zeros([patch_capacity, 4], np.int32),
+      "patches": np.zeros([0, 16, 16, 3], np.uint8),
+      "patch_positions": np.zeros([0, 4], np.int32),
       "patch_slots": np.zeros(length, np.int32),
       "components": np.int32(component),
     }
     self.used = 0
-    self._patches = 0
     self._length = length
 
   @property
   def room(self) -> int:
     return self._length - self.used
 
-  def append(self, segments, tokens, kinds, places, targets, pixels, positions) -> None:
-    """Adds flat tokens [n] with their segments, [n] or one, and their patches [p, 16, 16, 3] with positions [p, 4]."""
+  def append(self, segments, tokens, kinds, places, targets) -> None:
+    """Adds flat tokens [n] with their segments, [n] or one."""
     at = slice(self.used, self.used + len(tokens))
     a = self.arrays
     a["tokens"][at], a["kinds"][at], a["locals"][at], a["targets"][at] = tokens, kinds, places, targets
     a["segments"][at] = np.where(kinds == Kind.PADDING, 0, segments)
-    is_patch = kinds == Kind.PATCH
-    slots = slice(self._patches, self._patches + len(pixels))
-    a["patches"][slots], a["patch_positions"][slots] = pixels, positions
-    a["patch_slots"][at][is_patch] = np.arange(slots.start, slots.stop)
     self.used += len(tokens)
-    self._patches += len(pixels)
+
+  def show(self, pixels: np.ndarray, positions: np.ndarray) -> None:
+    """Gives the row's PATCH tokens their patches [p, 16, 16, 3] with positions [p, 4], in their order."""
+    a = self.arrays
+    a["patches"], a["patch_positions"] = pixels, positions
+    a["patch_slots"][a["kinds"] == Kind.PATCH] = np.arange(len(pixels))
 
   def finish(self) -> dict[str, np.ndarray]:
     """A target is predicted from the position before it: without one in its own segment it is none."""
@@ -85,7 +85,7 @@ class EpisodeWindows:
       raise GatoError(f"{data.spec.name}: no episode reaches {config.keep:.0%} of the expert return; collect more")
     self.patch_capacity = self._window_steps * self.layout.patch_count
 
-  def row(self, random: np.random.Generator, component: int, patch_capacity: int) -> dict[str, np.ndarray]:
+  def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:
     """All samples of the row are drawn before any step is read: they are read and encoded at once."""
     pieces, segments = self._draw(random)
     steps = self.layout.encode(*self._data.windows(pieces))
@@ -93,13 +93,12 @@ class EpisodeWindows:
     targets = steps.targets
     if not self._config.observation_text_targets:
       targets = targets & (steps.kinds == Kind.ACTION)
-    row = _Row(self._config.sequence_length, patch_capacity, component)
+    row = _Row(self._config.sequence_length, component)
     row.append(
       np.repeat(segments, np.multiply(counts, self.layout.length)),
       *(a.reshape(-1) for a in (steps.tokens, steps.kinds, steps.locals, targets)),
-      steps.patches.reshape(-1, 16, 16, 3),
-      np.tile(self.layout.patch_positions, (sum(counts), 1)),
     )
+    row.show(steps.patches.reshape(-1, 16, 16, 3), np.tile(self.layout.patch_positions, (sum(counts), 1)))
     return row.finish()
 
   def _draw(self, random: np.random.Generator) -> tuple[list[tuple[int, int, int]], list[int]]:
@@ -147,8 +146,8 @@ class DocumentWindows:
     self._data = data
     self._config = config
 
-  def row(self, random: np.random.Generator, component: int, patch_capacity: int) -> dict[str, np.ndarray]:
-    row = _Row(self._config.sequence_length, patch_capacity, component)
+  def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:
+    row = _Row(self._config.sequence_length, component)
     segment = 0
     while row.room > 1:  # a single token could not be predicted from anything
       segment += 1
@@ -157,8 +156,7 @@ class DocumentWindows:
       start = int(random.integers(max(1, length - row.room + 1)))
       tokens = self._data.tokens(document, start, min(length, start + row.room))
       n = len(tokens)
-      no_patches = (np.zeros([0, 16, 16, 3], np.uint8), np.zeros([0, 4], np.int32))
-      row.append(segment, tokens, np.full(n, Kind.TEXT), np.full(n, -1), np.ones(n, bool), *no_patches)
+      row.append(segment, tokens, np.full(n, Kind.TEXT), np.full(n, -1), np.ones(n, bool))
     return row.finish()
 
 

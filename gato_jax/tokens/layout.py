@@ -7,6 +7,7 @@ Legend: n steps, T tokens a step, P patches a step.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from gato_jax.specs import TaskSpec
 from gato_jax.tokens import codec, patches, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
+_REMEMBERED_TEXTS = 1024
 _GROUP_ORDER = {Kind.TEXT: 0, Kind.PATCH: 1, Kind.DISCRETE: 2, Kind.CONTINUOUS: 2}
 
 
@@ -86,6 +88,9 @@ class TokenLayout:
     if spec.is_document:
       raise GatoError(f"{spec.name} is a text task: it has documents, not timesteps")
     self.spec = spec
+    self._text_ids = functools.lru_cache(_REMEMBERED_TEXTS)(
+      lambda value: text.encode(value.decode() if isinstance(value, bytes) else str(value))
+    )
     self._text = text
     self.observation = self._observation_fields()
     self.observation_length = sum(f.size for f in self.observation)
@@ -161,7 +166,7 @@ class TokenLayout:
     tokens = np.zeros([n, length], np.int32)
     kinds = np.tile(self._kinds[:length], (n, 1))
     places = np.tile(self._locals[:length], (n, 1))
-    pixels = [np.zeros([n, 0, 16, 16, 3], np.uint8)]
+    pixels = []
     for field in self.observation:
       values = observation[field.key]
       if field.kind == Kind.TEXT:
@@ -174,23 +179,28 @@ class TokenLayout:
     if action is not None:
       tokens[:, self.action.slice] = self._encode_tensor(self.action, action)
     targets = (kinds == Kind.ACTION) | (kinds == Kind.TEXT)
-    return Steps(tokens, kinds, places, targets, np.concatenate(pixels, axis=1))
+    if len(pixels) != 1:  # one image is not copied
+      pixels = [np.concatenate([np.zeros([n, 0, 16, 16, 3], np.uint8), *pixels], axis=1)]
+    return Steps(tokens, kinds, places, targets, pixels[0])
 
   def _encode_text(self, field, values, tokens, kinds, places) -> None:
-    cache: dict[Any, np.ndarray] = {}  # an instruction repeats through an episode
-    for row, value in enumerate(values):
-      value = value.item() if isinstance(value, np.ndarray) else value
-      if value not in cache:
-        cache[value] = self._text.encode(value.decode() if isinstance(value, bytes) else str(value))
-      ids = cache[value]
+    values = [value.item() if isinstance(value, np.ndarray) else value for value in values]
+    distinct = {value: i for i, value in enumerate(dict.fromkeys(values))}  # an instruction repeats through an episode
+    table = np.full([len(distinct), field.size], vocabulary.PADDING_ID, np.int32)
+    used = np.zeros([len(distinct), 1], np.int64)
+    for value, i in distinct.items():
+      ids = self._text_ids(value)
       if len(ids) > field.size:
         raise GatoError(
           f"{self.spec.name}: {field.key!r} takes {len(ids)} tokens, max_text_tokens allows {field.size}: {value!r}"
         )
-      end = field.start + len(ids)
-      tokens[row, field.start : end] = ids
-      kinds[row, end : field.start + field.size] = Kind.PADDING
-      places[row, end : field.start + field.size] = -1
+      table[i, : len(ids)] = ids
+      used[i] = len(ids)
+    which = [distinct[value] for value in values]
+    tokens[:, field.slice] = table[which]
+    unused = np.arange(field.size) >= used[which]
+    kinds[:, field.slice][unused] = Kind.PADDING
+    places[:, field.slice][unused] = -1
 
   def _encode_tensor(self, field: Field, values: np.ndarray) -> np.ndarray:
     """Values [n, ...] -> token ids [n, size]."""
