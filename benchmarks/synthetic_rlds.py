@@ -1,6 +1,8 @@
 """Real RLDS datasets of any episode length without a simulator: the dummy domain's world, played at random."""
 
+import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 from collections.abc import Iterator
@@ -45,7 +47,8 @@ def build(data_dir: pathlib.Path, domain: str, episodes: int, length: int) -> No
 
   os.environ["GATO_RAW_DIR"] = str(data_dir / "raw")
   tfds.disable_progress_bar()
-  Builder(config=TASK, data_dir=data_dir / "tfds").download_and_prepare()
+  with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints
+    Builder(config=TASK, data_dir=data_dir / "tfds").download_and_prepare()
 
 
 def _play(environment: dummy_environment.Reach, length: int, seed: int) -> dict[str, np.ndarray]:
