@@ -4,7 +4,7 @@ How the numbers come about. Every measurement is a process of its own. A window 
 step gets it, through the whole input: seqio, packing, tokens, batches of 16. "1 core" means that the process may run
 on one core only (sched_setaffinity, TensorFlow's threads included). A rate is the median of five intervals after a
 warm-up, the lowest and the highest beside it; a rate by CPU second is what the core would give if nobody else used it.
-Tokens are those that are no padding. Resident memory is what /proc/self/statm says, page cache left out as ever.
+Tokens are those that are no padding. Resident memory is what /proc/self/statm says.
 A domain alone is a mixture of its tasks; "mixture" is the config's. Start-up counts from before Python starts to the
 first batch in hand; "input alone" leaves the imports out. Episodes of 200 and of 2,000 steps are read in turns in one
 process. The 40 domains and the long episodes are real RLDS datasets of the dummy world, made once in --cache_dir.
@@ -89,13 +89,15 @@ def memory(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
   """Resident memory after the first batch and after many windows of the mixture."""
   iterator = _mixture(args, 1024).batches()
   next(iterator)
-  first = _resident_mb()
-  for _ in range(args.windows // _BATCH):
-    next(iterator)
-  last = _resident_mb()
+  first = last = _resident_mb()
   yield {"what": "after the first batch", "unit": "MB", "value": first}
-  yield {"what": f"after {args.windows:,} windows", "unit": "MB", "value": last}
-  yield {"what": "growth", "unit": "%", "value": 100 * (last / first - 1)}
+  read = _BATCH
+  for stop in (1_000, args.windows):
+    while read < stop:
+      read += len(next(iterator)["tokens"])
+    last = _resident_mb()
+    yield {"what": f"after {stop:,} windows", "unit": "MB", "value": last}
+  yield {"what": "growth from the first batch", "unit": "%", "value": 100 * (last / first - 1)}
 
 
 def start(args: argparse.Namespace, asked: float, step: int, make: Callable[..., Any], *arguments: Any):

@@ -171,6 +171,17 @@ def test_damage_inside_the_file_is_one_clear_error(copy, damage):
     data.window(3, 0, int(data.lengths[3]))
 
 
+def test_every_byte_of_a_step_counts_in_its_sum(dummy_tfds):
+  dtype = episodes.step_dtype(records.load_spec(dummy_tfds / REACH))
+  zero = np.zeros(1, dtype)
+  assert episodes.check_sums(zero) != zero["check"]  # a page that was never written
+  size = dtype.itemsize - zero["check"].itemsize
+  changed = np.zeros([size * 255, dtype.itemsize], np.uint8)
+  for byte in range(size):
+    changed[byte * 255 : (byte + 1) * 255, byte] = np.arange(1, 256)
+  assert not np.isin(episodes.check_sums(zero), episodes.check_sums(changed.reshape(-1).view(dtype)))
+
+
 def test_damage_stops_training_with_its_own_message(copy):
   path = copy / REACH / episodes.FOLDER / "data.bin"
   path.write_bytes(bytes(path.stat().st_size))
