@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import ml_collections
+import tqdm
 from absl import app, logging
 from ml_collections import config_flags
 
@@ -88,6 +90,7 @@ def run_without_config(main: Callable[[], None]) -> None:
     if len(argv) > 1:
       _fail(f"unknown argument {argv[1]!r}; options look like --config.train.steps=1000, --help lists them")
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().python_handler.stream = _AboveBars()
     try:
       main()
     except GatoError as e:
@@ -100,6 +103,14 @@ def run_without_config(main: Callable[[], None]) -> None:
       return app.parse_flags_with_usage(argv)
 
   app.run(guarded, flags_parser=parse)
+
+
+class _AboveBars(io.TextIOBase):
+  """Where log lines go: to stderr, above a progress bar that is being drawn there."""
+
+  def write(self, text: str) -> int:
+    tqdm.tqdm.write(text, file=sys.stderr, end="")
+    return len(text)
 
 
 @contextlib.contextmanager

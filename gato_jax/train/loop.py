@@ -146,7 +146,6 @@ class _Run:
       bar = tqdm.tqdm(total=self.total, initial=first, desc="train", unit="step", dynamic_ncols=True, disable=hidden)
       stack.callback(bar.close)
       timer = stack.enter_context(contextlib.closing(clock.Clock()))
-      logged = first
       for done in range(first + 1, self.total + 1):
         with timer.waiting():
           batch = next(prefetched)
@@ -158,12 +157,17 @@ class _Run:
           jax.block_until_ready(interval[-1])
         interval.append(measured)
         bar.update()
+        if done == first + 1:  # its time is compilation's: told once, and kept out of the others'
+          jax.block_until_ready(measured)
+          times, logged = timer.take(1), done
+          _log.info("step %d: the first one took %.1f s, compilation included", done, times["interval_seconds"])
         stop = stop_requested()
         if done % config.log_every == 0 or done == self.total:
           watch.check(done, interval)
           row = metrics.summarize(done, interval, self.names)
           shape = config.batch_size, batch["tokens"].shape[1], batch["patches"].shape[1]
-          times = timer.take(done - logged)
+          if done > logged:
+            times = timer.take(done - logged)
           row |= metrics.throughput(row, times, self.trainer.config, shape, len(interval), peak)
           log.write(row | {"skipped_batches": self.skipped} | checkpoints.take_seconds())
           bar.set_postfix_str(metrics.line(row))
