@@ -5,10 +5,12 @@ python tests/run.py --jobs=2 [pytest options] [test files]
 
 import argparse
 import concurrent.futures
+import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -44,7 +46,9 @@ def main() -> int:
 
   began = time.monotonic()
   statuses, counts = {}, dict.fromkeys(("passed", "failed", "error"), 0)
-  with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+  with tempfile.TemporaryDirectory() as compiled, concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+    # Tests that train start many processes with the same programs: each is compiled once a run.
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": compiled, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3"}
     futures = [pool.submit(run_file, target, options) for target in targets]
     for future in concurrent.futures.as_completed(futures):
       target, status, output, seconds = future.result()
