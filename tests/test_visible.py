@@ -1,6 +1,5 @@
 """What a run shows of itself, and what it does when a loss is bad."""
 
-import json
 import logging
 import threading
 
@@ -12,6 +11,7 @@ from gato_jax import checkpoint
 from gato_jax.errors import GatoError
 from gato_jax.train import clock, guard, loop, optimizer, profile
 from tests import train_process
+from tests.train_process import rows
 
 BAD = 30  # the number of the batch that spoils the run
 STEPS = 40
@@ -53,7 +53,7 @@ def spoiled(start, rows):
     i += 1
 
 
-def train(workdir, batches, steps=STEPS, **settings):
+def train(workdir, batches, steps=STEPS, profile_steps=None, **settings):
   loop.train(
     model_config=train_process.CONFIG,
     train_config=loop.TrainConfig(**{"batch_size": 4, "checkpoint_every": 7, "log_every": 2, **settings}, steps=steps),
@@ -63,11 +63,8 @@ def train(workdir, batches, steps=STEPS, **settings):
     tokenizer=b"",
     workdir=workdir,
     component_names=train_process.NAMES,
+    profile_steps=profile_steps,
   )
-
-
-def rows(workdir):
-  return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_a_spike_goes_back_and_leaves_its_batches_out(tmp_path, caplog):
@@ -136,16 +133,6 @@ def test_profile_steps(tmp_path):
   for wrong in ("5:3", "0:2", "three"):
     with pytest.raises(GatoError, match="profile_steps="):
       profile.parse_steps(wrong)
-  loop.train(
-    model_config=train_process.CONFIG,
-    train_config=loop.TrainConfig(steps=4, batch_size=4, log_every=2),
-    optimizer_config=optimizer.OptimizerConfig(),
-    batches=spoiled,
-    meta={},
-    tokenizer=b"",
-    workdir=tmp_path,
-    component_names=train_process.NAMES,
-    profile_steps=(2, 3),
-  )
+  train(tmp_path, spoiled, steps=4, profile_steps=(2, 3))
   assert list((tmp_path / "profile").rglob("perfetto_trace.json.gz"))
   assert list((tmp_path / "profile").rglob("*.xplane.pb"))
