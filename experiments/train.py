@@ -62,7 +62,7 @@ def train(experiment: cli.Experiment) -> None:
     train_config=train_config,
     optimizer_config=experiment.section(optimizer.OptimizerConfig, "optimizer"),
     batches=inputs.batches,
-    meta={"name": config.name, "shares": inputs.shares, "input": inputs.fingerprint(), **description},
+    meta={"name": config.name, "shares": inputs.shares, **description},
     tokenizer=text.model,
     workdir=workdir,
     component_names=inputs.names,

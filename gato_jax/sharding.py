@@ -89,15 +89,18 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
-def process_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
-  """int64 [n], ascending: the rows of a global batch that this process's devices hold.
-
-  Raises:
-    GatoError: the batch does not divide among the mesh's data x fsdp devices.
-  """
+def check_batch(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:
+  """Raises GatoError where the rows of a microbatch do not divide among the mesh's data x fsdp devices."""
   shards = mesh.shape["data"] * mesh.shape["fsdp"]
-  if batch_size % shards:
-    raise GatoError(f"train.batch_size={batch_size} does not divide among {shards} devices (data x fsdp); change one")
+  if accumulate < 1 or batch_size % (shards * accumulate):
+    raise GatoError(
+      f"train.batch_size={batch_size} does not divide among {shards} devices (data x fsdp) x train.accumulate="
+      f"{accumulate}; change one of them, or give train.mesh_model some of the devices"
+    )
+
+
+def process_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+  """int64 [n], ascending: the rows of a global batch that this process's devices hold."""
   held = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
   return np.unique(np.concatenate([np.arange(batch_size)[index] for index in held]))
 

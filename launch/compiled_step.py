@@ -88,13 +88,9 @@ def compile_step(
   """
   config = train_config
   mesh = sharding.make_mesh(config.mesh_data, config.mesh_fsdp, config.mesh_model, place.devices)
+  sharding.check_batch(mesh, shapes.rows, config.accumulate)
   axes = dict(mesh.shape)
   shards = axes["data"] * axes["fsdp"]
-  if shapes.rows % (shards * config.accumulate):
-    raise GatoError(
-      f"train.batch_size={shapes.rows} does not divide among {shards} devices (data x fsdp) x train.accumulate="
-      f"{config.accumulate}; change one of them, or give train.mesh_model some of the devices"
-    )
   trainer = step.Trainer(
     model_config,
     optimizer_config,

@@ -47,10 +47,6 @@ class Slice:
   chips: int
   kind: hardware.Device
 
-  @property
-  def devices_per_chip(self) -> int:
-    return len(self.devices) // self.chips
-
 
 def describe(name: str) -> Slice:
   """The slice called `name`: a generation and its shape in chips.

@@ -131,7 +131,10 @@ def test_a_mesh_that_cannot_be_is_one_line(axes, said):
 def test_a_process_knows_its_rows():
   np.testing.assert_array_equal(sharding.process_rows(sharding.make_mesh(2, 2, 2), 12), np.arange(12))
   with pytest.raises(GatoError, match="train.batch_size=12 does not divide among 8"):
-    sharding.process_rows(sharding.make_mesh(), 12)
+    sharding.check_batch(sharding.make_mesh(), 12)
+  sharding.check_batch(sharding.make_mesh(), 16, accumulate=2)
+  with pytest.raises(GatoError, match="among 8 devices .* train.accumulate=3;"):
+    sharding.check_batch(sharding.make_mesh(), 16, accumulate=3)
 
 
 @pytest.mark.parametrize("mesh", [(2, 2, 1)])

@@ -2,9 +2,6 @@
 
 import atexit
 import contextlib
-import dataclasses
-import hashlib
-import json
 import pathlib
 import re
 import weakref
@@ -58,16 +55,6 @@ class Input:
   @property
   def task_specs(self) -> dict[str, specs.TaskSpec]:
     return {name: data.spec for name, data in self.datasets.items()}
-
-  def fingerprint(self) -> str:
-    """Hash of all that decides the batches but the records themselves; a resumed run must agree on it."""
-    parts = {
-      "config": dataclasses.asdict(self.config) | {"weights": self.shares},
-      "batch_size": self.batch_size,
-      "specs": {name: spec.fingerprint() for name, spec in self.task_specs.items()},
-      "episodes": {name: len(data) for name, data in self.datasets.items()},
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
   def batches(self, start: int = 0, rows: np.ndarray | None = None) -> Iterator[dict[str, np.ndarray]]:
     """batch(start), batch(start + 1), ..., of which only `rows`: int [R], ascending; None for all.

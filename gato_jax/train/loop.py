@@ -53,6 +53,7 @@ def train(
   workdir = pathlib.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
   mesh = sharding.make_mesh(train_config.mesh_data, train_config.mesh_fsdp, train_config.mesh_model)
+  sharding.check_batch(mesh, train_config.batch_size, train_config.accumulate)
   rows = sharding.process_rows(mesh, train_config.batch_size)
   trainer = step.Trainer(
     model_config,
