@@ -1,48 +1,23 @@
 """The agent: its step-by-step logits are those of the full forward pass, prompts, legal actions, wrong specs."""
 
-import jax
+import conftest
 import numpy as np
 import pytest
 
 import rlds_builders
-from gato_jax import agent, checkpoint, demonstrations, environment_loop, evaluate, logs, results, specs
+from gato_jax import agent, environment_loop, evaluate, results, specs
 from gato_jax.errors import GatoError
-from gato_jax.model import Gato, GatoConfig, init_params
-from gato_jax.tokens import codec, layout
+from gato_jax.model import Gato
+from gato_jax.tokens import layout
 from gato_jax.tokens.vocabulary import Kind
 
 DOMAIN = rlds_builders.get("dummy")
-CONFIG = GatoConfig(
-  layers=2, heads=2, width=32, feed_forward=64, key_size=16, patch_channels=32, dtype="float32", remat="none",
-  memory_length=256,
-)  # fmt: skip
+CONFIG = conftest.SMALL
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory, dummy_raw):
-  """A checkpoint of an untrained network that knows both dummy tasks, and their demonstrations."""
-  path = tmp_path_factory.mktemp("run")
-  params = jax.tree.map(lambda x: 4 * x, init_params(CONFIG, jax.random.key(3)))  # large: decided, not near uniform
-  task_specs = {}
-  for task in DOMAIN.tasks:
-    environment = DOMAIN.make_environment(task)
-    task_specs[f"dummy.{task}"] = specs.environment_task_spec(DOMAIN, task, environment).to_json()
-    shard = logs.shards(logs.task_directory(dummy_raw, "dummy", task))[0]
-    pieces = []
-    for row, columns in list(logs.read_shard(shard))[:2]:
-      observation = {k.removeprefix("observation/"): v[: row.length] for k, v in columns.items() if "observation/" in k}
-      pieces.append((observation, columns["action"][: row.length]))
-    demonstrations.write(path, f"dummy.{task}", pieces)
-  store = checkpoint.Checkpoints(path / "checkpoints", keep=1)
-  meta = {"model": CONFIG.to_json(), "specs": task_specs}
-  store.save(5, params, {"count": np.zeros([], np.int32)}, meta, codec.default_text_codec().model)
-  store.close()
-  return path
-
-
-@pytest.fixture(scope="module")
-def policy(workdir):
-  return agent.Policy(workdir)
+def policy(small_workdir):
+  return agent.Policy(small_workdir)
 
 
 def test_a_checkpoint_alone_makes_an_actor(policy):
@@ -137,15 +112,15 @@ def test_an_environment_of_another_spec_is_refused_by_field(policy):
   policy.check_environment(spec)
 
 
-def test_unknown_tasks_and_missing_files_are_named(policy, workdir, tmp_path):
+def test_unknown_tasks_and_missing_files_are_named(policy, small_workdir, tmp_path):
   with pytest.raises(GatoError, match="did you mean 'dummy.reach'"):
     policy.actor("dummy.reech", 1, agent.ActConfig())
   with pytest.raises(GatoError, match="no checkpoint in .*experiments.train"):
     agent.Policy(tmp_path)
-  (workdir / "demonstrations" / "dummy.reach.npz").rename(tmp_path / "away.npz")
+  (small_workdir / "demonstrations" / "dummy.reach.npz").rename(tmp_path / "away.npz")
   with pytest.raises(GatoError, match="no demonstration in .*prompt=none"):
     policy.actor("dummy.reach", 1, agent.ActConfig())
-  (tmp_path / "away.npz").rename(workdir / "demonstrations" / "dummy.reach.npz")
+  (tmp_path / "away.npz").rename(small_workdir / "demonstrations" / "dummy.reach.npz")
 
 
 def test_an_action_outside_its_bounds_is_refused():
