@@ -54,7 +54,7 @@ def train(experiment: cli.Experiment) -> None:
     resume.refuse_changes(workdir, description, _ACCEPT.value)
     for name, data in inputs.datasets.items():
       if isinstance(data, episodes.Episodes):
-        demonstrations.write(workdir, name, data.best_starts())
+        demonstrations.write(workdir, name, data.best())
 
   distributed.from_first(prepare)
   loop.train(

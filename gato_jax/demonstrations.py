@@ -1,4 +1,4 @@
-"""Expert steps put aside for prompting: acting has no TensorFlow to read datasets with."""
+"""Whole expert episodes put aside for prompting: acting has no TensorFlow to read datasets with."""
 
 import pathlib
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ import numpy as np
 
 from gato_jax.errors import GatoError
 
-Demonstration = tuple[dict[str, np.ndarray], np.ndarray]  # flat observation columns [n, ...] and actions [n, ...]
+# An episode: flat observation columns [n, ...] and actions [n, ...].
+Demonstration = tuple[dict[str, np.ndarray], np.ndarray]
 
 
 def _path(workdir: pathlib.Path, task: str) -> pathlib.Path:

@@ -12,7 +12,7 @@ import zstandard
 from conftest import EPISODES
 
 from benchmarks import synthetic_rlds
-from gato_jax import mixture
+from gato_jax import demonstrations, mixture
 from gato_jax.data import check, episodes, pipeline, prepare, records, windows
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
@@ -52,6 +52,23 @@ def test_prepared_windows_are_the_records(dummy_tfds):
     wanted = np.concatenate([expected[i][key] for i in order])
     assert column.dtype == wanted.dtype
     np.testing.assert_array_equal(column, wanted, err_msg=key)
+
+
+def test_demonstrations_are_whole_episodes_and_long_ones_keep_their_ends(dummy_tfds, tmp_path):
+  data = episodes.load(dummy_tfds, "dummy.reach")
+  order = data.kept[np.argsort(-data.returns[data.kept], kind="stable")[:4]]
+  demonstrations.write(tmp_path, "dummy.reach", data.best())
+  for index, (observation, action) in zip(order, demonstrations.read(tmp_path, "dummy.reach"), strict=True):
+    whole, actions = data.window(int(index), 0, int(data.lengths[index]))
+    np.testing.assert_array_equal(action, actions)
+    np.testing.assert_array_equal(observation["camera"], whole["camera"])
+    assert observation["instruction"].tolist() == [text.decode() for text in whole["instruction"]]
+  step_bytes = 4 * (2 + 2 + 1 + 2) + 32 * 48 * 3  # position, velocity, clock, action; camera
+  lengths = data.lengths[data.kept].tolist()
+  assert max(lengths) > 5
+  clocks = [seen["clock"][:, 0].tolist() for seen, _ in data.best(len(lengths), episode_bytes=5 * step_bytes)]
+  wanted = [[0, 1, length - 2, length - 1] if length > 4 else list(range(length)) for length in lengths]
+  assert sorted(clocks) == sorted(wanted)
 
 
 @pytest.fixture(scope="module")

@@ -160,10 +160,21 @@ class Episodes(_Prepared):
     self.kept = np.flatnonzero(self.returns >= threshold)
     self._text = functools.lru_cache(_CACHED_TEXTS)(self._read_text)  # an instruction repeats through an episode
 
-  def best_starts(self, count: int = 4, steps: int = 64) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """The first steps of the best episodes: demonstrations for prompting."""
-    best = self.kept[np.argsort(-self.returns[self.kept], kind="stable")[:count]]
-    return [self.window(int(i), 0, min(steps, int(self.lengths[i]))) for i in best]
+  def best(self, count: int = 4, episode_bytes: int = 4 << 20) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """The best kept episodes, whole: demonstrations for prompting.
+
+    An episode of more than `episode_bytes` (decoded; texts are not counted) loses its middle. Its first and last steps,
+    which prompts are cut from, stay; only a piece from anywhere may cross the gap, and seldom does.
+    """
+    fields = [f for f in (*self.spec.observation.values(), self.spec.action) if np.dtype(f.dtype) != object]
+    step_bytes = sum(int(np.prod(f.shape)) * np.dtype(f.dtype).itemsize for f in fields)
+    half = max(1, episode_bytes // step_bytes // 2)
+    demonstrations = []
+    for i in self.kept[np.argsort(-self.returns[self.kept], kind="stable")[:count]].tolist():
+      length = int(self.lengths[i])
+      pieces = [(i, 0, length)] if length <= 2 * half else [(i, 0, half), (i, length - half, length)]
+      demonstrations.append(self.windows(pieces))
+    return demonstrations
 
   def window(self, index: int, start: int, stop: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Flat observation columns and actions of steps [start, stop) of one episode."""
