@@ -1,15 +1,13 @@
-"""The agent: its step-by-step logits are those of the full forward pass, prompts, legal actions, wrong specs."""
+"""The policy of a checkpoint: prompts, legal actions, wrong specs."""
 
 import conftest
 import numpy as np
 import pytest
 
 import rlds_builders
-from gato_jax import agent, environment_loop, evaluate, results, specs
+from gato_jax import agent, demonstrations, environment_loop, specs
+from gato_jax.agent import prompts
 from gato_jax.errors import GatoError
-from gato_jax.model import Gato
-from gato_jax.tokens import layout
-from gato_jax.tokens.vocabulary import Kind
 
 DOMAIN = rlds_builders.get("dummy")
 CONFIG = conftest.SMALL
@@ -25,36 +23,6 @@ def test_a_checkpoint_alone_makes_an_actor(policy):
   assert policy.text.decode(policy.text.encode("go to the red square")) == "go to the red square"
 
 
-@pytest.mark.parametrize("task", DOMAIN.tasks)
-def test_greedy_actions_are_those_of_the_full_forward_pass(policy, task):
-  """The whole episode as one row, nothing remembered: every action must be the most likely legal token there."""
-  environment = DOMAIN.make_environment(task)
-  token_layout = layout.TokenLayout(policy.spec(f"dummy.{task}"), policy.text)
-  steps_in_memory = CONFIG.memory_length // token_layout.length
-  actor = policy.actor(f"dummy.{task}", 1, agent.ActConfig(temperature=0.0, prompt="none"))
-  environment.seed(4)
-  timestep = environment.reset()
-  actor.reset(0, 4)
-  seen, actions = [], []
-  for _ in range(steps_in_memory):
-    actions.append(actor.act({0: timestep})[0])
-    seen.append(specs.flatten(timestep.observation))
-    timestep = environment.step(actions[-1])
-    assert not timestep.last()
-  stacked = {k: np.stack([o[k] for o in seen]) for k in seen[0]}
-  steps = token_layout.encode(stacked, np.stack(actions))
-  row = actor._chunk(layout.Steps(**{k: v.reshape(1, -1, *v.shape[2:]) for k, v in vars(steps).items()}))
-  row["segments"] = np.where(row["kinds"] == Kind.PADDING, 0, 1)
-  model = Gato(CONFIG)
-  hidden = model.apply({"params": policy.params}, row)
-  logits = np.array(model.apply({"params": policy.params}, hidden, method="logits"))[0]
-  low, high = token_layout.legal_actions()
-  positions = np.flatnonzero(row["kinds"][0] == Kind.ACTION)
-  for n, position in enumerate(positions):
-    legal = slice(low[n % len(low)], high[n % len(low)] + 1)
-    assert row["tokens"][0, position] == legal.start + np.argmax(logits[position - 1, legal])
-
-
 def test_actions_do_not_depend_on_who_else_is_in_the_batch(policy):
   config = agent.ActConfig(temperature=1.0)
 
@@ -68,19 +36,40 @@ def test_actions_do_not_depend_on_who_else_is_in_the_batch(policy):
   assert len(set(together.values())) == 5
 
 
-def test_the_prompt_is_read_and_changes_what_is_done(policy):
-  def first_action(prompt):
-    environment = DOMAIN.make_environment("reach")
-    environment.seed(2)
-    actor = policy.actor("dummy.reach", 1, agent.ActConfig(temperature=0.0, prompt=prompt))
-    actor.reset(0, 2)
-    action = actor.act({0: environment.reset()})[0]
-    return action, int(actor._memory.count[0]) // actor.layout.length
+def first_action(policy, prompt, seed=2):
+  environment = DOMAIN.make_environment("reach")
+  environment.seed(seed)
+  actor = policy.actor("dummy.reach", 1, agent.ActConfig(temperature=0.0, prompt=prompt))
+  actor.reset(0, seed)
+  return actor.act({0: environment.reset()})[0]
 
-  prompted, steps = first_action("start")
-  plain, one = first_action("none")
-  assert one == 1 and 1 < steps <= CONFIG.memory_length // 2 // 26 + 1
-  assert not np.array_equal(prompted, plain)
+
+def test_each_prompt_is_read_and_changes_what_is_done(policy):
+  actions = {prompt: tuple(first_action(policy, prompt)) for prompt in ("start", "end", "uniform", "none")}
+  assert len(set(actions.values())) == 4, actions
+
+
+def test_prompts_are_the_pieces_they_are_called(policy):
+  one = policy.layout("dummy.reach")
+  demonstrations_ = demonstrations.read(policy.workdir, "dummy.reach")
+  room = 4 * one.length
+  lengths = [len(action) for _, action in demonstrations_]
+  assert min(lengths) > 4
+
+  def chosen(where, seed):
+    prompt = prompts.Prompts(one, demonstrations_, room, agent.ActConfig(prompt=where))
+    assert prompt.steps == 4
+    return prompt.choose(seed).tokens[:, one.action.slice]
+
+  for seed in (0, 1):
+    encoded = one.encode(*demonstrations_[seed]).tokens[:, one.action.slice]
+    np.testing.assert_array_equal(chosen("start", seed), encoded[:4])
+    np.testing.assert_array_equal(chosen("end", seed), encoded[-4:])
+  pieces = {chosen("uniform", 2 * seed).tobytes() for seed in range(30)}
+  whole = one.encode(*demonstrations_[0]).tokens[:, one.action.slice]
+  every = {whole[i : i + 4].tobytes() for i in range(len(whole) - 3)}
+  assert pieces <= every and len(pieces) > len(every) / 2
+  np.testing.assert_array_equal(chosen("uniform", 7), chosen("uniform", 7))
 
 
 def test_episodes_longer_than_the_memory_go_on(policy):
@@ -88,20 +77,7 @@ def test_episodes_longer_than_the_memory_go_on(policy):
   environment = DOMAIN.make_environment("reach_discrete")
   actor = policy.actor("dummy.reach_discrete", 1, agent.ActConfig())
   (episode,) = environment_loop.run_episodes([environment], actor, [1])
-  assert episode.length >= 1 and int(actor._memory.count[0]) >= episode.length * actor.layout.length
-
-
-def test_evaluation_continues_where_it_was_killed(policy, tmp_path):
-  path = tmp_path / "results.jsonl"
-  make_actor = lambda environments: policy.actor("dummy.reach", len(environments), agent.ActConfig())  # noqa: E731
-  first = evaluate.missing_seeds(path, "dummy.reach", "gato", 5, 4)
-  for row in list(evaluate.play(DOMAIN, "reach", make_actor, "gato", first[:2], 2, step=5)):
-    results.append(path, [row])
-  with path.open("a") as f:
-    f.write('{"task": "dummy.rea')  # a kill while writing
-  left = evaluate.missing_seeds(path, "dummy.reach", "gato", 5, 4)
-  assert left == first[2:] == [1_000_002, 1_000_003]
-  assert evaluate.missing_seeds(path, "dummy.reach", "gato", 6, 4) == first
+  assert episode.length * policy.layout("dummy.reach_discrete").length > 3 * CONFIG.memory_length
 
 
 def test_an_environment_of_another_spec_is_refused_by_field(policy):

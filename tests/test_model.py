@@ -10,7 +10,7 @@ import pytest
 
 from gato_jax import model
 from gato_jax.errors import GatoError
-from gato_jax.model import transformer
+from gato_jax.model import acting, transformer
 from gato_jax.tokens import vocabulary
 
 Kind = vocabulary.Kind
@@ -56,11 +56,6 @@ def make_batch(steps=4, rows=2, seed=0):
 @functools.partial(jax.jit, static_argnames="network")
 def forward(params, batch, network=NETWORK):
   return network.apply({"params": params}, batch)
-
-
-@jax.jit
-def extend(params, chunk, memory):
-  return NETWORK.apply({"params": params}, chunk, memory, method="extend")
 
 
 init = jax.jit(model.init_params, static_argnums=0)
@@ -259,18 +254,42 @@ def pieces(batch):
     yield {k: v[:, start:end] if v.shape[1] == length else v for k, v in batch.items()}
 
 
-def extend_all(params, batch, memory):
+@jax.jit
+def extend(params, chunk, memory, rows, fresh):
+  """A step of acting that reads one chunk: hidden states [B, T, d] and the memory that holds it."""
+  past = acting.view(memory, rows, fresh)
+  batch, length = chunk["kinds"].shape
+  everything = np.ones((batch, length), bool)
+  place = np.broadcast_to(np.arange(length), (batch, length))
+  hidden, present = acting.read(
+    CONFIG, params, past, acting.begin(CONFIG, batch, length), acting.embed(CONFIG, params, chunk), 0, place,
+    everything, chunk["kinds"] != Kind.PADDING,
+  )  # fmt: skip
+  return hidden, acting.commit(memory, np.arange(batch) if rows is None else rows, past, present)
+
+
+def extend_all(params, batch, memory, rows=None, fresh=(False, False)):
+  """All of a batch in pieces; the rows that are `fresh` begin anew."""
   hidden = []
   for chunk in pieces(batch):
-    out, memory = extend(params, chunk, memory)
+    out, memory = extend(params, chunk, memory, rows, np.array(fresh))
     hidden.append(out)
+    fresh = (False, False)
   return np.concatenate(hidden, 1), memory
+
+
+def memory_of(length):
+  return acting.init_memory(dataclasses.replace(CONFIG, memory_length=length), 2)
+
+
+def acting_params(params, length):
+  return acting.acting_params(dataclasses.replace(CONFIG, memory_length=length), params)
 
 
 def test_extend_equals_the_forward_pass(params):
   batch = make_batch()
   real = batch["kinds"] != Kind.PADDING
-  hidden, memory = extend_all(params, batch, model.init_memory(CONFIG, 2, 64))
+  hidden, memory = extend_all(acting_params(params, 64), batch, memory_of(64))
   np.testing.assert_allclose(hidden[real], np.asarray(forward(params, batch))[real], atol=1e-4)
   np.testing.assert_array_equal(memory.count, [36, 36])
 
@@ -313,25 +332,30 @@ def reference_with_window(params, batch, window):
 def test_memory_after_wraps_equals_a_slow_reference(params, window):
   batch = make_batch(steps=6)
   real = batch["kinds"] != Kind.PADDING
-  hidden, memory = extend_all(params, batch, model.init_memory(CONFIG, 2, window))
+  hidden, memory = extend_all(acting_params(params, window), batch, memory_of(window))
   assert memory.count[0] > 3 * window
   np.testing.assert_allclose(hidden[real], reference_with_window(params, batch, window)[real], atol=1e-4)
 
 
 def test_rows_reset_and_wait_independently(params):
-  """Row 0 starts a new episode while row 1 goes on; then row 1 waits while row 0 reads."""
+  """Row 0 starts a new episode while row 1 goes on; then row 1 waits while row 0 reads; rows in another order."""
   first, second = make_batch(steps=3), make_batch(steps=2, seed=5)
+  params = acting_params(params, 20)
   real = second["kinds"] != Kind.PADDING
-  _, memory = extend_all(params, first, model.init_memory(CONFIG, 2, 20))
-  continued, _ = extend_all(params, second, memory)
-  fresh, _ = extend_all(params, second, model.init_memory(CONFIG, 2, 20))
-  mixed, after = extend_all(params, second, model.reset_memory(memory, np.array([True, False])))
+  _, memory = extend_all(params, first, memory_of(20))
+  continued, after = extend_all(params, second, memory)
+  fresh, _ = extend_all(params, second, memory_of(20))
+  mixed, _ = extend_all(params, second, memory, fresh=(True, False))
   np.testing.assert_allclose(mixed[0][real[0]], fresh[0][real[0]], atol=1e-4)
   np.testing.assert_allclose(mixed[1][real[1]], continued[1][real[1]], atol=1e-4)
-  kept = model.select_rows(np.array([True, False]), after, memory)
+  swapped = {k: v[::-1] for k, v in second.items()}
+  hidden, both = extend_all(params, swapped, memory, rows=np.array([1, 0]))
+  np.testing.assert_allclose(hidden[::-1][real], continued[real], atol=1e-4)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), both, after)
+  _, kept = extend_all(params, second, memory, rows=np.array([0, 2]))  # there is no row 2
   again, _ = extend_all(params, second, kept)
   np.testing.assert_allclose(again[1], continued[1], atol=1e-4)
-  np.testing.assert_array_equal(kept.count, [18, 27])
+  np.testing.assert_array_equal(kept.count, [45, 27])
 
 
 def test_logits_of_some_ids(params):

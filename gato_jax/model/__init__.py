@@ -3,27 +3,19 @@
 from gato_jax.model.config import VARIANTS, GatoConfig, variant
 from gato_jax.model.gato import (
   Gato,
-  Memory,
   abstract_params,
   count_parameters,
   init_boxed,
-  init_memory,
   init_params,
-  reset_memory,
-  select_rows,
 )
 
 __all__ = [
   "VARIANTS",
   "Gato",
   "GatoConfig",
-  "Memory",
   "abstract_params",
   "count_parameters",
   "init_boxed",
-  "init_memory",
   "init_params",
-  "reset_memory",
-  "select_rows",
   "variant",
 ]

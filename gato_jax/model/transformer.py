@@ -1,9 +1,8 @@
 """Pre-norm decoder with Transformer-XL relative attention and GEGLU (GATO_SPEC section 3; Dai et al. 2019).
 
-Shapes: B rows, L queries, H heads, K key size, N memory length, D distances, d width. Scores are [H, B, L, keys].
+Shapes: B rows, L queries, H heads, K key size, d width, D distances; acting: N memory slots, M positions of this step.
+Scores are [H, B, L, keys].
 """
-
-from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -20,19 +19,37 @@ _FAN_IN = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 @flax.struct.dataclass
 class Attendance:
-  """Who sees whom, the same in every layer.
+  """Who sees whom in a window, the same in every layer.
 
   Attributes:
-    own: bool [B, L, L], query x key of the same sequence or chunk.
-    distances: float32 [D, d], sinusoids of the distances D-2 .. 0 and -1: see `_shift`.
-    memory: bool [B, L, N], query x memory slot; None without memory.
-    memory_index: int32 [B, L, N], index into `distances` of the distance between a query and a memory slot.
+    own: bool [B, L, L], query x key of the same sequence.
+    distances: float32 [L + 1, d], sinusoids of the distances L-1 .. 0 and -1: see `_shift`.
   """
 
   own: jax.Array
   distances: jax.Array
-  memory: jax.Array | None = None
-  memory_index: jax.Array | None = None
+
+
+@flax.struct.dataclass
+class Recall:
+  """Who sees whom in acting, the same in every layer: queries x N memory slots, then M positions of this step.
+
+  Attributes:
+    seen: bool [B, L, N + M]; no query's row is empty.
+    index: int32 [B, L, N + M], the relative key of a distance; any where `seen` is False.
+  """
+
+  seen: jax.Array
+  index: jax.Array
+
+
+@flax.struct.dataclass
+class LayerMemory:
+  """What one layer remembers: keys, values [B, H, N, K]; relative_keys [H, D, K] belong to the parameters."""
+
+  keys: jax.Array
+  values: jax.Array
+  relative_keys: jax.Array
 
 
 def distance_table(largest: int, width: int) -> jax.Array:
@@ -61,55 +78,79 @@ class RelativeAttention(nn.Module):
 
   config: GatoConfig
 
-  @nn.compact
-  def __call__(
-    self, x: jax.Array, attendance: Attendance, memory: tuple[jax.Array, jax.Array] | None
-  ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """[B, L, d] -> [B, L, d] and this chunk's keys and values [B, H, L, K]. Memory: keys, values [B, H, N, K]."""
+  def setup(self):
     config = self.config
     d, heads, size = config.width, config.heads, config.key_size
-    dtype = jnp.dtype(config.dtype)
     in_projection = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=0, out_axis=(1, 2, 3))
-    qkv = parameter(self, "qkv", in_projection, ("embed", "qkv", "heads", "key"), (d, 3, heads, size), dtype)
-    distance = parameter(self, "distance", _FAN_IN, ("embed", "heads", "key"), (d, heads, size), dtype)
-    content_bias = parameter(self, "content_bias", nn.initializers.zeros, ("heads", "key"), (heads, size))
-    distance_bias = parameter(self, "distance_bias", nn.initializers.zeros, ("heads", "key"), (heads, size))
+    out_initializer = nn.initializers.variance_scaling(0.5 / config.layers, "fan_in", "truncated_normal", (0, 1), 2)
+    zeros = nn.initializers.zeros
+    qkv_axes = ("embed", "qkv", "heads", "key")
+    self.qkv = parameter(self, "qkv", in_projection, qkv_axes, (d, 3, heads, size), config.dtype)
+    self.distance = parameter(self, "distance", _FAN_IN, ("embed", "heads", "key"), (d, heads, size), config.dtype)
+    self.content_bias = parameter(self, "content_bias", zeros, ("heads", "key"), (heads, size))
+    self.distance_bias = parameter(self, "distance_bias", zeros, ("heads", "key"), (heads, size))
+    self.out = parameter(self, "out", out_initializer, ("heads", "key", "embed"), (heads, size, d), config.dtype)
 
-    query, key, value = jnp.einsum("bld,dchk->blchk", x, qkv.astype(dtype)).transpose(2, 3, 0, 1, 4)
-    relative_key = jnp.einsum("md,dhk->hmk", attendance.distances.astype(dtype), distance.astype(dtype))
-    scale = size**-0.5
-    content_query = (query + content_bias.astype(dtype)[:, None, None]) * scale
-    distance_query = (query + distance_bias.astype(dtype)[:, None, None]) * scale
+  def __call__(self, x: jax.Array, attendance: Attendance) -> jax.Array:
+    """A window in training, [B, L, d] -> [B, L, d]."""
+    content_query, distance_query, key, value = self._project(x)
+    relative_key = self.relative_keys(attendance.distances)
     length = x.shape[1]
-    block = config.attention_block if config.attention_block and memory is None else length
-
-    def product(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
-      return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
-
-    def memory_scores() -> jax.Array:
-      content = product("hblk,bhmk->hblm", content_query, memory[0])
-      relative = product("hblk,hmk->hblm", distance_query, relative_key)
-      relative = jnp.take_along_axis(relative, attendance.memory_index[None], axis=-1)
-      return jnp.where(attendance.memory, content + relative, _MASKED)
-
+    block = self.config.attention_block or length
     mixed = []
     for start in range(0, length, block):  # keys after a block's last query are never touched
       queries, end = slice(start, start + block), min(start + block, length)
-      scores = product("hblk,hbmk->hblm", content_query[:, :, queries], key[:, :, :end])
-      relative = product("hblk,hmk->hblm", distance_query[:, :, queries], relative_key[:, -(end + 1) :])
+      scores = _product("hblk,hbmk->hblm", content_query[:, :, queries], key[:, :, :end])
+      relative = _product("hblk,hmk->hblm", distance_query[:, :, queries], relative_key[:, -(end + 1) :])
       scores = jnp.where(attendance.own[:, queries, :end], scores + _shift(relative, start), _MASKED)
-      if memory is not None:
-        scores = jnp.concatenate([memory_scores(), scores], axis=-1)
-      weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
-      part = jnp.einsum("hblm,hbmk->hblk", weights[..., -end:], value[:, :, :end])
-      if memory is not None:
-        part += jnp.einsum("hblm,bhmk->hblk", weights[..., :-end], memory[1])
-      mixed.append(part)
-    mixed = jnp.concatenate(mixed, axis=2)
+      weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
+      mixed.append(jnp.einsum("hblm,hbmk->hblk", weights, value[:, :, :end]))
+    return self._combine(jnp.concatenate(mixed, axis=2))
 
-    out_initializer = nn.initializers.variance_scaling(0.5 / config.layers, "fan_in", "truncated_normal", (0, 1), 2)
-    out = parameter(self, "out", out_initializer, ("heads", "key", "embed"), (heads, size, d), dtype)
-    return jnp.einsum("hblk,hkd->bld", mixed, out.astype(dtype)), (key.swapaxes(0, 1), value.swapaxes(0, 1))
+  def recall(
+    self, x: jax.Array, memory: LayerMemory, own: tuple[jax.Array, jax.Array], at: int | jax.Array, recall: Recall
+  ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Acting: positions at .. at + L - 1 of this step, [B, L, d] -> [B, L, d] and `own` with their keys and values.
+
+    Args:
+      own: keys and values [B, H, M, K] of this step's positions.
+    """
+    content_query, distance_query, *new = self._project(x)
+    own_key, own_value = (
+      jax.lax.dynamic_update_slice_in_dim(buffer, fresh.swapaxes(0, 1), at, axis=2)
+      for buffer, fresh in zip(own, new, strict=True)
+    )
+    content = [_product("hblk,bhmk->hblm", content_query, keys) for keys in (memory.keys, own_key)]
+    relative = _product("hblk,hmk->hblm", distance_query, memory.relative_keys)
+    relative = jnp.take_along_axis(relative, recall.index[None], axis=-1)
+    scores = jnp.where(recall.seen, jnp.concatenate(content, axis=-1) + relative, _MASKED)
+    weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
+    slots = memory.keys.shape[2]
+    mixed = jnp.einsum("hblm,bhmk->hblk", weights[..., :slots], memory.values)
+    mixed += jnp.einsum("hblm,bhmk->hblk", weights[..., slots:], own_value)
+    return self._combine(mixed), (own_key, own_value)
+
+  def relative_keys(self, distances: jax.Array) -> jax.Array:
+    """Sinusoids [D, d] -> the keys of these distances, [H, D, K]."""
+    dtype = jnp.dtype(self.config.dtype)
+    return jnp.einsum("md,dhk->hmk", distances.astype(dtype), self.distance.astype(dtype))
+
+  def _project(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """[B, L, d] -> content queries, distance queries, keys, values, all [H, B, L, K]."""
+    dtype = jnp.dtype(self.config.dtype)
+    query, key, value = jnp.einsum("bld,dchk->blchk", x, self.qkv.astype(dtype)).transpose(2, 3, 0, 1, 4)
+    scale = self.config.key_size**-0.5
+    content_query = (query + self.content_bias.astype(dtype)[:, None, None]) * scale
+    distance_query = (query + self.distance_bias.astype(dtype)[:, None, None]) * scale
+    return content_query, distance_query, key, value
+
+  def _combine(self, mixed: jax.Array) -> jax.Array:
+    """The heads' values [H, B, L, K] -> [B, L, d]."""
+    return jnp.einsum("hblk,hkd->bld", mixed, self.out.astype(jnp.dtype(self.config.dtype)))
+
+
+def _product(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
+  return jnp.einsum(equation, a, b, preferred_element_type=jnp.float32)
 
 
 class FeedForward(nn.Module):
@@ -148,16 +189,25 @@ class Block(nn.Module):
 
   config: GatoConfig
 
-  @nn.compact
-  def __call__(
-    self, x: jax.Array, memory: Any, attendance: Attendance, rows: jax.Array | None
-  ) -> tuple[jax.Array, Any]:
-    mixed, new = RelativeAttention(self.config, name="attention")(
-      LayerNorm(name="attention_norm")(x), attendance, memory
-    )
-    x += self._drop_path(mixed, rows)
-    x += self._drop_path(FeedForward(self.config, name="feed_forward")(LayerNorm(name="feed_forward_norm")(x)), rows)
-    return x, None if memory is None else new
+  def setup(self):
+    self.attention_norm = LayerNorm()
+    self.attention = RelativeAttention(self.config)
+    self.feed_forward_norm = LayerNorm()
+    self.feed_forward = FeedForward(self.config)
+
+  def __call__(self, x: jax.Array, attendance: Attendance, rows: jax.Array | None) -> tuple[jax.Array, None]:
+    x += self._drop_path(self.attention(self.attention_norm(x), attendance), rows)
+    x += self._drop_path(self.feed_forward(self.feed_forward_norm(x)), rows)
+    return x, None
+
+  def recall(self, x: jax.Array, *past) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Acting: as `RelativeAttention.recall`."""
+    mixed, own = self.attention.recall(self.attention_norm(x), *past)
+    x += mixed
+    return x + self.feed_forward(self.feed_forward_norm(x)), own
+
+  def relative_keys(self, distances: jax.Array) -> jax.Array:
+    return self.attention.relative_keys(distances)
 
   def _drop_path(self, x: jax.Array, rows: jax.Array | None) -> jax.Array:
     """Skips a sub-layer for a row with probability drop_path (Huang et al. 2016); kept rows are scaled up.
@@ -178,11 +228,8 @@ class Decoder(nn.Module):
   config: GatoConfig
 
   @nn.compact
-  def __call__(self, x: jax.Array, attendance: Attendance, memory: Any = None, rows: jax.Array | None = None):
-    """[B, L, d] and memory (keys, values [layers, B, H, N, K] or None) -> [B, L, d], new keys and values.
-
-    `rows`: int32 [B], the rows' numbers in the global batch, in training; None: no stochastic depth.
-    """
+  def __call__(self, x: jax.Array, attendance: Attendance, rows: jax.Array | None = None) -> jax.Array:
+    """[B, L, d] -> [B, L, d]. `rows`: int32 [B], their numbers in the global batch; None: no stochastic depth."""
     config = self.config
     block = Block
     if config.remat != "none":
@@ -192,10 +239,10 @@ class Decoder(nn.Module):
       block,
       variable_axes={"params": 0},
       split_rngs={"params": True, "train": True},
-      in_axes=(nn.broadcast if memory is None else 0, nn.broadcast, nn.broadcast),
+      in_axes=(nn.broadcast, nn.broadcast),
       length=config.layers,
       unroll=1 if config.scan_layers else config.layers,
       metadata_params={nn.PARTITION_NAME: "layers"},
     )
-    x, new = stack(config, name="layers")(x, memory, attendance, rows)
-    return LayerNorm(name="final_norm")(x), new
+    x, _ = stack(config, name="layers")(x, attendance, rows)
+    return LayerNorm(name="final_norm")(x)

@@ -16,7 +16,7 @@ import sentencepiece
 from gato_jax.errors import GatoError
 from gato_jax.tokens import vocabulary
 
-_SMALLEST_NORMAL = np.finfo(np.float32).tiny
+SMALLEST_NORMAL = np.finfo(np.float32).tiny
 _TEXT_MODEL = pathlib.Path(__file__).with_name("text.model")
 
 
@@ -46,7 +46,7 @@ class Bins:
   def encode(self, values: Any, xp: Any = np) -> Any:
     """float32 values of any shape -> bins in [0, 1023]. xp: numpy, jax.numpy or tensorflow."""
     # XLA takes subnormal numbers for zero, NumPy does not, and zero is an edge: so for us they are zero everywhere.
-    values = xp.where(xp.abs(values) < _SMALLEST_NORMAL, xp.zeros_like(values), values)
+    values = xp.where(xp.abs(values) < SMALLEST_NORMAL, xp.zeros_like(values), values)
     return xp.searchsorted(self.edges, values, side="right")
 
   def decode(self, bins: Any) -> np.ndarray:

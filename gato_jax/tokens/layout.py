@@ -78,7 +78,7 @@ class TokenLayout:
     observation: fields in token order.
     action: the action field; it starts right after the separator.
     length: T, tokens a step. observation_length: tokens before the separator. patch_count: P.
-    patch_positions: int32 [P, 4].
+    patch_positions: int32 [P, 4]. kinds, locals: int32 [T], of a step whose text fields are full.
 
   Raises (constructor): GatoError for an image side, a spec without bounds, or an observation longer than the
     local-position table.
@@ -106,7 +106,7 @@ class TokenLayout:
     self.patch_positions = np.concatenate(
       [np.zeros([0, 4], np.int32)] + [patches.positions(*f.spec.shape[:2]) for f in images]
     )
-    self._kinds, self._locals = self._template()
+    self.kinds, self.locals = self._template()
 
   def _observation_fields(self) -> list[Field]:
     kinds = {key: kind_of(key, spec) for key, spec in self.spec.observation.items()}
@@ -164,8 +164,8 @@ class TokenLayout:
     n = len(next(iter(observation.values())))
     length = self.length if action is not None else self.observation_length + 1
     tokens = np.zeros([n, length], np.int32)
-    kinds = np.tile(self._kinds[:length], (n, 1))
-    places = np.tile(self._locals[:length], (n, 1))
+    kinds = np.tile(self.kinds[:length], (n, 1))
+    places = np.tile(self.locals[:length], (n, 1))
     pixels = []
     for field in self.observation:
       values = observation[field.key]
@@ -183,17 +183,22 @@ class TokenLayout:
       pixels = [np.concatenate([np.zeros([n, 0, 16, 16, 3], np.uint8), *pixels], axis=1)]
     return Steps(tokens, kinds, places, targets, pixels[0])
 
+  def text_ids(self, field: Field, value: Any) -> np.ndarray:
+    """int32 [k], k at most the field's size; GatoError where the text is longer."""
+    ids = self._text_ids(value.item() if isinstance(value, np.ndarray) else value)
+    if len(ids) > field.size:
+      raise GatoError(
+        f"{self.spec.name}: {field.key!r} takes {len(ids)} tokens, max_text_tokens allows {field.size}: {value!r}"
+      )
+    return ids
+
   def _encode_text(self, field, values, tokens, kinds, places) -> None:
     values = [value.item() if isinstance(value, np.ndarray) else value for value in values]
     distinct = {value: i for i, value in enumerate(dict.fromkeys(values))}  # an instruction repeats through an episode
     table = np.full([len(distinct), field.size], vocabulary.PADDING_ID, np.int32)
     used = np.zeros([len(distinct), 1], np.int64)
     for value, i in distinct.items():
-      ids = self._text_ids(value)
-      if len(ids) > field.size:
-        raise GatoError(
-          f"{self.spec.name}: {field.key!r} takes {len(ids)} tokens, max_text_tokens allows {field.size}: {value!r}"
-        )
+      ids = self.text_ids(field, value)
       table[i, : len(ids)] = ids
       used[i] = len(ids)
     which = [distinct[value] for value in values]

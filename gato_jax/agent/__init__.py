@@ -1,0 +1,7 @@
+"""Checkpoint + layout + model -> an actor: the only place where the three meet. No TensorFlow."""
+
+from gato_jax.agent.config import ActConfig
+from gato_jax.agent.engine import Engine, GatoActor
+from gato_jax.agent.policy import Policy
+
+__all__ = ["ActConfig", "Engine", "GatoActor", "Policy"]

@@ -1,0 +1,71 @@
+"""Everything a checkpoint holds for acting."""
+
+import functools
+import pathlib
+from collections.abc import Sequence
+
+from gato_jax import checkpoint, demonstrations, specs
+from gato_jax.agent.config import ActConfig
+from gato_jax.agent.engine import Engine, GatoActor
+from gato_jax.agent.prompts import Prompts
+from gato_jax.errors import GatoError
+from gato_jax.model import GatoConfig, acting
+from gato_jax.tokens import codec, layout
+
+
+class Policy:
+  """A checkpoint, ready to act in the tasks that it was trained on.
+
+  Attributes:
+    step: training step of the checkpoint.
+    meta: what training wrote: configs, specs, the input's fingerprint.
+    params: as in training. acting_params: as acting reads them.
+  """
+
+  def __init__(self, workdir: pathlib.Path, step: int | None = None):
+    self.workdir = pathlib.Path(workdir)
+    self.params, self.meta, self.step = checkpoint.load_for_acting(self.workdir / "checkpoints", step)
+    self.model_config = GatoConfig.from_json(self.meta["model"])
+    self.text = codec.TextCodec(self.meta["tokenizer"])
+
+  @functools.cached_property
+  def acting_params(self) -> acting.ActingParams:
+    return acting.acting_params(self.model_config, self.params)
+
+  @property
+  def tasks(self) -> list[str]:
+    return sorted(self.meta["specs"])
+
+  def spec(self, task: str) -> specs.TaskSpec:
+    specs.check_name(task, self.meta["specs"], f"task of the checkpoint in {self.workdir}")
+    return specs.TaskSpec.from_json(self.meta["specs"][task])
+
+  def check_environment(self, spec: specs.TaskSpec) -> None:
+    """GatoError when the environment's spec is not the one trained on."""
+    difference = specs.difference(self.spec(spec.name), spec)
+    if difference:
+      raise GatoError(
+        f"{spec.name}: the checkpoint in {self.workdir} was trained on another spec ({difference}); collect, build and "
+        "train again, or evaluate with the code that trained it"
+      )
+
+  def layout(self, task: str) -> layout.TokenLayout:
+    return layout.TokenLayout(self.spec(task), self.text, self.model_config.max_local_positions)
+
+  def engine(self, tasks: Sequence[str], slots: int, config: ActConfig) -> Engine:
+    """Acts in `slots` environments at once, each of any of `tasks`.
+
+    Raises:
+      GatoError: a task that the checkpoint does not know, a step longer than the memory, or no demonstration.
+    """
+    layouts = {task: self.layout(task) for task in tasks}
+    room = int(self.model_config.memory_length * config.prompt_share)
+    prompts = {
+      task: Prompts(one, demonstrations.read(self.workdir, task) if config.prompt != "none" else [], room, config)
+      for task, one in layouts.items()
+    }
+    return Engine(self.model_config, self.acting_params, layouts, prompts, slots, config)
+
+  def actor(self, task: str, slots: int, config: ActConfig) -> GatoActor:
+    """Acts for copies of one task's environment."""
+    return GatoActor(self.engine([task], slots, config), task)
