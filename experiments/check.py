@@ -55,8 +55,7 @@ def main() -> None:
       specs.check_environment(specs.environment_task_spec(domain, task, environment), environment)
     if _WRITE_SCORES.value:
       measured = scores_json.measure(domain, tqdm.tqdm(tasks, desc="measure scores", unit="task"), evaluate.FIRST_SEED)
-      path = pathlib.Path(rlds_builders.__file__).parent / domain.name / "scores.json"
-      path.write_text(json.dumps(measured, indent=1) + "\n")
+      rlds_builders.scores_path(domain.name).write_text(json.dumps(measured, indent=1) + "\n")
   spawn = multiprocessing.get_context("spawn")
   arguments = (domain.name, tasks, data_dir, _LENGTH.value)
   process = spawn.Process(target=check_datasets, args=arguments)

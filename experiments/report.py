@@ -5,7 +5,7 @@ import os
 import platform
 
 from experiments import cli
-from gato_jax import results
+from gato_jax import baselines, results
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
 from gato_jax.report import page, scores, table
@@ -31,7 +31,8 @@ def main(experiment: cli.Experiment) -> None:
     metrics = [json.loads(line) for line in metrics_path.read_text().splitlines()]
     minutes = sum(row["interval_seconds"] for row in metrics) / 60
     facts |= {"steps": metrics[-1]["step"], "tokens": metrics[-1]["tokens"], "minutes of training": round(minutes, 1)}
-  index, scored = page.write(workdir / "report", workdir / "results.jsonl", metrics_path, workdir / "videos", facts)
+  paths = (workdir / "report", workdir / "results.jsonl", metrics_path, workdir / "videos")
+  index, scored = page.write(*paths, facts, baselines=baselines.read(workdir))
   table.show(scored, scores.unplayed(rows, scored))
   print(f"report: {index.resolve()}")
 

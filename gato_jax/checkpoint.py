@@ -95,7 +95,7 @@ class Checkpoints:
     Raises:
       GatoError: there are checkpoints, but none can be read, or they are of another model.
     """
-    steps = distributed.from_first(lambda: _steps(self.directory))
+    steps = distributed.from_first(lambda: saved_steps(self.directory))
     for step in steps:
       folder = self.directory / str(step)
       try:
@@ -125,7 +125,7 @@ class Checkpoints:
 
 def newest_meta(directory: pathlib.Path) -> dict[str, Any] | None:
   """The meta of the newest step whose meta is intact; None without any. The arrays are not looked at."""
-  for step in _steps(directory):
+  for step in saved_steps(directory):
     try:
       return _decode(_read(pathlib.Path(directory).absolute() / str(step))[0])
     except GatoError as e:
@@ -140,7 +140,7 @@ def load_for_acting(directory: pathlib.Path, step: int | None = None) -> tuple[A
     GatoError: no checkpoint, or the step asked for does not exist or cannot be read.
   """
   directory = pathlib.Path(directory).absolute()
-  steps = _steps(directory)
+  steps = saved_steps(directory)
   if not steps:
     raise GatoError(
       f"no checkpoint in {directory}; train one: python -m experiments.train --config=experiments/configs/NAME.py"
@@ -165,7 +165,7 @@ def digest(value: Any) -> str:
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _steps(directory: pathlib.Path) -> list[int]:
+def saved_steps(directory: pathlib.Path) -> list[int]:
   """Of the complete checkpoints, newest first."""
   return sorted((int(p.name) for p in pathlib.Path(directory).glob("*") if p.name.isdigit()), reverse=True)
 

@@ -95,8 +95,7 @@ def run_episodes(
   actor: Actor,
   seeds: Sequence[int],
   *,
-  record_frames: Callable[[int], bool] = lambda seed: False,
-  on_step: Callable[[], None] = lambda: None,
+  record_frames: Callable[[int, int], bool] = lambda seed, step: False,
 ) -> Iterator[Episode]:
   """Plays one episode per seed, as many side by side as there are environments; yields each when it ends.
 
@@ -104,8 +103,8 @@ def run_episodes(
     environments: copies of one task's environment.
     actor: acts for all of them in one call a step.
     seeds: one episode each.
-    record_frames: says for which seeds rendered frames are kept.
-    on_step: called once per batch of steps (progress bars).
+    record_frames: (seed, step) -> whether the frame before this step is rendered and kept; where the first one is, so
+      is the one after the last step.
 
   Raises:
     GatoError: an action outside the action spec.
@@ -120,10 +119,6 @@ def run_episodes(
     actor.reset(slot, episode.seed)
     live[slot] = (timestep, episode)
 
-  def keep_frame(slot: int, episode: Episode) -> None:
-    if record_frames(episode.seed):
-      episode.frames.append(environments[slot].render())
-
   for slot in range(min(len(environments), len(waiting))):
     start(slot)
   while live:
@@ -131,19 +126,20 @@ def run_episodes(
     width = len(live)
     actions = actor.act({slot: timestep for slot, (timestep, _) in live.items()})
     for slot, (_, episode) in list(live.items()):
-      keep_frame(slot, episode)
       environment = environments[slot]
+      if record_frames(episode.seed, episode.length):
+        episode.frames.append(environment.render())
       where = f"seed {episode.seed}, step {episode.length}"
       timestep = environment.step(check_action(environment.action_spec(), actions[slot], where))
       episode.episode_return += float(timestep.reward or 0.0)
       episode.length += 1
       live[slot] = (timestep, episode)
     share = (time.perf_counter() - began) / width
-    on_step()
     for slot, (timestep, episode) in list(live.items()):
       episode.seconds += share
       if timestep.last():
-        keep_frame(slot, episode)
+        if episode.frames:
+          episode.frames.append(environments[slot].render())
         episode.info = environments[slot].episode_info()
         del live[slot]
         if waiting:

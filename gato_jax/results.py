@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from gato_jax.errors import GatoError
+
+_LONGEST_LINE = 1 << 16  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Row:
     episode_return: undiscounted sum of rewards.
     length: environment steps.
     success: None where the task defines no success.
-    seconds: wall-clock seconds, acting included; a share of the batch's time where environments run side by side.
+    seconds: wall-clock seconds, waiting for actions included; a share of the batch's time where one process plays
+      several environments side by side.
     step: training step of the checkpoint that acted, 0 for others.
   """
 
@@ -39,13 +44,27 @@ class Row:
     return self.task.split(".", 1)[0]
 
 
-def append(path: pathlib.Path, rows: Iterable[Row]) -> None:
-  """Appends rows and flushes them, so that a killed run keeps every finished episode."""
+def append(path: pathlib.Path, rows: Iterable[Any]) -> None:
+  """Appends dataclasses, a line each, so that a killed run keeps every finished episode."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open("a") as f:
-    for row in rows:
-      f.write(json.dumps(dataclasses.asdict(row)) + "\n")
-    f.flush()
+  lines = "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
+  with path.open("a+b") as f:
+    _end_line(f)
+    f.write(lines.encode())
+
+
+def _end_line(file: Any) -> None:
+  """A last line that a kill tore is cut off: the next row would be glued to it. A whole one gets its newline."""
+  size = file.seek(0, os.SEEK_END)
+  file.seek(max(0, size - _LONGEST_LINE))
+  last = file.read().rpartition(b"\n")[2]
+  if last:
+    try:
+      json.loads(last)
+    except ValueError:
+      file.truncate(size - len(last))
+    else:
+      file.write(b"\n")
 
 
 def read(path: pathlib.Path) -> Iterator[Row]:

@@ -16,6 +16,11 @@ def domains() -> dict[str, specs.Domain]:
   return {name: importlib.import_module(f"{__name__}.{name}").DOMAIN for name in folders}
 
 
+def scores_path(name: str) -> pathlib.Path:
+  """Where the random and expert returns of a domain's tasks are."""
+  return _ROOT / name / "scores.json"
+
+
 def get(name: str) -> specs.Domain:
   """The Domain called `name`; an error names the nearest one."""
   specs.check_name(name, domains(), "domain")

@@ -41,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.update(width=128, heads=2, key_size=64, feed_forward=768, memory_length=78, attention_block=0)
   config.optimizer.peak_learning_rate = 2e-3
   config.train.update(minutes=30.0, batch_size=52, checkpoint_every=500)
-  config.evaluate.update(episodes=20, slots=20)
+  config.evaluate.episodes = 20
   config.collect.domain_episodes = ml_collections.ConfigDict(
     dict(control_suite=120, meta_world=120, babyai=3000, sokoban=16000)
   )

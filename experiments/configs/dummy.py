@@ -19,5 +19,5 @@ def get_config() -> ml_collections.ConfigDict:
   config.optimizer.peak_learning_rate = 3e-3
   config.train.update(steps=60, batch_size=8, log_every=10, checkpoint_every=20)
   config.collect.episodes = 30
-  config.evaluate.update(episodes=6, slots=4, random_episodes=6)
+  config.evaluate.update(episodes=6, baseline_episodes=6)
   return config

@@ -47,6 +47,9 @@ def figure5(scores: Sequence[scoring.TaskScore], path: pathlib.Path, style: Styl
       x, bottom, bottom + count, step="pre", facecolor=color, hatch=hatch, edgecolor="white", linewidth=0.6, label=label
     )
     bottom = bottom + count
+  low, high = scoring.interval(scores, lambda values: np.stack([np.sum(values >= v, axis=0) for v in x], axis=-1))
+  for edge, label in ((low, "95 % interval"), (high, None)):
+    axes.step(x, edge, where="pre", color=INK, linewidth=0.9, linestyle=(0, (1, 1.2)), label=label)
   reached, tasks = scoring.bar(scores, THRESHOLD)
   axes.plot([THRESHOLD, THRESHOLD], [0, tasks * 1.04], color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
   axes.annotate(
@@ -97,6 +100,42 @@ def task_bars(scores: Sequence[scoring.TaskScore], path: pathlib.Path, style: St
   axes.tick_params(axis="y", length=0)
   axes.grid(False, axis="y")
   _save(figure, path)
+
+
+def score_curves(by_task: Mapping[str, Mapping[int, float]], path: pathlib.Path, style: Styles) -> bool:
+  """Mean score of each domain over the checkpoints that were played; False, and no file, for fewer than two of them.
+
+  A task that was not played at a checkpoint counts with its last score, so that a mean never moves because other tasks
+  are in it; a domain's line begins where all of its tasks have one.
+  """
+  steps = sorted({step for by_step in by_task.values() for step in by_step})
+  if len(steps) < 2:
+    return False
+  figure, axes = _axes(7.2, 4.4)
+  last = {task: [_last(by_step, step) for step in steps] for task, by_step in by_task.items()}
+  for domain in sorted({task.split(".", 1)[0] for task in by_task}):
+    color, _, line = style[domain]
+    of_domain = [scores for task, scores in last.items() if task.split(".", 1)[0] == domain]
+    means = np.mean(of_domain, axis=0)
+    label = f"{domain} ({len(of_domain)})  {means[-1]:.0f}"
+    axes.plot(steps, means, color=color, linestyle=line, linewidth=1.5, marker="o", markersize=3.5, label=label)
+  means = np.mean(list(last.values()), axis=0)
+  label = f"all tasks ({len(last)})  {means[-1]:.0f}"
+  axes.plot(steps, means, color=INK, linewidth=1.1, linestyle=(0, (1, 1)), label=label)
+  axes.axhline(100, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+  axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+  axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+  axes.set_xlabel("training step")
+  axes.set_ylabel("mean score over tasks, % of the expert")
+  axes.legend(frameon=False, title="last value", loc="center left", bbox_to_anchor=(1.01, 0.5), alignment="left")
+  _save(figure, path)
+  return True
+
+
+def _last(by_step: Mapping[int, float], step: int) -> float:
+  """The score at the last step played until then, NaN before the first."""
+  known = [at for at in by_step if at <= step]
+  return by_step[max(known)] if known else np.nan
 
 
 def learning_curves(

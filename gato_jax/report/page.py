@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from gato_jax import results
+from gato_jax.baselines import Baseline
 from gato_jax.report import figures, table, videos
 from gato_jax.report import metrics as training
 from gato_jax.report import scores as scoring
@@ -26,6 +27,7 @@ def write(
   facts: Mapping[str, Any],
   actor: str = "gato",
   step: int | None = None,
+  baselines: Mapping[str, Baseline] | None = None,
 ) -> tuple[pathlib.Path, list[scoring.TaskScore]]:
   """Writes the report and returns (the page's path, the scores in it).
 
@@ -37,12 +39,13 @@ def write(
     facts: what to say about the run, label -> text or number, e.g. "parameters", "tokens", "minutes of training",
       "machine", "config", "date"; "commands", a list, is printed as a block.
     actor, step: whose rows are scored; the newest step by default.
+    baselines: "domain.task" -> means, for tasks without rows of a baseline.
 
   Raises:
     GatoError: nothing to score, a missing baseline, or a file that cannot be read.
   """
   rows = list(results.read(results_path))
-  scores = scoring.task_scores(rows, actor, step)
+  scores = scoring.task_scores(rows, actor, step, baselines)
   step = scoring.newest_step(rows, actor) if step is None else step
   out.mkdir(parents=True, exist_ok=True)
   metrics = training.read(metrics_path)
@@ -50,12 +53,15 @@ def write(
   figures.figure5(scores, out / "figure5.png", style)
   figures.task_bars(scores, out / "tasks.png", style)
   x = "tokens" if any("tokens" in m for m in metrics) else "step"
+  by_step = scoring.scores_by_step(rows, baselines or {}, actor)
+  style_all = figures.styles(*style, *(task.split(".", 1)[0] for task in by_step))
+  has_score_curves = figures.score_curves(by_step, out / "score_curves.png", style_all)
   has_curves = figures.learning_curves(metrics, out / "learning_curves.png", style, x)
 
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
   )
-  environment.filters.update(interval=table.interval, percent=table.percent, number=_number)
+  environment.filters.update(interval=table.interval, percent=table.percent, success=table.success, number=_number)
   facts = {"date": datetime.date.today().isoformat(), **facts}
   page = environment.get_template("page.html").render(
     scores=scores,
@@ -64,6 +70,9 @@ def write(
     threshold=table.THRESHOLD,
     mean_over_domains=scoring.mean_over_domains(scores),
     interquartile_mean=scoring.interquartile_mean(scores),
+    intervals=scoring.intervals(scores, table.THRESHOLD),
+    held_fixed=table.held_fixed(scores),
+    score_curves=_embed(out / "score_curves.png") if has_score_curves else None,
     domain_means=scoring.domain_means(scores),
     unplayed=scoring.unplayed(rows, scores),
     step=step,

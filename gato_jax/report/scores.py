@@ -1,19 +1,27 @@
-"""Normalised scores, 100 (agent - random) / (expert - random), with bootstrap intervals (GATO_SPEC section 5)."""
+"""Normalised scores, 100 (agent - random) / (expert - random), with bootstrap intervals (GATO_SPEC section 5).
+
+Intervals are percentiles of arch's bootstrap (rliable, made for this, needs arch < 8). Episodes are resampled within
+each task, the tasks stay as they are: an interval over tasks says how well these tasks' episodes determine the number,
+nothing about other tasks or other training seeds.
+"""
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from arch import bootstrap
 from scipy import stats
 
 from gato_jax import results
+from gato_jax.baselines import Baseline
 from gato_jax.errors import GatoError
 
 CONFIDENCE = 0.95
-RESAMPLES = 9999
+RESAMPLES = 2000
 EXPERT, RANDOM = "expert", "random"
 COMMANDS = {EXPERT: "python -m experiments.collect", RANDOM: "python -m experiments.evaluate"}  # who plays a baseline
+Interval = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +35,12 @@ class TaskScore:
       window means, is held fixed. NaN where the agent's returns are all equal: resampling them shows no spread,
       which is not the same as certainty.
     agent_mean, random_mean: mean returns.
-    expert_return: as in `results.expert_return`.
+    expert_return: as in `results.expert_return`, or a mean where nothing else is known.
     episodes: the agent's.
     success, expert_success: shares of successful episodes, None where the task defines no success.
+    success_low, success_high: of the agent's success, NaN where it has no spread.
+    random_fixed: only the random actor's mean is known, so it is held fixed too.
+    resampled: the score of each resample, float64 [RESAMPLES].
   """
 
   task: str
@@ -42,6 +53,10 @@ class TaskScore:
   episodes: int
   success: float | None
   expert_success: float | None
+  success_low: float = math.nan
+  success_high: float = math.nan
+  random_fixed: bool = False
+  resampled: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
   @property
   def domain(self) -> str:
@@ -60,8 +75,16 @@ def unique(rows: Iterable[results.Row]) -> list[results.Row]:
   return list(kept.values())
 
 
-def task_scores(rows: Iterable[results.Row], actor: str = "gato", step: int | None = None) -> list[TaskScore]:
+def task_scores(
+  rows: Iterable[results.Row],
+  actor: str = "gato",
+  step: int | None = None,
+  baselines: Mapping[str, Baseline] | None = None,
+) -> list[TaskScore]:
   """Scores of every task that `actor` played at `step`, by default the newest step in the rows, sorted by name.
+
+  Args:
+    baselines: "domain.task" -> means, for tasks without rows of a baseline.
 
   Raises:
     GatoError: the actor has no rows, a baseline is missing, or the expert is no better than the random actor.
@@ -75,11 +98,36 @@ def task_scores(rows: Iterable[results.Row], actor: str = "gato", step: int | No
   for task, of_task in sorted(by_task.items()):
     agent = [r for r in of_task if r.actor == actor and r.step == step]
     if agent:
-      random = [r for r in of_task if r.actor == RANDOM]
-      expert = sorted((r for r in of_task if r.actor == EXPERT), key=lambda r: r.seed)  # collection order
-      scores.append(_score(task, agent, random, expert))
+      scores.append(_score(task, agent, _Ends.of(task, of_task, baselines or {})))
   if not scores:
     raise GatoError(f"no rows of actor {actor!r} at step {step}: there is nothing to score; run experiments.evaluate")
+  return scores
+
+
+def last_scores(rows: Iterable[results.Row], baselines: Mapping[str, Baseline]) -> dict[str, float]:
+  """ "domain.task" -> its score at the last step at which it was played; those that can be scored."""
+  return {task: by_step[max(by_step)] for task, by_step in scores_by_step(rows, baselines).items()}
+
+
+def scores_by_step(
+  rows: Iterable[results.Row], baselines: Mapping[str, Baseline], actor: str = "gato"
+) -> dict[str, dict[int, float]]:
+  """ "domain.task" -> step -> score, without intervals; tasks that cannot be scored (yet) are left out."""
+  by_task: dict[str, list[results.Row]] = {}
+  for row in unique(rows):
+    by_task.setdefault(row.task, []).append(row)
+  scores: dict[str, dict[int, float]] = {}
+  for task, of_task in sorted(by_task.items()):
+    played: dict[int, list[float]] = {}
+    for row in of_task:
+      if row.actor == actor:
+        played.setdefault(row.step, []).append(row.episode_return)
+    try:
+      ends = _Ends.of(task, of_task, baselines)
+    except GatoError:  # for `task_scores` to say
+      continue
+    if played:
+      scores[task] = {step: float(ends.score(np.mean(returns))) for step, returns in sorted(played.items())}
   return scores
 
 
@@ -96,58 +144,100 @@ def unplayed(rows: Iterable[results.Row], scores: Sequence[TaskScore]) -> list[s
   return sorted({r.task for r in rows} - {s.task for s in scores})
 
 
-def _score(
-  task: str, agent: Sequence[results.Row], random: Sequence[results.Row], expert: Sequence[results.Row]
-) -> TaskScore:
-  for baseline, baseline_rows in ((RANDOM, random), (EXPERT, expert)):
-    if not baseline_rows:
-      raise GatoError(
-        f"{task}: no rows of the {baseline!r} baseline, so there is no normalised score; "
-        f"run {COMMANDS[baseline]} with this task in the config"
-      )
-  expert_return = results.expert_return([r.episode_return for r in expert])
-  agent_returns, random_returns = ([r.episode_return for r in rows] for rows in (agent, random))
-  random_mean = float(np.mean(random_returns))
-  if expert_return <= random_mean:
-    raise GatoError(
-      f"{task}: the expert's return {expert_return:g} is not above the random actor's {random_mean:g}, so a score has "
-      f"no meaning; collect with a better expert or leave the task out"
+@dataclasses.dataclass(frozen=True)
+class _Ends:
+  """What a score of a task is measured between.
+
+  Attributes:
+    random_returns: float64 [n]; the mean alone where only that is known.
+  """
+
+  random_returns: np.ndarray
+  expert_return: float
+  expert_success: float | None
+  random_fixed: bool
+
+  @classmethod
+  def of(cls, task: str, rows: Sequence[results.Row], baselines: Mapping[str, Baseline]) -> "_Ends":
+    """From a task's rows, and from its mean where it has none; GatoError without either."""
+    known = baselines.get(task)
+    random = [r.episode_return for r in rows if r.actor == RANDOM]
+    expert = sorted((r for r in rows if r.actor == EXPERT), key=lambda r: r.seed)  # collection order
+    for baseline, baseline_rows in ((RANDOM, random), (EXPERT, expert)):
+      if not baseline_rows and known is None:
+        raise GatoError(
+          f"{task}: no rows of the {baseline!r} baseline, so there is no normalised score; run {COMMANDS[baseline]} "
+          "with this task in the config, or evaluate with --config.evaluate.baselines=scores"
+        )
+    made = cls(
+      np.array(random or [known.random]),
+      results.expert_return([r.episode_return for r in expert]) if expert else known.expert,
+      _success(expert) if expert else known.expert_success,
+      not random,
     )
+    if made.expert_return <= made.random_mean:
+      raise GatoError(
+        f"{task}: the expert's return {made.expert_return:g} is not above the random actor's {made.random_mean:g}, so "
+        f"a score has no meaning; collect with a better expert or leave the task out"
+      )
+    return made
 
-  def statistic(agent_sample, random_sample, axis=-1):
-    zero = np.mean(random_sample, axis=axis)
-    return 100 * (np.mean(agent_sample, axis=axis) - zero) / (expert_return - zero)
+  @property
+  def random_mean(self) -> float:
+    return float(np.mean(self.random_returns))
 
-  low, high = _interval(agent_returns, random_returns, statistic)
+  def score(self, agent_mean: float, random_mean: float | None = None) -> float:
+    zero = self.random_mean if random_mean is None else random_mean
+    return 100 * (agent_mean - zero) / (self.expert_return - zero)
+
+
+def _score(task: str, agent: Sequence[results.Row], ends: _Ends) -> TaskScore:
+  returns = np.array([r.episode_return for r in agent])
+  success = _success(agent)
+  # One column for returns and one for success: an episode is resampled with both.
+  columns = np.stack([returns, [float(r.success or 0) for r in agent]], axis=1)
+
+  def statistic(agent_sample: np.ndarray, random_sample: np.ndarray) -> np.ndarray:
+    mean, share = agent_sample.mean(axis=0)
+    return np.array([ends.score(mean, random_sample.mean()), share])
+
+  # A baseline with one number resamples to itself. Draws of one task say nothing about another's.
+  draws = np.random.default_rng(list(task.encode()))
+  samples = bootstrap.IndependentSamplesBootstrap(columns, ends.random_returns, seed=draws)
+  resampled, shares = samples.apply(statistic, RESAMPLES).T
+  low, high = percentiles(resampled) if np.ptp(returns) else (math.nan, math.nan)
+  success_low, success_high = percentiles(shares) if success not in (None, 0.0, 1.0) else (math.nan, math.nan)
   return TaskScore(
     task=task,
-    score=float(statistic(agent_returns, random_returns)),
+    score=ends.score(float(returns.mean())),
     low=low,
     high=high,
-    agent_mean=float(np.mean(agent_returns)),
-    random_mean=random_mean,
-    expert_return=expert_return,
+    agent_mean=float(returns.mean()),
+    random_mean=ends.random_mean,
+    expert_return=ends.expert_return,
     episodes=len(agent),
-    success=_success(agent),
-    expert_success=_success(expert),
+    success=success,
+    expert_success=ends.expert_success,
+    success_low=success_low,
+    success_high=success_high,
+    random_fixed=ends.random_fixed,
+    resampled=resampled,
   )
 
 
-def _interval(agent: Sequence[float], random: Sequence[float], statistic) -> tuple[float, float]:
-  """Percentile bootstrap, agent and random episodes resampled independently; NaN for constant agent returns."""
-  if len(set(agent)) < 2:
-    return math.nan, math.nan
-  # scipy wants two observations a sample; a single random episode, doubled, resamples to itself.
-  random = random if len(random) > 1 else [*random, *random]
-  interval = stats.bootstrap(
-    (agent, random),
-    statistic,
-    confidence_level=CONFIDENCE,
-    n_resamples=RESAMPLES,
-    method="percentile",
-    rng=np.random.default_rng(0),
-  ).confidence_interval
-  return float(interval.low), float(interval.high)
+def percentiles(resampled: np.ndarray) -> Interval:
+  """The interval of resampled statistics [RESAMPLES, ...]: percentiles along the first axis."""
+  tail = 50 * (1 - CONFIDENCE)
+  return tuple(np.percentile(resampled, [tail, 100 - tail], axis=0))
+
+
+def interval(scores: Sequence[TaskScore], statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
+  """The interval of a statistic over tasks, each task's episodes resampled by themselves.
+
+  Args:
+    statistic: scores [tasks, RESAMPLES] -> [RESAMPLES, ...].
+  """
+  return percentiles(statistic(np.stack([s.resampled for s in scores])))
 
 
 def _success(rows: Sequence[results.Row]) -> float | None:
@@ -181,3 +271,17 @@ def mean_over_domains(scores: Sequence[TaskScore]) -> float:
 def interquartile_mean(scores: Sequence[TaskScore]) -> float:
   """Mean of the tasks' scores without the lowest and the highest quarter."""
   return float(stats.trim_mean([s.score for s in scores], 0.25))
+
+
+def intervals(scores: Sequence[TaskScore], threshold: float = 50) -> dict[str, Interval]:
+  """Of the numbers over all tasks, by the name of the function that computes them."""
+  order = [[i for i, s in enumerate(scores) if s.domain == domain] for domain in by_domain(scores)]
+
+  def over_domains(values: np.ndarray) -> np.ndarray:
+    return np.mean([values[rows].mean(axis=0) for rows in order], axis=0)
+
+  return {
+    "bar": interval(scores, lambda values: np.sum(values >= threshold, axis=0)),
+    "mean_over_domains": interval(scores, over_domains),
+    "interquartile_mean": interval(scores, lambda values: stats.trim_mean(values, 0.25, axis=0)),
+  }

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -19,8 +20,23 @@ def percent(share: float | None) -> str:
 
 
 def interval(score: scoring.TaskScore) -> str:
-  """ "[low, high]", or why there is none."""
-  return f"[{score.low:.0f}, {score.high:.0f}]" if score.has_interval else "no spread"
+  """ "[low, high]", or why there is none; + where only the random actor's mean is known."""
+  fixed = "+" if score.random_fixed else ""
+  return f"[{score.low:.0f}, {score.high:.0f}]{fixed}" if score.has_interval else "no spread"
+
+
+def success(score: scoring.TaskScore) -> str:
+  """The share of successful episodes and, where it has spread, its interval."""
+  if score.success is None or math.isnan(score.success_low):
+    return percent(score.success)
+  return f"{percent(score.success)} [{100 * score.success_low:.0f}, {100 * score.success_high:.0f}]"
+
+
+def held_fixed(scores: Sequence[scoring.TaskScore]) -> str:
+  """What the intervals leave out, where some tasks' baselines are means."""
+  if not any(s.random_fixed for s in scores):
+    return ""
+  return "+ random's and the expert's returns are means from scores.json, both held fixed in the interval"
 
 
 def summary(scores: Sequence[scoring.TaskScore]) -> str:
@@ -29,8 +45,8 @@ def summary(scores: Sequence[scoring.TaskScore]) -> str:
 
 
 def write_csv(scores: Sequence[scoring.TaskScore], path: pathlib.Path) -> None:
-  """One line a task, all of TaskScore's fields."""
-  names = [field.name for field in dataclasses.fields(scoring.TaskScore)]
+  """One line a task, TaskScore's fields without the resamples."""
+  names = [field.name for field in dataclasses.fields(scoring.TaskScore) if field.name != "resampled"]
   with path.open("w", newline="") as f:
     writer = csv.writer(f, lineterminator="\n")
     writer.writerow(names)
@@ -56,7 +72,7 @@ def show(scores: Sequence[scoring.TaskScore], unplayed: Sequence[str] = (), cons
       f"{s.expert_return:.4g}",
       f"{s.score:.1f}{'*' if s.score > 100 else ' '}",
       interval(s).replace("[", r"\["),  # rich reads [...] as markup
-      percent(s.success),
+      success(s).replace("[", r"\["),
       str(s.episodes),
       style="green" if s.score >= THRESHOLD else "",
     )
@@ -68,9 +84,13 @@ def show(scores: Sequence[scoring.TaskScore], unplayed: Sequence[str] = (), cons
     console.print("no spread: every episode had the same return, so resampling gives no interval", highlight=False)
   if unplayed:
     console.print(f"not played at this checkpoint: {', '.join(unplayed)}", highlight=False)
+  if held_fixed(scores):
+    console.print(held_fixed(scores), highlight=False)
+  known = scoring.intervals(scores, THRESHOLD)
+  (mean_low, mean_high), (low, high) = known["mean_over_domains"], known["interquartile_mean"]
   console.print(
-    f"mean over domains {scoring.mean_over_domains(scores):.1f}, "
-    f"interquartile mean over tasks {scoring.interquartile_mean(scores):.1f}",
+    rf"mean over domains {scoring.mean_over_domains(scores):.1f} \[{mean_low:.1f}, {mean_high:.1f}], "
+    rf"interquartile mean over tasks {scoring.interquartile_mean(scores):.1f} \[{low:.1f}, {high:.1f}]",
     highlight=False,
   )
   console.print(summary(scores), highlight=False, style="bold")

@@ -1,0 +1,43 @@
+"""Episodes of one task in this process -> rows: measures experts, and is what parallel evaluation must equal."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from gato_jax import environment_loop, results, specs
+
+
+def play(
+  domain: specs.Domain,
+  task: str,
+  make_actor: Callable[[Sequence[Any]], environment_loop.Actor],
+  name: str,
+  seeds: Sequence[int],
+  slots: int,
+  *,
+  step: int = 0,
+) -> Iterator[results.Row]:
+  """Plays `task` once per seed; yields a row as each episode ends.
+
+  Args:
+    make_actor: environments -> the actor of all of them.
+    name: of the actor, in the rows. step: of its checkpoint.
+    slots: environments side by side in one batch.
+  """
+  environments = [domain.make_environment(task) for _ in range(min(slots, len(seeds)))]
+  try:
+    for episode in environment_loop.run_episodes(environments, make_actor(environments), seeds):
+      yield row(f"{domain.name}.{task}", name, step, episode)
+  finally:
+    for environment in environments:
+      environment.close()
+
+
+def row(task: str, actor: str, step: int, episode: environment_loop.Episode) -> results.Row:
+  """The row of an episode of "domain.task"."""
+  return results.Row(
+    task, actor, episode.seed, episode.episode_return, episode.length, episode.success, episode.seconds, step
+  )
+
+
+def random_actor(environments: Sequence[Any]) -> environment_loop.Actor:
+  return environment_loop.PerSlot([environment_loop.RandomExpert(e.action_spec()) for e in environments])

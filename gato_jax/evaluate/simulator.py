@@ -1,0 +1,154 @@
+"""A simulator process: plays the jobs that come through a pipe. No JAX, no TensorFlow.
+
+python -m gato_jax.evaluate.simulator FD    started by gato_jax/evaluate/pool.py, which keeps the pipe's other end
+
+To it go ("job", Job), then for each observation ("action", action) or ("refuse", why). From it come, for each job,
+("opened", the TaskSpec as JSON) where another environment is made, ("observation", flat dict) for each step of the
+policy, ("alive", None) now and then where the actor is here, and ("row", Row) or ("failed", why).
+"""
+
+import ctypes
+import faulthandler
+import pickle
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import Any
+
+import dm_env
+
+from gato_jax import environment_loop, results, specs
+from gato_jax.errors import GatoError
+from gato_jax.evaluate import jobs, sequential
+
+_ALIVE_SECONDS = 1.0
+_VIDEO_FRAMES_A_SECOND = 8  # of tasks without time
+_PR_SET_PDEATHSIG = 1
+
+
+def send(connection: Connection, kind: str, content: Any) -> None:
+  """One message; both ends pickle, the other end is this program."""
+  connection.send_bytes(pickle.dumps((kind, content), pickle.HIGHEST_PROTOCOL))
+
+
+def receive(connection: Connection) -> tuple[str, Any]:
+  """The next message; EOFError where the other end is gone."""
+  return pickle.loads(connection.recv_bytes())
+
+
+class RemotePolicy:
+  """The policy process as an actor (environment_loop.Actor)."""
+
+  def __init__(self, connection: Connection):
+    self._connection = connection
+
+  def reset(self, slot: int, seed: int) -> None:
+    """The policy process knows: it gave the job."""
+
+  def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> Mapping[int, Any]:
+    ((slot, timestep),) = timesteps.items()
+    send(self._connection, "observation", specs.flatten(timestep.observation))
+    kind, content = receive(self._connection)
+    if kind == "refuse":
+      raise GatoError(content)
+    return {slot: content}
+
+
+class Here:
+  """An expert or the random actor beside its environment; says now and then that it is alive."""
+
+  def __init__(self, connection: Connection, expert: Any):
+    self._connection = connection
+    self._actor = environment_loop.PerSlot([expert])
+    self._said = 0.0
+
+  def reset(self, slot: int, seed: int) -> None:
+    self._actor.reset(slot, seed)
+
+  def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> Mapping[int, Any]:
+    if time.monotonic() - self._said > _ALIVE_SECONDS:
+      send(self._connection, "alive", None)
+      self._said = time.monotonic()
+    return self._actor.act(timesteps)
+
+
+class Simulator:
+  """Keeps one environment, that of the last job's task."""
+
+  def __init__(self, connection: Connection):
+    self._connection = connection
+    self._name = ""
+    self._environment: Any = None
+    self._spec: specs.TaskSpec | None = None
+
+  def run(self) -> None:
+    """Plays until the other end is gone."""
+    while True:
+      try:
+        _, job = receive(self._connection)
+      except EOFError:
+        return
+      try:
+        played = self._play(job)
+      except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+      except Exception as e:  # whatever a simulator raises costs this episode only; the log has its traceback
+        print(f"{job.name}, {job.actor}, seed {job.seed}:", file=sys.stderr)
+        traceback.print_exc()
+        self._environment = None  # in an unknown state: the next job makes another
+        text = str(e) if isinstance(e, GatoError) else f"{type(e).__name__}: {e}"
+        send(self._connection, "failed", " ".join(text.split()))
+      else:
+        send(self._connection, "row", played)
+
+  def _play(self, job: jobs.Job) -> results.Row:
+    self._open(job)
+    film, stride = job.film, 1
+    if film:
+      from gato_jax.report import videos  # Pillow, for the few that film
+
+      stride = videos.stride(film.row.length + 1)
+    (episode,) = environment_loop.run_episodes(
+      [self._environment],
+      self._actor(job),
+      [job.seed],
+      record_frames=lambda _, step: film is not None and step % stride == 0,
+    )
+    played = sequential.row(job.name, job.actor, job.step, episode)
+    if film:
+      fps = 1 / self._spec.control_timestep if self._spec.control_timestep else _VIDEO_FRAMES_A_SECOND
+      videos.write_rollout(film.folder, film.kind, episode.frames, fps / stride, played, film.row)
+    return played
+
+  def _open(self, job: jobs.Job) -> None:
+    if self._environment is not None and self._name == job.name:
+      return
+    if self._environment is not None:
+      self._environment.close()
+    self._environment = job.domain.make_environment(job.task)
+    self._name, self._spec = job.name, specs.environment_task_spec(job.domain, job.task, self._environment)
+    send(self._connection, "opened", self._spec.to_json())
+
+  def _actor(self, job: jobs.Job) -> environment_loop.Actor:
+    if job.actor == jobs.POLICY:
+      return RemotePolicy(self._connection)
+    if job.actor == jobs.EXPERT:
+      return Here(self._connection, job.domain.make_expert(self._environment, job.task))
+    return Here(self._connection, environment_loop.RandomExpert(self._environment.action_spec()))
+
+
+def main(descriptor: int) -> None:
+  faulthandler.enable()  # a crash, or the SIGABRT that ends a hang, leaves a traceback in the log
+  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the policy process decides
+  ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a hanging simulator does not outlive a killed parent
+  with Connection(descriptor) as connection:
+    Simulator(connection).run()
+
+
+if __name__ == "__main__":
+  main(int(sys.argv[1]))
