@@ -5,6 +5,7 @@ import ml_collections
 from experiments import cli
 from gato_jax import agent, collect, evaluate, mixture
 from gato_jax.model import config as model_config
+from gato_jax.serve import server
 from gato_jax.train import loop, optimizer
 
 
@@ -22,6 +23,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   config.collect = cli.section_of(collect.CollectConfig())
   config.act = cli.section_of(agent.ActConfig())
   config.evaluate = cli.section_of(evaluate.EvaluateConfig())
+  config.serve = cli.section_of(server.ServeConfig())
   return config
 
 

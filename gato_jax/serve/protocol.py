@@ -25,7 +25,7 @@ VERSION = 1
 DTYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)) | {
   "float16", "float32", "float64"
 }  # fmt: skip
-SEEDS = 2**31  # a seed is 0 <= seed < SEEDS
+SEEDS = 2**32  # a seed is 0 <= seed < SEEDS
 # Why a request or connection was refused; the label of the metric, too.
 REASONS = (
   "malformed", "version", "order", "unknown_task", "unknown_session", "session_limit", "draining", "observation",

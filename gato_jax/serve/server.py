@@ -6,11 +6,12 @@ sends meanwhile stays in its socket.
 
 import asyncio
 import dataclasses
-import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from dm_env.specs import StringArray
 from websockets.exceptions import ConnectionClosed
 
 from gato_jax import specs
@@ -21,8 +22,8 @@ from gato_jax.serve.metrics import Metrics
 from gato_jax.serve.protocol import Refused
 from gato_jax.serve.sessions import Seats, Session
 
-_LOG = logging.getLogger(__name__)
-_POLICY_VIOLATION, _GOING_AWAY, _TRY_AGAIN, _TOO_BIG = 1008, 1001, 1013, 1009  # WebSocket close codes
+_MESSAGE_LENGTH = 500  # characters of an error's message: it may quote what the client sent
+_POLICY_VIOLATION, _GOING_AWAY, _TOO_BIG = 1008, 1001, 1009  # WebSocket close codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +103,8 @@ class Server:
     except OSError as e:
       raise GatoError(f"cannot listen on {self._address.host}:{self._address.port}: {e.strerror or e}") from e
     self.port = server.sockets[0].getsockname()[1]
-    self._say(f"listening on {self._address.scheme}://{self._address.host}:{self.port}, compiling")
-    self._batcher = Batcher(self._engine, self.metrics, self._say)
+    self._say(f"listening on {self._url}; /health, /ready and /metrics are there from now on")
+    self._batcher = Batcher(self._engine, self.metrics, lambda shape: self._say(f"compiling {shape}"))
     drained = asyncio.ensure_future(self._drain.wait())
     reaper = asyncio.ensure_future(self._reap())
     ends = [self._batcher.ended, drained, reaper]
@@ -111,6 +112,7 @@ class Server:
       await asyncio.wait([self._batcher.ready, *ends], return_when=asyncio.FIRST_COMPLETED)
       if not any(end.done() for end in ends):
         self._set_state("ready")
+        self._say(f"{self._config.sessions} sessions; a client connects with:\n{self._how_to_connect()}")
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
       if drained.done():
         self._set_state("draining")
@@ -125,6 +127,19 @@ class Server:
     self._batcher.ended.result()
     if broke:
       reaper.result()
+
+  @property
+  def _url(self) -> str:
+    host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
+    return f"{self._address.scheme}://{host}:{self.port}"
+
+  def _how_to_connect(self) -> str:
+    options = ", token=..." if self._address.token else ""
+    return (
+      "  from gato_jax.serve.client import RemoteActor\n"
+      f'  actor = RemoteActor("{self._url}", task="{min(self._specs)}"{options})\n'
+      "  for episode in environment_loop.run_episodes([environment], actor, seeds): ..."
+    )
 
   def _set_state(self, state: str) -> None:
     self._door.state = state
@@ -199,7 +214,7 @@ class Server:
       return await answer(client, message)
     except Refused as e:
       self.metrics.refused.labels(e.reason).inc()
-      return {"type": "error", "reason": e.reason, "message": str(e)}
+      return {"type": "error", "reason": e.reason, "message": str(e)[:_MESSAGE_LENGTH]}
 
   def _hello(self, client: _Client, message: dict) -> dict:
     if message["type"] != "hello":
@@ -244,10 +259,7 @@ class Server:
     for number, session in sessions.items():
       if not session.playing:
         raise Refused("order", f"act: no episode was started in session {number}")
-      try:
-        packed[session.slot] = self._engine.pack(session.spec.name, steps[number])
-      except GatoError as e:
-        raise Refused("observation", str(e)) from e
+      packed[session.slot] = self._pack(session.spec, steps[number])
     for session in sessions.values():
       session.busy = True
     try:
@@ -259,6 +271,17 @@ class Server:
       self.metrics.steps.labels(session.spec.name).inc()
     self.metrics.step_seconds.observe(time.perf_counter() - began)
     return {"type": "actions", "actions": [[number, actions[session.slot]] for number, session in sessions.items()]}
+
+  def _pack(self, spec: specs.TaskSpec, observation: dict) -> Any:
+    """What the engine takes; Refused, with the field's name, where it is not what the spec says."""
+    for key, field in spec.observation.items():
+      if key in observation and isinstance(observation[key], str) != isinstance(field, StringArray):
+        kind = "a text" if isinstance(field, StringArray) else "an array"
+        raise Refused("observation", f"{spec.name}: {key!r} must be {kind}")
+    try:
+      return self._engine.pack(spec.name, observation)
+    except GatoError as e:
+      raise Refused("observation", str(e)) from e
 
   async def _close(self, client: _Client, message: dict) -> dict:
     self._leave(client, self._session(client, protocol.take(message, "session", int)))
@@ -275,10 +298,8 @@ class Server:
   def _session(self, client: _Client, number: int) -> Session:
     session = client.sessions.get(number)
     if session is None:
-      limit = self._config.idle_seconds
-      raise Refused(
-        "unknown_session", f"this connection has no session {number}; after {limit:g} s idle one is dropped"
-      )
+      idle = f"one that is not used for {self._config.idle_seconds:g} s is dropped"
+      raise Refused("unknown_session", f"this connection has no session {number}; {idle}")
     session.last_used = time.monotonic()
     return session
 
