@@ -1,5 +1,6 @@
 """The report: scores against hand-computed numbers, intervals, bad input, and the page with its files."""
 
+import dataclasses
 import io
 import json
 import math
@@ -10,6 +11,7 @@ import rich.console
 from PIL import Image
 
 from gato_jax import results
+from gato_jax.baselines import Baseline
 from gato_jax.errors import GatoError
 from gato_jax.report import figures, metrics, page, scores, table, videos
 
@@ -122,6 +124,51 @@ def test_aggregates():
   assert scores.interquartile_mean(made) == pytest.approx((10 + 49.9 + 50) / 3)
 
 
+def test_success_has_an_interval_and_means_alone_will_do():
+  agent = [row("gato", i, v, success=v > 5) for i, v in enumerate([4.0, 6.0, 8.0, 9.0])]
+  (score,) = scores.task_scores(agent, baselines={"a.b": Baseline(1.0, 11.0, None, 0.5)})
+  assert score.score == pytest.approx(100 * (6.75 - 1) / 10) and score.expert_success == 0.5 and score.random_fixed
+  assert 0 <= score.success_low < score.success == 0.75 < score.success_high <= 1
+  assert table.interval(score).endswith("]+") and "held fixed" in table.held_fixed([score])
+  assert table.success(score) == f"75 % [{100 * score.success_low:.0f}, 100]"
+  (exact,) = scores.task_scores(agent + baselines(random=[1.0], expert=[11.0]))
+  assert (exact.low, exact.high) == (score.low, score.high) and not exact.random_fixed
+  (rows_win,) = scores.task_scores(agent + baselines(), baselines={"a.b": Baseline(3.0, 5.0)})
+  assert rows_win.random_mean == 1 and rows_win.expert_return == 11 and not table.held_fixed([rows_win])
+
+
+def test_intervals_over_tasks_resample_each_tasks_episodes():
+  """The mean of n tasks with the same noise has an interval narrower by sqrt(n); constant tasks have none."""
+  random, tasks = np.random.default_rng(1), [f"a.{i}" for i in range(16)]
+  noise = random.normal(0, 2, 40)
+  ends = [row(actor, 0, value, t) for t in tasks for actor, value in (("random", 1.0), ("expert", 11.0))]
+  noisy = [row("gato", i, 6 + v, t) for t in tasks for i, v in enumerate(noise)]
+  made = scores.task_scores(ends + noisy)
+  low, high = scores.intervals(made)["mean_over_domains"]
+  assert (high - low) == pytest.approx((made[0].high - made[0].low) / 4, rel=0.15)
+  assert scores.intervals(made, 100)["bar"] == (0, 0)
+  low, high = scores.intervals(made)["interquartile_mean"]
+  assert low < scores.interquartile_mean(made) < high and high - low < (made[0].high - made[0].low) / 2
+  constant = scores.task_scores(ends + [row("gato", 0, 6.0, t) for t in tasks])
+  assert scores.intervals(constant)["interquartile_mean"] == (50, 50)
+
+
+def test_scores_over_checkpoints(tmp_path, monkeypatch):
+  drawn = {}
+  monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.update(figure=figure))
+  rows = baselines([1.0]) + [row(a, i, v, "a.c") for a, v in (("random", 1.0), ("expert", 11.0)) for i in range(10)]
+  rows += [row("gato", 0, v, task, step) for task, step, v in [("a.b", 10, 1), ("a.b", 20, 6), ("a.c", 20, 11)]]
+  rows += [row("gato", 0, 11.0, "a.b", 30), row("gato", 0, 3.0, "c.d", 30)]  # c.d has no baselines
+  by_step = scores.scores_by_step(rows, {})
+  assert by_step == {"a.b": {10: 0, 20: 50, 30: 100}, "a.c": {20: 100}}
+  assert scores.last_scores(rows, {}) == {"a.b": 100, "a.c": 100}
+  assert figures.score_curves(by_step, tmp_path / "x.png", figures.styles("a"))
+  line = drawn["figure"].axes[0].lines[0]
+  assert line.get_xdata().tolist() == [10, 20, 30]
+  np.testing.assert_equal(line.get_ydata(), [np.nan, 75, 100])  # begins with both tasks; a.c counts with its last score
+  assert not figures.score_curves({"a.b": {10: 0.0}}, tmp_path / "x.png", figures.styles("a"))
+
+
 def test_table_ends_with_the_bar():
   rows = make_rows()
   out = io.StringIO()
@@ -150,7 +197,9 @@ def write_run(folder):
     frames = [np.full((180, 240, 3), 235, np.uint8) for _ in range(250)]
     for t, frame in enumerate(frames):
       frame[60:90, t % 210 : t % 210 + 30] = (0, 114, 178)
-    videos.write_rollout(folder / "videos", task, frames, 50, seed=3, episode_return=12.5, success=t > 0)
+    shown = results.Row(task, "gato", 3, 12.5, 250, t > 0, 1.0, 6000)
+    scored = dataclasses.replace(shown, episode_return=11.0 if task == "sokoban.easy" else 12.5)
+    videos.write_rollout(folder / "videos", "best", frames, 50, shown, scored)
 
 
 def test_page(tmp_path):
@@ -164,14 +213,25 @@ def test_page(tmp_path):
   for task in TASKS:
     assert task in html
   assert html.count('class="above"') == sum(s.score > 100 for s in made) > 0
-  for text in ("10 of 13", "450 of 604", "3.2M", "make demo", "demo &lt;tiny&gt;", "21 of 30", "return 12.5"):
+  for text in (
+    "10 of 13",
+    "450 of 604",
+    "3.2M",
+    "make demo",
+    "demo &lt;tiny&gt;",
+    "21 of 30",
+    "return 12.5",
+    ", best",
+    "seed 3",
+  ):
     assert text in html, text
   assert html.count("data:image/png;base64,") == 3
   for name in ("figure5.png", "tasks.png", "learning_curves.png"):
     image = np.asarray(Image.open(tmp_path / "report" / name).convert("RGB"))
     assert image.shape[0] > 300 and image.std() > 10  # something is drawn
-  assert 'src="videos/control_suite.cartpole-swingup.gif"' in html
-  assert (tmp_path / "report/videos/sokoban.easy.gif").stat().st_size < 200_000
+  assert html.count("the scored episode returned 11") == html.count("played again for this video") == 1
+  assert 'src="videos/control_suite.cartpole-swingup.best.gif"' in html
+  assert (tmp_path / "report/videos/sokoban.easy.best.gif").stat().st_size < 200_000
 
 
 def test_page_without_metrics_or_videos(tmp_path):
@@ -183,11 +243,16 @@ def test_page_without_metrics_or_videos(tmp_path):
 def test_figure5_counts(tmp_path, monkeypatch):
   drawn = {}
   monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.update(figure=figure))
-  made = [scores.TaskScore(t, s, 0, 0, s, 0, 100, 1, None, None) for t, s in [("a.1", 50), ("a.2", 90), ("b.1", 20)]]
+  made = [
+    scores.TaskScore(t, s, 0, 0, s, 0, 100, 1, None, None, resampled=np.full(10, s))
+    for t, s in [("a.1", 50), ("a.2", 90), ("b.1", 20)]
+  ]
   figures.figure5(made, tmp_path / "x.png", figures.styles("a", "b"))
   tops = [c.get_paths()[0].vertices for c in drawn["figure"].axes[0].collections]
   at = lambda vertices, x: vertices[np.abs(vertices[:, 0] - x) < 0.01][:, 1].max()  # noqa: E731
   assert [at(tops[-1], x) for x in (0, 20, 50, 89, 100)] == [3, 3, 2, 1, 0]
+  edges = [line for line in drawn["figure"].axes[0].lines if len(line.get_xdata()) > 2]
+  assert [[line.get_ydata()[10 * x] for x in (0, 20, 50, 89, 100)] for line in edges] == 2 * [[3, 3, 2, 1, 0]]
 
 
 def test_metrics_survive_a_kill_and_a_resume(tmp_path):

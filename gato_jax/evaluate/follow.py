@@ -9,8 +9,6 @@ from gato_jax import checkpoint
 from gato_jax.errors import GatoError
 from gato_jax.evaluate.evaluation import Evaluation
 
-_POLL_SECONDS = 2.0
-
 
 def follow(
   evaluation: Evaluation,
@@ -22,6 +20,7 @@ def follow(
   idle_seconds: float,
   videos: bool,
   say: Callable[[str], None] = print,
+  poll_seconds: float = 2.0,
 ) -> None:
   """Returns when the last step of training has been evaluated, or when nothing new came for `idle_seconds`.
 
@@ -39,7 +38,7 @@ def follow(
       if time.monotonic() - idle_since > idle_seconds:
         say(f"evaluate: no new checkpoint in {directory} for {idle_seconds / 60:g} minutes")
         return
-      time.sleep(_POLL_SECONDS)
+      time.sleep(poll_seconds)
       continue
     done, total = policy.step, policy.meta.get("total_steps")
     todo = evaluation.missing(done)

@@ -1,0 +1,73 @@
+"""A domain for tests of evaluation: dummy's environments, gone wrong in the ways in which simulators do.
+
+What goes wrong depends on the task's name and the seed, unless the file named by BROKEN_DOMAIN_MENDED exists.
+"""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+from gato_jax import specs
+from rlds_builders.dummy import environment
+
+BAD_SEED = 1_000_001
+DOMAIN = specs.Domain(
+  name="broken",
+  tasks=("fine", "slow", "crash", "hang", "raises", "nan", "never", "imports"),
+  weight=1.0,
+  environment="broken_domain:make",
+  expert="rlds_builders.dummy.expert:make",
+  max_text_tokens={"instruction": 12},
+)
+
+
+def mended() -> bool:
+  return os.path.exists(os.environ.get("BROKEN_DOMAIN_MENDED", "/nowhere"))
+
+
+class Broken(environment.Reach):
+  """Goes wrong in the third step of the episodes of BAD_SEED."""
+
+  def __init__(self, task: str):
+    super().__init__(discrete=False)
+    self._task = task
+    self._bad = False
+
+  def seed(self, seed: int) -> None:
+    super().seed(seed)
+    self._bad = seed == BAD_SEED and not mended()
+
+  def step(self, action):
+    timestep = super().step(action)
+    if self._task == "slow":
+      time.sleep(0.01)
+    if self._bad and timestep.observation["clock"][0] == 3:
+      self._go_wrong(timestep)
+    return timestep
+
+  def _go_wrong(self, timestep) -> None:
+    if self._task == "crash":
+      os.kill(os.getpid(), signal.SIGSEGV)
+    if self._task == "hang":
+      time.sleep(1e6)
+    if self._task == "raises":
+      raise ValueError("the simulator\nis broken")
+    if self._task == "nan":
+      timestep.observation["body"]["velocity"][:] = np.nan
+
+
+def make(task: str) -> environment.Reach:
+  if task == "never" and not mended():
+    os._exit(3)
+  if task == "imports":
+    raise ValueError(f"imported: {sorted({'jax', 'tensorflow', 'flax', 'matplotlib', 'arch'} & set(sys.modules))}")
+  return Broken(task)
+
+
+def make_discrete(task: str) -> environment.Reach:
+  """Another action spec than the one that was trained on."""
+  del task
+  return environment.Reach(discrete=True)

@@ -1,0 +1,312 @@
+"""Evaluation with real simulator processes: equal to sequential play, continued after a kill, hurt by nothing."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import broken_domain
+import numpy as np
+import pytest
+from evaluate_process import STEP, Policy, Wanderer, evaluate
+
+import rlds_builders
+from gato_jax import agent, baselines, environment_loop, results
+from gato_jax.errors import GatoError
+from gato_jax.evaluate import FIRST_SEED, EvaluateConfig, evaluation, follow, jobs, play, pool
+
+HERE = pathlib.Path(__file__).parent
+DUMMY = rlds_builders.get("dummy")
+
+
+def facts(rows):
+  """Rows without their times, in no order; an episode that is there twice is there twice."""
+  return sorted(dataclasses.astuple(dataclasses.replace(row, seconds=0.0)) for row in rows)
+
+
+def sequential(tasks, seeds, step=STEP):
+  """The same episodes in this process, one after the other."""
+
+  class Actor:
+    def __init__(self, task):
+      self._engine, self._task = Wanderer(), task
+
+    def reset(self, slot, seed):
+      self._engine.start(slot, self._task, seed)
+
+    def act(self, timesteps):
+      observations = {slot: t.observation for slot, t in timesteps.items()}
+      return self._engine.act({slot: {"clock": o["clock"]} for slot, o in observations.items()})
+
+  domain = broken_domain.DOMAIN
+  return [row for t in tasks for row in play(domain, t, lambda _, t=t: Actor(t), "gato", seeds, 1, step=step)]
+
+
+def failures(workdir):
+  return [json.loads(line) for line in (workdir / "failures.jsonl").read_text().splitlines()]
+
+
+def test_a_policys_parallel_episodes_are_the_sequential_ones(small_workdir, tmp_path):
+  policy, act = agent.Policy(small_workdir), agent.ActConfig(prompt="none", memory_steps=3)
+  config = EvaluateConfig(episodes=4, workers=3)
+  with pool.Simulators(config, tmp_path / "log") as simulators:
+    run = evaluation.Evaluation([(DUMMY, task) for task in DUMMY.tasks], tmp_path, config, simulators)
+    assert run.play(run.missing(policy.step), "evaluate", policy, act) == 0
+  rows = list(results.read(tmp_path / "results.jsonl"))
+  seeds = range(FIRST_SEED, FIRST_SEED + 4)
+  for task in DUMMY.tasks:
+    alone = play(DUMMY, task, lambda _, t=task: policy.actor(f"dummy.{t}", 1, act), "gato", seeds, 1, step=5)
+    assert facts(alone) == facts(row for row in rows if row.task == f"dummy.{task}")
+  assert simulators.actions == sum(row.length for row in rows)
+
+
+def test_tasks_are_mixed_in_one_batch_and_every_row_is_right(tmp_path):
+  policy = Policy()
+  run = evaluate(tmp_path, ["fine", "slow"], EvaluateConfig(episodes=8, workers=5), policy)
+  assert facts(run.rows) == facts(sequential(["fine", "slow"], range(FIRST_SEED, FIRST_SEED + 8)))
+  assert {"broken.fine", "broken.slow"} in policy.engines[0].batches
+
+
+def test_kill_and_continue(tmp_path):
+  command = [sys.executable, str(HERE / "evaluate_process.py"), str(tmp_path), "12", "slow", "fine"]
+  environment = os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"}
+  path = tmp_path / "results.jsonl"
+  for kills in (3, 9):
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    wait(lambda n=kills: path.exists() and path.read_bytes().count(b"\n") >= n)
+    process.kill()
+    process.wait()
+    kept = path.read_bytes()
+    assert kept.count(b"\n") < 24
+    wait(lambda: not children_of(tmp_path))  # a simulator does not outlive the policy
+    with path.open("ab") as file:
+      file.write(kept.splitlines()[0][:40])  # what a kill in the middle of a write leaves
+  subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+  assert path.read_bytes().startswith(kept)
+  assert facts(results.read(path)) == facts(sequential(["slow", "fine"], range(FIRST_SEED, FIRST_SEED + 12)))
+  before = path.read_bytes()
+  subprocess.run(command, env=environment, check=True)
+  assert path.read_bytes() == before
+
+
+def children_of(workdir) -> list[str]:
+  """Simulator processes whose log is in workdir."""
+  found = []
+  for process in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+      if b"gato_jax.evaluate.simulator" in (process / "cmdline").read_bytes():
+        if os.readlink(process / "fd" / "2") == str(workdir / "simulators.log"):
+          found.append(process.name)
+    except OSError:  # it ended meanwhile
+      continue
+  return found
+
+
+def wait(condition, seconds=60.0):
+  until = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < until, "waited in vain"
+    time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+  ("task", "reason"),
+  [
+    ("crash", "the simulator's process ended by signal SIGSEGV"),
+    ("hang", "no answer from the simulator in time"),
+    ("raises", "ValueError: the simulator is broken"),
+    ("nan", "broken.nan: observation 'body/velocity' is not finite"),
+  ],
+)
+def test_a_broken_simulator_costs_its_episode(tmp_path, monkeypatch, capsys, task, reason):
+  monkeypatch.setenv("BROKEN_DOMAIN_MENDED", str(tmp_path / "mended"))
+  config = EvaluateConfig(episodes=6, workers=2, step_seconds=1.5, reset_seconds=30)
+  run = evaluate(tmp_path, [task], config)
+  seeds = [FIRST_SEED + i for i in range(6)]
+  assert broken_domain.BAD_SEED in seeds
+  with pytest.raises(GatoError, match=r"1 episodes failed; see .*failures.jsonl"):
+    run.check()
+  (failure,) = failures(tmp_path)
+  assert (failure["task"], failure["seed"], failure["step"]) == (f"broken.{task}", broken_domain.BAD_SEED, STEP)
+  assert reason in failure["reason"] and reason in capsys.readouterr().err
+  if task != "nan":
+    assert "broken_domain.py" in pathlib.Path(failure["log"]).read_text()  # where it crashed, hung or raised
+  assert not children_of(tmp_path)
+  assert {row.seed for row in run.rows} == set(seeds) - {broken_domain.BAD_SEED}
+
+  (tmp_path / "mended").touch()
+  again = evaluate(tmp_path, [task], config)
+  again.check()
+  assert [row.seed for row in again.rows[5:]] == [broken_domain.BAD_SEED]
+  expected = [row[1:] for row in facts(sequential(["fine"], seeds))]  # without the task's name
+  assert [row[1:] for row in facts(results.read(tmp_path / "results.jsonl"))] == expected
+
+
+def test_a_task_that_always_fails_is_given_up_and_the_others_are_played(tmp_path):
+  run = evaluate(tmp_path, ["never", "fine"], EvaluateConfig(episodes=20, workers=2))
+  assert {row.task for row in run.rows} == {"broken.fine"} and len(run.rows) == 20
+  assert 3 <= len(failures(tmp_path)) <= 4  # two simulators: one may be under way when the third fails
+  with pytest.raises(GatoError, match=r"[34] episodes failed; broken.never was given up, 1[67] more not played"):
+    run.check()
+
+
+def test_simulators_import_no_jax_and_no_tensorflow(tmp_path):
+  evaluate(tmp_path, ["imports"], EvaluateConfig(episodes=1, workers=1))
+  assert failures(tmp_path)[0]["reason"] == "ValueError: imported: []"
+
+
+def test_another_spec_than_the_trained_one_is_one_error(small_workdir, tmp_path):
+  other = dataclasses.replace(DUMMY, environment="broken_domain:make_discrete")
+  policy, config = agent.Policy(small_workdir), EvaluateConfig(episodes=5, workers=2)
+  with pool.Simulators(config, tmp_path / "simulators.log") as simulators:
+    todo = jobs.missing([(other, "reach")], "gato", 5, 5, [])
+    with pytest.raises(GatoError, match=r"dummy.reach: the checkpoint in .* trained on another spec \(action: "):
+      list(simulators.play(todo, Wanderer(), policy.check_environment))
+    assert not children_of(tmp_path)
+
+
+def test_a_budget_leaves_the_worst_known_tasks_rows(tmp_path):
+  config = EvaluateConfig(episodes=4, workers=1, baselines="scores")
+  means = {t: {"random": -40.0, "expert": 0.0} for t in broken_domain.DOMAIN.tasks}
+  baselines.write(tmp_path, {f"broken.{t}": baselines.Baseline(**m) for t, m in means.items()})
+  known = [("fine", 3, 0.0), ("fine", 5, -30.0), ("slow", 3, -39.0), ("slow", 4, -10.0)]
+  rows = [results.Row(f"broken.{t}", "gato", FIRST_SEED, value, 1, None, 0.0, step) for t, step, value in known]
+  results.append(tmp_path / "results.jsonl", rows)
+  with pool.Simulators(config, tmp_path / "log") as simulators:
+    tasks = [(broken_domain.DOMAIN, task) for task in ("slow", "fine", "hang")]
+    run = evaluation.Evaluation(tasks, tmp_path, config, simulators)
+    assert run.baselines(lambda *_: [], lambda _: means) == []
+    todo = run.missing(STEP)
+    assert [job.task for job in todo] == 4 * ["hang"] + 4 * ["fine"] + 4 * ["slow"]
+    assert run.play(todo[8:], "evaluate", Policy(), minutes=0.2 / 60) in (2, 3)  # 40 steps of 10 ms are an episode
+  assert [row.seed for row in run.rows[len(rows) :]] == [FIRST_SEED, FIRST_SEED + 1][: len(run.rows) - len(rows)]
+
+
+def test_follow_takes_the_newest_and_ends_with_training(tmp_path):
+  config = EvaluateConfig(episodes=2, workers=2)
+  folder, said, loaded, deleted = tmp_path / "checkpoints", [], [], []
+
+  def load():
+    step = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+    if step == 30 and not deleted:
+      deleted.append(step)
+      raise GatoError("30: cannot be read")
+    loaded.append(Policy(step, 40))
+    return loaded[-1]
+
+  def train():
+    for steps in ([10, 20], [30], [40]):
+      time.sleep(0.3)
+      for step in steps:
+        (folder / f"{step}.orbax-checkpoint-tmp").mkdir(parents=True)
+        (folder / f"{step}.orbax-checkpoint-tmp").rename(folder / str(step))
+      wait(lambda last=steps[-1]: any(f"step {last}:" in line for line in said) or last == 40)
+
+  thread = threading.Thread(target=train)
+  thread.start()
+  with pool.Simulators(config, tmp_path / "log") as simulators:
+    run = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
+    follow.follow(run, folder, load, None, minutes=0, idle_seconds=60, videos=True, say=said.append, poll_seconds=0.05)
+  thread.join()
+  assert [policy.step for policy in loaded] == [20, 30, 40] and "evaluate: 30: cannot be read" in said
+  for step in (20, 30, 40):
+    assert facts(r for r in run.rows if r.step == step) == facts(
+      sequential(["fine"], range(FIRST_SEED, FIRST_SEED + 2), step)
+    )
+  films = sorted(p.name for p in (tmp_path / "videos").glob("*.gif"))
+  assert films == ["broken.fine.best.gif", "broken.fine.worst.gif"]
+  again = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
+  follow.follow(again, folder, load, None, minutes=0, idle_seconds=0, videos=True, say=said.append)
+  assert len(again.rows) == len(run.rows) and said[-1] == "evaluate: step 40 is the last of the run"
+
+
+def test_follow_ends_when_nothing_comes(tmp_path):
+  said = []
+  limits = dict(minutes=0, idle_seconds=0.1, poll_seconds=0.05)
+  follow.follow(None, tmp_path, None, None, videos=False, say=said.append, **limits)
+  assert said == [f"evaluate: no new checkpoint in {tmp_path} for 0.00166667 minutes"]
+
+
+def test_sigterm_ends_the_verb_in_one_line(tmp_path):
+  command = [sys.executable, "-m", "experiments.evaluate", "--config=experiments/configs/dummy.py", "--follow"]
+  command += ["--config.evaluate.baselines=measure", f"--config.workdir={tmp_path}", "--config.evaluate.workers=2"]
+  with subprocess.Popen(command, cwd=HERE.parent, stderr=subprocess.PIPE, text=True) as process:
+    wait(lambda: (tmp_path / "results.jsonl").exists() and len(list(results.read(tmp_path / "results.jsonl"))) == 24)
+    process.send_signal(signal.SIGTERM)
+    assert "error: interrupted; run the same command again to continue" in process.stderr.read()
+  assert process.returncode == 1
+  rows = list(results.read(tmp_path / "results.jsonl"))
+  seeds = range(FIRST_SEED, FIRST_SEED + 6)
+  for task in DUMMY.tasks:  # baselines are played by the simulators alone
+
+    def experts(environments, task=task):
+      return environment_loop.PerSlot([DUMMY.make_expert(e, task) for e in environments])
+
+    mine = [row for row in rows if (row.task, row.actor) == (f"dummy.{task}", "expert")]
+    assert facts(mine) == facts(play(DUMMY, task, experts, "expert", seeds, 1))
+
+
+def test_films_show_the_best_and_the_worst(tmp_path):
+  config = EvaluateConfig(episodes=5, workers=2)
+  with pool.Simulators(config, tmp_path / "log") as simulators:
+    run = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
+    run.play(run.missing(STEP), "evaluate", Policy())
+    run.film(Policy(), None)
+    made = {p: p.stat().st_mtime_ns for p in (tmp_path / "videos").iterdir()}
+    run.film(Policy(), None)
+  assert made == {p: p.stat().st_mtime_ns for p in (tmp_path / "videos").iterdir()}  # not filmed twice
+  returns = {row.seed: row.episode_return for row in run.rows}
+  assert len(returns) == 5 and len(run.rows) == 5  # a film is not an episode
+  for kind, choose in (("best", max), ("worst", min)):
+    shown = json.loads((tmp_path / f"videos/broken.fine.{kind}.json").read_text())
+    assert shown["seed"] == choose(returns, key=returns.get) and shown["step"] == STEP
+    assert shown["episode_return"] == shown["scored_return"] == returns[shown["seed"]]
+
+
+def test_baselines_by_source(tmp_path, dummy_raw):
+  tasks = [(DUMMY, task) for task in DUMMY.tasks]
+  logged = {"reach": [results.Row("dummy.reach", a, i, -1.0, 3, True, 0.0) for i, a in enumerate(["expert"] * 3)]}
+  logged["reach"].append(results.Row("dummy.reach", "expert, disturbed", 3, -9.0, 3, True, 0.0))
+  scores_json = json.loads(rlds_builders.scores_path("dummy").read_text())
+
+  def prepare(source, folder):
+    config = EvaluateConfig(baselines=source, baseline_episodes=2)
+    run = evaluation.Evaluation(tasks, tmp_path / folder, config, None)
+    left = run.baselines(lambda domain, task: logged.get(task, []), lambda domain: scores_json)
+    return {(job.name, job.actor, job.seed) for job in left}, run.rows, baselines.read(tmp_path / folder)
+
+  played, rows, means = prepare("available", "a")
+  assert played == {("dummy.reach", "random", FIRST_SEED + i) for i in range(2)}
+  assert [row.actor for row in rows] == ["expert"] * 3 and list(means) == ["dummy.reach_discrete"]
+  assert means["dummy.reach_discrete"].random == scores_json["reach_discrete"]["random"] < 0
+  assert prepare("available", "a") == (played, rows, means)  # again: nothing twice
+  played, rows, means = prepare("scores", "b")
+  assert not played and not rows and list(means) == ["dummy.reach", "dummy.reach_discrete"]
+  played, rows, means = prepare("measure", "c")
+  assert len(played) == 8 and not rows and not means
+  with pytest.raises(GatoError, match="no expert episodes of dummy.reach_discrete.*baselines=scores"):
+    prepare("logs", "d")
+  del scores_json["reach"]["random"]
+  with pytest.raises(GatoError, match="dummy.reach: rlds_builders/dummy/scores.json has no random and expert mean"):
+    prepare("scores", "e")
+  with pytest.raises(GatoError, match="did you mean 'measure'"):
+    EvaluateConfig(baselines="measured")
+
+
+def test_a_torn_last_line_does_not_spoil_the_next_row(tmp_path):
+  path = tmp_path / "results.jsonl"
+  rows = [results.Row("a.b", "gato", i, np.pi, 3, None, 1.0, 5) for i in range(4)]
+  results.append(path, rows[:1])
+  whole = path.read_bytes()
+  path.write_bytes(whole + whole[:30])
+  results.append(path, rows[1:2])
+  assert list(results.read(path)) == rows[:2]
+  path.write_bytes(path.read_bytes()[:-1])  # only the newline is missing: the row is whole
+  assert list(results.read(path)) == rows[:2]
+  results.append(path, rows[2:])
+  assert list(results.read(path)) == rows
