@@ -92,9 +92,7 @@ def _refuse_fields(name: str, expected: set[str], given: set[str]) -> None:
   for key in sorted(expected - given):
     raise GatoError(f"{name}: the observation has no field {key!r}; it has {sorted(given)}")
   for key in sorted(given - expected):
-    raise GatoError(
-      f"{name}: the observation has a field {key!r} that the spec has not; the spec has {sorted(expected)}"
-    )
+    raise GatoError(f"{name}: the observation has a field {key!r}, the spec only {sorted(expected)}")
 
 
 def _check_dtype(where: str, value: np.ndarray, right: bool, expected: str) -> None:

@@ -115,20 +115,20 @@ class RelativeAttention(nn.Module):
     Args:
       own: keys and values [B, H, M, K] of this step's positions.
     """
-    content_query, distance_query, *new = self._project(x)
+    # Rows first, as the memory lies: otherwise the compiler would turn all of it round.
+    content_query, distance_query, *new = (part.swapaxes(0, 1) for part in self._project(x))
     own_key, own_value = (
-      jax.lax.dynamic_update_slice_in_dim(buffer, fresh.swapaxes(0, 1), at, axis=2)
-      for buffer, fresh in zip(own, new, strict=True)
+      jax.lax.dynamic_update_slice_in_dim(buffer, fresh, at, axis=2) for buffer, fresh in zip(own, new, strict=True)
     )
-    content = [_product("hblk,bhmk->hblm", content_query, keys) for keys in (memory.keys, own_key)]
-    relative = _product("hblk,hmk->hblm", distance_query, memory.relative_keys)
-    relative = jnp.take_along_axis(relative, recall.index[None], axis=-1)
-    scores = jnp.where(recall.seen, jnp.concatenate(content, axis=-1) + relative, _MASKED)
+    content = [_product("bhlk,bhmk->bhlm", content_query, keys) for keys in (memory.keys, own_key)]
+    relative = _product("bhlk,hmk->bhlm", distance_query, memory.relative_keys)
+    relative = jnp.take_along_axis(relative, recall.index[:, None], axis=-1)
+    scores = jnp.where(recall.seen[:, None], jnp.concatenate(content, axis=-1) + relative, _MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
     slots = memory.keys.shape[2]
-    mixed = jnp.einsum("hblm,bhmk->hblk", weights[..., :slots], memory.values)
-    mixed += jnp.einsum("hblm,bhmk->hblk", weights[..., slots:], own_value)
-    return self._combine(mixed), (own_key, own_value)
+    mixed = jnp.einsum("bhlm,bhmk->bhlk", weights[..., :slots], memory.values)
+    mixed += jnp.einsum("bhlm,bhmk->bhlk", weights[..., slots:], own_value)
+    return self._combine(mixed.swapaxes(0, 1)), (own_key, own_value)
 
   def relative_keys(self, distances: jax.Array) -> jax.Array:
     """Sinusoids [D, d] -> the keys of these distances, [H, D, K]."""
