@@ -75,7 +75,7 @@ def mine(request, session):
 
 
 SETTINGS = hypothesis.settings(
-  max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+  max_examples=150, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 MINE = 2**50  # stands for the session that was opened last
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary()
