@@ -24,6 +24,7 @@ LAYERS = {
   "gato_jax.tokens": 2,
   "gato_jax.environment_loop": 2,
   "gato_jax.logs": 2,
+  "gato_jax.realtime": 3,
   "gato_jax.sharding": 2,
   "gato_jax.hardware": 2,
   "gato_jax.distributed": 2,

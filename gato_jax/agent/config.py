@@ -3,6 +3,7 @@
 import dataclasses
 
 from gato_jax import specs
+from gato_jax.errors import GatoError
 
 PROMPTS = ("start", "end", "uniform", "none")
 
@@ -17,12 +18,19 @@ class ActConfig:
       from a place drawn by the episode's seed ("uniform"); "none" leaves it empty.
     memory_steps: the memory starts anew every so many steps (1: the present observation alone); 0: never.
     prompt_share: of the memory's length that the prompt may take; training gives it at most half of a window.
+    action_steps: environment steps that each action is held for (realtime.Held); the policy sees the first of them.
   """
 
   temperature: float = 1.0
   prompt: str = "start"
   memory_steps: int = 0
   prompt_share: float = 0.5
+  action_steps: int = 1
 
   def __post_init__(self):
     specs.check_name(self.prompt, PROMPTS, "prompt")
+    if self.temperature < 0 or self.memory_steps < 0 or self.action_steps < 1 or not 0 <= self.prompt_share <= 1:
+      raise GatoError(
+        f"act config: temperature {self.temperature:g} and memory_steps {self.memory_steps} must not be negative,"
+        f" action_steps {self.action_steps} is at least 1, prompt_share {self.prompt_share:g} in [0, 1]"
+      )
