@@ -34,10 +34,11 @@ class Broken(environment.Reach):
   def __init__(self, task: str):
     super().__init__(discrete=False)
     self._task = task
-    self._bad = False
+    self._bad, self._spoiled = False, False
 
   def seed(self, seed: int) -> None:
     super().seed(seed)
+    assert not self._spoiled, "after an error the environment must be another one"
     self._bad = seed == BAD_SEED and not mended()
 
   def step(self, action):
@@ -54,6 +55,7 @@ class Broken(environment.Reach):
     if self._task == "hang":
       time.sleep(1e6)
     if self._task == "raises":
+      self._spoiled = True
       raise ValueError("the simulator\nis broken")
     if self._task == "nan":
       timestep.observation["body"]["velocity"][:] = np.nan

@@ -18,7 +18,7 @@ from evaluate_process import STEP, Policy, Wanderer, evaluate
 import rlds_builders
 from gato_jax import agent, baselines, environment_loop, results
 from gato_jax.errors import GatoError
-from gato_jax.evaluate import FIRST_SEED, EvaluateConfig, evaluation, follow, jobs, play, pool
+from gato_jax.evaluate import FIRST_SEED, EvaluateConfig, evaluation, follow, jobs, play, pool, random_actor
 
 HERE = pathlib.Path(__file__).parent
 DUMMY = rlds_builders.get("dummy")
@@ -72,6 +72,15 @@ def test_tasks_are_mixed_in_one_batch_and_every_row_is_right(tmp_path):
   assert {"broken.fine", "broken.slow"} in policy.engines[0].batches
 
 
+def test_mujoco_in_parallel_is_mujoco_alone(tmp_path):
+  domain, task = rlds_builders.get("control_suite"), "point_mass-easy"
+  todo = jobs.missing([(domain, task)], "random", 0, 3, [])
+  with pool.Simulators(EvaluateConfig(workers=2), tmp_path / "log") as simulators:
+    rows = [row for _, row in simulators.play(todo)]
+  assert facts(rows) == facts(play(domain, task, random_actor, "random", [job.seed for job in todo], 1))
+  assert all(row.length == 1000 for row in rows) and len({row.episode_return for row in rows}) > 1
+
+
 def test_kill_and_continue(tmp_path):
   command = [sys.executable, str(HERE / "evaluate_process.py"), str(tmp_path), "12", "slow", "fine"]
   environment = os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"}
@@ -92,6 +101,17 @@ def test_kill_and_continue(tmp_path):
   before = path.read_bytes()
   subprocess.run(command, env=environment, check=True)
   assert path.read_bytes() == before
+
+
+def test_a_hanging_simulator_does_not_outlive_a_killed_policy(tmp_path):
+  command = [sys.executable, str(HERE / "evaluate_process.py"), str(tmp_path), "4", "hang"]
+  environment = os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"}
+  process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+  path = tmp_path / "results.jsonl"
+  wait(lambda: path.exists() and path.read_bytes().count(b"\n") == 3 and children_of(tmp_path))
+  process.kill()
+  process.wait()
+  wait(lambda: not children_of(tmp_path))
 
 
 def children_of(workdir) -> list[str]:

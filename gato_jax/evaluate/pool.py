@@ -133,6 +133,7 @@ class Simulators:
       GatoError: of check_spec; nothing else about a simulator ends more than its episode.
     """
     queue = collections.deque(jobs)
+    self._failures.clear()
     try:
       while True:
         while queue and time.monotonic() < until and (slot := self._free_slot()) is not None:
