@@ -137,7 +137,7 @@ def test_a_valid_message_with_wrong_bytes_disturbs_nobody(server, good, data):
     assert protocol.decode(connection.recv(10))["type"] == "started"
     content = bytearray(protocol.encode({"type": "act", "steps": [[session, observation()]]}))
     for _ in range(data.draw(st.integers(1, 6))):
-      at = data.draw(st.integers(0, 80) | st.integers(0, len(content) - 1))
+      at = data.draw(st.integers(0, 80) | st.integers(0, 10_000)) % len(content)
       content[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
     connection.send(bytes(content))
     reply = protocol.decode(connection.recv(10))
@@ -155,6 +155,19 @@ def test_the_order_of_messages(server, good):
   stolen = [{"type": kind, "session": theirs, "seed": 1} for kind in ("start", "close")]
   stolen.append({"type": "act", "steps": [[theirs, {"clock": np.zeros(1)}]]})
   assert talk(server, [HELLO, *stolen]) == ["welcome", *["unknown_session"] * 3]
+  still_serves(server, good)
+
+
+@pytest.mark.parametrize("frame", [b"\x83\x80\0\0\0\0", b"\x82\x01x", b"\xf2\x80\0\0\0\0", b"\x81\x81\0\0\0\0\xff"])
+def test_frames_that_are_none_end_the_connection(server, good, frame):
+  """An unknown opcode, no mask, reserved bits, a text that is not UTF-8."""
+  with contextlib.closing(raw(server)) as broken:
+    broken.send(protocol.encode(HELLO))
+    broken.recv(10)
+    broken.socket.sendall(frame)
+    with pytest.raises(ConnectionClosed):
+      broken.recv(10)
+  wait_for(lambda: server.metric("refused_total", reason="malformed") == 1)
   still_serves(server, good)
 
 

@@ -23,7 +23,6 @@ from gato_jax.errors import GatoError
 from gato_jax.serve import protocol
 from gato_jax.serve.protocol import Refused
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _RETRY_SECONDS = 0.25
 
 
@@ -54,9 +53,9 @@ class Connection:
       Lost: nobody answers there. GatoError: the server refuses, or the arguments cannot work.
     """
     parts = urllib.parse.urlsplit(url)
-    local = parts.hostname in _LOOPBACK
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
       raise GatoError(f"{url!r} is no address of a server; it looks like ws://127.0.0.1:8000 or wss://host:8000")
+    local = protocol.is_loopback(parts.hostname)
     if token and parts.scheme == "ws" and not local and not plain_text:
       raise GatoError(f"the token would travel to {parts.hostname} unencrypted; use wss://, or plain_text=True")
     self.url, self._timeout = url, timeout

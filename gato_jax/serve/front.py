@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import hmac
 import http
-import ipaddress
 import os
 import pathlib
 import ssl
@@ -14,6 +13,7 @@ import websockets.asyncio.server
 from websockets.http11 import Request, Response
 
 from gato_jax.errors import GatoError
+from gato_jax.serve import protocol
 from gato_jax.serve.metrics import Metrics
 
 TOKEN_VARIABLE = "GATO_SERVE_TOKEN"
@@ -47,7 +47,7 @@ class Address:
       )
     if bool(self.tls_cert) != bool(self.tls_key):
       raise GatoError("--tls_cert and --tls_key go together; give both or none")
-    if is_loopback(self.host):
+    if protocol.is_loopback(self.host):
       return
     if not self.token:
       raise GatoError(
@@ -74,13 +74,6 @@ class Address:
     except (OSError, ssl.SSLError) as e:
       raise GatoError(f"--tls_cert {self.tls_cert}, --tls_key {self.tls_key}: {e}") from e
     return context
-
-
-def is_loopback(host: str) -> bool:
-  try:
-    return ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    return host == "localhost"
 
 
 def read_token(path: str) -> str:

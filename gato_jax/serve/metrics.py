@@ -28,7 +28,7 @@ class Metrics:
     self.refused = Counter(name + "refused", "Requests and connections refused.", ["reason"], registry=registry)
     self.sessions = Gauge(name + "sessions", "Open sessions.", registry=registry)
     self.connections = Gauge(name + "connections", "Open connections.", registry=registry)
-    self.state = Gauge(name + "ready", "1 when it takes new sessions.", registry=registry)
+    self.ready = Gauge(name + "ready", "1 when it takes new sessions.", registry=registry)
     Gauge(name + "session_limit", "Sessions at most.", registry=registry).set(session_limit)
     for reason in protocol.REASONS:
       self.refused.labels(reason)  # a series that is there from the start: its rate is right from the first refusal

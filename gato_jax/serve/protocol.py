@@ -10,6 +10,7 @@
 An array is a msgpack extension of dtype name, shape and little-endian bytes. Nothing is ever pickled.
 """
 
+import ipaddress
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -109,6 +110,14 @@ def observation_bytes(spec: specs.TaskSpec) -> int:
 def message_bytes(spec_of_sessions: list[specs.TaskSpec]) -> int:
   """Upper limit of a message from a connection with these sessions."""
   return _ENVELOPE_BYTES + sum(observation_bytes(spec) for spec in spec_of_sessions)
+
+
+def is_loopback(host: str) -> bool:
+  """Whether a connection to `host` stays on this machine: there a token may travel unencrypted."""
+  try:
+    return ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    return host == "localhost"
 
 
 def _pack_array(value: Any) -> msgpack.ExtType:

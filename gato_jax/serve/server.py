@@ -7,6 +7,7 @@ sends meanwhile stays in its socket.
 import asyncio
 import dataclasses
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +24,8 @@ from gato_jax.serve.protocol import Refused
 from gato_jax.serve.sessions import Seats, Session
 
 _MESSAGE_LENGTH = 500  # characters of an error's message: it may quote what the client sent
-_POLICY_VIOLATION, _GOING_AWAY, _TOO_BIG = 1008, 1001, 1009  # WebSocket close codes
+_POLICY_VIOLATION, _GOING_AWAY = 1008, 1001  # WebSocket close codes
+_REASONS_OF_CODES = {1002: "malformed", 1007: "malformed", 1009: "too_large"}  # where websockets ends a connection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +132,9 @@ class Server:
 
   @property
   def _url(self) -> str:
-    host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
+    everywhere = self._address.host in ("0.0.0.0", "::")
+    host = socket.gethostname() if everywhere else self._address.host
+    host = f"[{host}]" if ":" in host else host
     return f"{self._address.scheme}://{host}:{self.port}"
 
   def _how_to_connect(self) -> str:
@@ -143,7 +147,7 @@ class Server:
 
   def _set_state(self, state: str) -> None:
     self._door.state = state
-    self.metrics.state.set(state == "ready")
+    self.metrics.ready.set(state == "ready")
     self._say(state)
 
   async def _wait_for_episodes(self, seconds: float) -> None:
@@ -195,8 +199,9 @@ class Server:
     except Stopped:
       await connection.close(_GOING_AWAY, "the server is shutting down")
     except ConnectionClosed:
-      if connection.protocol.close_sent and connection.protocol.close_sent.code == _TOO_BIG:
-        self.metrics.refused.labels("too_large").inc()
+      sent = connection.protocol.close_sent
+      if sent and sent.code in _REASONS_OF_CODES:
+        self.metrics.refused.labels(_REASONS_OF_CODES[sent.code]).inc()
     finally:
       for session in tuple(client.sessions.values()):
         self._leave(client, session)
