@@ -52,7 +52,7 @@ def test_the_whole_path_ends_in_a_table_and_a_page(finished):
   rows = [json.loads(line) for line in (path / "work/results.jsonl").read_text().splitlines()]
   played = {(r["task"], r["actor"]) for r in rows}
   assert played == {(f"dummy.{t}", a) for t in ("reach", "reach_discrete") for a in ("gato", "random", "expert")}
-  assert (path / "work/videos/dummy.reach.gif").read_bytes()[:3] == b"GIF"
+  assert (path / "work/videos/dummy.reach.best.gif").read_bytes()[:3] == b"GIF"
   losses = [json.loads(line)["loss"] for line in (path / "work/metrics.jsonl").read_text().splitlines()]
   assert losses[-1] < losses[0] / 4
 
