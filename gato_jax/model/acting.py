@@ -25,7 +25,7 @@ class ActingParams:
   """Parameters as acting reads them: in the compute dtype, a tree for each layer, so that nothing is cut or cast.
 
   Attributes:
-    embedding, final_norm: trees of those modules. layers: a tree of `transformer.Block` each.
+    embedding, final_norm: trees of those modules. layers: of each block, as `_matrices` lays it out.
     relative_keys: [H, N + 1, K] a layer, the keys of the distances N .. 0: they depend on the parameters only.
   """
 
@@ -82,9 +82,31 @@ def acting_params(config: GatoConfig, params: Any) -> ActingParams:
     layers = tuple(jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(config.layers))
     block = transformer.Block(config)
     keys = tuple(block.apply({"params": layer}, distances, method="relative_keys") for layer in layers)
-    return ActingParams(params["embedding"], layers, keys, params["decoder"]["final_norm"])
+    return ActingParams(params["embedding"], tuple(map(_matrices, layers)), keys, params["decoder"]["final_norm"])
 
   return convert(params)
+
+
+def _matrices(layer: Any) -> Any:
+  """A block's weights as the matrices [inputs, outputs] of its products (see `transformer._times`)."""
+  attention, feed_forward = layer["attention"], layer["feed_forward"]
+  qkv, out, wide = attention["qkv"], attention["out"], feed_forward["in"]
+  flat = {"qkv": qkv.reshape(len(qkv), -1), "out": out.reshape(-1, out.shape[-1])}
+  kept = {name: attention[name] for name in ("content_bias", "distance_bias")}
+  return {**layer, "attention": flat | kept, "feed_forward": {**feed_forward, "in": wide.reshape(len(wide), -1)}}
+
+
+def _block_params(config: GatoConfig, layer: Any) -> Any:
+  """The inverse of `_matrices`, for `transformer.Block`: the shapes are given back where they are used."""
+  d, heads, size = config.width, config.heads, config.key_size
+  attention, feed_forward = layer["attention"], layer["feed_forward"]
+  shaped = {
+    "qkv": attention["qkv"].reshape(d, 3, heads, size),
+    "out": attention["out"].reshape(heads, size, d),
+    "distance": jnp.zeros((d, heads, size)),  # only relative_keys reads it
+  }
+  wide = feed_forward["in"].reshape(d, 2, config.feed_forward // 2)
+  return {**layer, "attention": attention | shaped, "feed_forward": {**feed_forward, "in": wide}}
 
 
 def init_memory(config: GatoConfig, slots: int) -> Memory:
@@ -157,7 +179,7 @@ def read(
     params.layers, past.keys, past.values, params.relative_keys, present.own, strict=True
   ):
     remembered = transformer.LayerMemory(keys, values, relative_keys)
-    x, new = block.apply({"params": layer}, x, remembered, old, at, recall, method="recall")
+    x, new = block.apply({"params": _block_params(config, layer)}, x, remembered, old, at, recall, method="recall")
     own.append(new)
   hidden = transformer.LayerNorm().apply({"params": params.final_norm}, x)
   return hidden, present.replace(own=tuple(own))
@@ -172,8 +194,9 @@ def commit(memory: Memory, rows: jax.Array, past: Memory, present: Present) -> M
   slot = jnp.where(present.written, (past.count[:, None] + present.place) % slots, slots)  # [B, M]; N is dropped
 
   def write(rings: tuple[jax.Array, ...], which: int) -> tuple[jax.Array, ...]:
-    new = (own[which].swapaxes(1, 2) for own in present.own)  # indexed below: [B, M, H, K]
-    return tuple(ring.at[rows[:, None], :, slot].set(n, mode="drop") for ring, n in zip(rings, new, strict=True))
+    # Head by head: with a window over heads TPUs would turn the whole ring round, twice.
+    index = rows[:, None, None], np.arange(rings[0].shape[1])[:, None], slot[:, None]
+    return tuple(ring.at[index].set(own[which], mode="drop") for ring, own in zip(rings, present.own, strict=True))
 
   own_rows = np.arange(past.count.shape[0])[:, None]
   valid = past.valid.at[own_rows, slot].set(present.attended, mode="drop")

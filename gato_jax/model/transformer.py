@@ -105,7 +105,7 @@ class RelativeAttention(nn.Module):
       scores = jnp.where(attendance.own[:, queries, :end], scores + _shift(relative, start), _MASKED)
       weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
       mixed.append(jnp.einsum("hblm,hbmk->hblk", weights, value[:, :, :end]))
-    return self._combine(jnp.concatenate(mixed, axis=2))
+    return jnp.einsum("hblk,hkd->bld", jnp.concatenate(mixed, axis=2), self.out.astype(x.dtype))
 
   def recall(
     self, x: jax.Array, memory: LayerMemory, own: tuple[jax.Array, jax.Array], at: int | jax.Array, recall: Recall
@@ -116,7 +116,7 @@ class RelativeAttention(nn.Module):
       own: keys and values [B, H, M, K] of this step's positions.
     """
     # Rows first, as the memory lies: otherwise the compiler would turn all of it round.
-    content_query, distance_query, *new = (part.swapaxes(0, 1) for part in self._project(x))
+    content_query, distance_query, *new = (part.swapaxes(0, 1) for part in self._project(x, as_matrix=True))
     own_key, own_value = (
       jax.lax.dynamic_update_slice_in_dim(buffer, fresh, at, axis=2) for buffer, fresh in zip(own, new, strict=True)
     )
@@ -128,25 +128,35 @@ class RelativeAttention(nn.Module):
     slots = memory.keys.shape[2]
     mixed = jnp.einsum("bhlm,bhmk->bhlk", weights[..., :slots], memory.values)
     mixed += jnp.einsum("bhlm,bhmk->bhlk", weights[..., slots:], own_value)
-    return self._combine(mixed.swapaxes(0, 1)), (own_key, own_value)
+    mixed = mixed.swapaxes(1, 2).reshape(*x.shape[:2], -1)
+    return mixed @ self.out.reshape(-1, x.shape[-1]).astype(x.dtype), (own_key, own_value)
 
   def relative_keys(self, distances: jax.Array) -> jax.Array:
     """Sinusoids [D, d] -> the keys of these distances, [H, D, K]."""
     dtype = jnp.dtype(self.config.dtype)
     return jnp.einsum("md,dhk->hmk", distances.astype(dtype), self.distance.astype(dtype))
 
-  def _project(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  def _project(self, x: jax.Array, as_matrix: bool = False) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """[B, L, d] -> content queries, distance queries, keys, values, all [H, B, L, K]."""
-    dtype = jnp.dtype(self.config.dtype)
-    query, key, value = jnp.einsum("bld,dchk->blchk", x, self.qkv.astype(dtype)).transpose(2, 3, 0, 1, 4)
+    dtype = x.dtype
+    query, key, value = _times(x, self.qkv, as_matrix).transpose(2, 3, 0, 1, 4)
     scale = self.config.key_size**-0.5
     content_query = (query + self.content_bias.astype(dtype)[:, None, None]) * scale
     distance_query = (query + self.distance_bias.astype(dtype)[:, None, None]) * scale
     return content_query, distance_query, key, value
 
-  def _combine(self, mixed: jax.Array) -> jax.Array:
-    """The heads' values [H, B, L, K] -> [B, L, d]."""
-    return jnp.einsum("hblk,hkd->bld", mixed, self.out.astype(jnp.dtype(self.config.dtype)))
+
+def _times(x: jax.Array, weight: jax.Array, as_matrix: bool) -> jax.Array:
+  """[B, L, d] x [d, ...] -> [B, L, ...].
+
+  Args:
+    as_matrix: one product of two matrices. Acting stores its weights so; without it TPUs turn weights round in each
+      step. Training shards the weight's axes, which a matrix would not keep apart.
+  """
+  weight = weight.astype(x.dtype)
+  if not as_matrix:
+    return jnp.tensordot(x, weight, 1)
+  return (x @ weight.reshape(len(weight), -1)).reshape(*x.shape[:-1], *weight.shape[1:])
 
 
 def _product(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -159,16 +169,15 @@ class FeedForward(nn.Module):
   config: GatoConfig
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
+  def __call__(self, x: jax.Array, as_matrix: bool = False) -> jax.Array:
     config = self.config
-    dtype = jnp.dtype(config.dtype)
     half = config.feed_forward // 2
     in_projection = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=0, out_axis=(1, 2))
-    wide = parameter(self, "in", in_projection, ("embed", "qkv", "mlp"), (config.width, 2, half), dtype)
+    wide = parameter(self, "in", in_projection, ("embed", "qkv", "mlp"), (config.width, 2, half), config.dtype)
     out_initializer = nn.initializers.variance_scaling(0.5 / config.layers, "fan_in", "truncated_normal")
-    out = parameter(self, "out", out_initializer, ("mlp", "embed"), (half, config.width), dtype)
-    gate, value = jnp.moveaxis(jnp.einsum("bld,dcf->blcf", x, wide.astype(dtype)), 2, 0)
-    return (nn.gelu(gate) * value) @ out.astype(dtype)
+    out = parameter(self, "out", out_initializer, ("mlp", "embed"), (half, config.width), config.dtype)
+    gate, value = jnp.moveaxis(_times(x, wide, as_matrix), 2, 0)
+    return (nn.gelu(gate) * value) @ out.astype(x.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -204,7 +213,7 @@ class Block(nn.Module):
     """Acting: as `RelativeAttention.recall`."""
     mixed, own = self.attention.recall(self.attention_norm(x), *past)
     x += mixed
-    return x + self.feed_forward(self.feed_forward_norm(x)), own
+    return x + self.feed_forward(self.feed_forward_norm(x), as_matrix=True), own
 
   def relative_keys(self, distances: jax.Array) -> jax.Array:
     return self.attention.relative_keys(distances)
