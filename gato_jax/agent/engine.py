@@ -1,7 +1,9 @@
 """Many environments of many tasks against one memory: episodes begin in slots, batches of them act."""
 
+import concurrent.futures
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -53,7 +55,7 @@ class Engine:
     self.shapes = shapes.group(layouts)
     self._config, self._params, self._act = config, params, act
     self._layouts, self._prompts = layouts, prompts
-    self._shape_of = {task: shape for shape in self.shapes for task in shape.tasks}
+    self._place = {task: (shape, index) for shape in self.shapes for index, task in enumerate(shape.tasks)}
     self._tables = {shape: jax.device_put(shapes.tables(shape, layouts)) for shape in self.shapes}
     self._heads = {shape: step.head(params, shape) for shape in self.shapes}
     self._temperature = jax.device_put(np.float32(act.temperature))
@@ -71,14 +73,26 @@ class Engine:
     return [*sizes, self.slots]
 
   def compile(self, on_shape: Callable[[str], None] = lambda text: None) -> None:
-    """Compiles all that `act` can need, so that no step waits for it. Calls on_shape before each."""
+    """Compiles all that `act` can need, on all cores, so that no step waits for it.
+
+    Args:
+      on_shape: called before each, from other threads.
+    """
+    todo: list[tuple[str, Callable[[], Any]]] = []
     for shape in self.shapes:
       for size in self.batch_sizes:
-        on_shape(f"{shape}, batch {size}")
-        self._step(shape, size)
-      if self._prompt_length(shape):
-        on_shape(f"prompt of {self._prompt_length(shape)} tokens")
-        self._prompt_step(shape)
+        todo.append((f"{shape}, batch {size}", functools.partial(self._step, shape, size)))
+      length = self._prompt_length(shape)
+      if length:
+        todo.append((f"prompt of {length} tokens", functools.partial(self._prompt_step, shape)))
+
+    def one(what: str, call: Callable[[], Any]) -> None:
+      on_shape(what)
+      call()
+
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+      for done in [pool.submit(one, *item) for item in todo]:
+        done.result()
 
   def pack(self, task: str, observation: Mapping[str, Any]) -> packing.Packed:
     """A flat observation, checked and laid out: what `act` takes. Any thread may call it.
@@ -108,7 +122,7 @@ class Engine:
       if episode is None or episode.task != packed.task:
         running = "no episode" if episode is None else f"an episode of {episode.task}"
         raise GatoError(f"slot {slot} has {running}, the observation is of {packed.task}; call start first")
-      by_shape.setdefault(self._shape_of[packed.task], []).append(slot)
+      by_shape.setdefault(self._place[packed.task][0], []).append(slot)
     running = [(slots, self._dispatch(shape, slots, observations)) for shape, slots in by_shape.items()]
     actions = {}
     for slots, (rows, result) in running:
@@ -139,7 +153,7 @@ class Engine:
       packed, episode = observations[slot], self._episodes[slot]
       is_fresh = slot in fresh and slot not in prompted
       seed = np.uint32(episode.seed % 2**32).view(np.int32)
-      asked[:, row] = slot, shape.tasks.index(episode.task), is_fresh, seed, episode.steps
+      asked[:, row] = slot, self._place[episode.task][1], is_fresh, seed, episode.steps
       n = len(packed.values)
       values[row, :n], ids[row, :n], lines[row, : len(packed.lines)] = packed.values, packed.ids, packed.lines
     call = self._step(shape, size)
