@@ -134,7 +134,7 @@ def main() -> None:
         f.write(json.dumps(row) + "\n")
   for server in servers:
     server.terminate()
-  os._exit(0)  # gRPC's threads wait for the end of a stream that has none
+    server.join()
 
 
 if __name__ == "__main__":

@@ -245,7 +245,7 @@ class Slow:
   """The engine, but compiling waits for the test."""
 
   def __init__(self, engine):
-    self._engine, self.go = engine, threading.Event()
+    self._engine, self.go, self.compiled = engine, threading.Event(), False
 
   def __getattr__(self, name):
     return getattr(self._engine, name)
@@ -254,6 +254,7 @@ class Slow:
     on_shape("first")
     assert self.go.wait(30)
     on_shape("second")
+    self.compiled = True
 
 
 def test_health_readiness_and_metrics(engine):
@@ -289,11 +290,11 @@ def test_a_server_that_drains_while_it_compiles_ends(engine):
     server.drain()
     slow.go.set()
     server.join()
-  assert "ready" not in server.said
+  assert "ready" not in server.said and not slow.compiled
 
 
 def test_draining_lets_an_episode_finish_and_begins_none(engine):
-  with serve(engine, drain_seconds=30) as server:
+  with serve(engine, drain_seconds=600) as server:
     actor = RemoteActor(server.url, "dummy.reach")
     actor.reset(0, 1)
     actor.act({0: first()})
@@ -318,6 +319,12 @@ def test_draining_cuts_off_what_takes_too_long(engine):
     with pytest.raises(client.Lost, match="the server is shutting down"):
       actor.act({0: first()})
   assert "1 episodes are cut off" in server.said
+
+
+def test_an_address_that_is_taken_is_named(engine):
+  with serve(engine) as server, pytest.raises(GatoError, match=r"cannot listen on 127.0.0.1:\d+: .*already in use"):
+    with serve(None, front.Address(port=server.server.port), ready=False):
+      pass
 
 
 def test_an_engine_that_breaks_ends_the_server_with_its_error(engine):

@@ -82,6 +82,8 @@ class Connection:
     except (ConnectionRefusedError, TimeoutError) as e:
       what = "nobody listens" if isinstance(e, ConnectionRefusedError) else f"no answer within {timeout:g} s"
       raise Lost(f"{url}: {what}; is the port right, and `python -m experiments.serve` running there?") from e
+    except socket.gaierror as e:
+      raise GatoError(f"{url}: no machine of that name is known here: {e.strerror}") from e
     except (OSError, EOFError, InvalidHandshake, InvalidURI, ValueError) as e:
       raise GatoError(f"{url}: {e}; a server with TLS has wss://, one without has ws://") from e
     # The kernel's limit for sends: a server that stands still must not hold a robot for ever.

@@ -103,7 +103,8 @@ class Server:
     try:
       server = await listener
     except OSError as e:
-      raise GatoError(f"cannot listen on {self._address.host}:{self._address.port}: {e.strerror or e}") from e
+      where = f"{self._address.host}:{self._address.port}"
+      raise GatoError(f"cannot listen on {where}: {e.strerror or e}; --port=0 picks a free port") from e
     self.port = server.sockets[0].getsockname()[1]
     self._say(f"listening on {self._url}; /health, /ready and /metrics are there from now on")
     self._batcher = Batcher(self._engine, self.metrics, lambda shape: self._say(f"compiling {shape}"))
