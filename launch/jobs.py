@@ -73,6 +73,11 @@ class Job:
     return ["-m", f"experiments.{self.verb}", f"--config={self.config}", *given, *self.overrides]
 
 
+def setting(default: str | int | bool, text: str) -> Any:
+  """A field of a backend; `text` is what --help says. Only str, int and bool."""
+  return dataclasses.field(default=default, metadata={"help": text})
+
+
 class Backend(Protocol):
   """Where to run: a frozen dataclass of launch/backends/, whose fields are its settings (launch/settings.py)."""
 

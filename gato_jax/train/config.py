@@ -2,6 +2,8 @@
 
 import dataclasses
 
+PREEMPTED = 42  # exit status after SIGTERM: saved, start again
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -13,6 +15,8 @@ class TrainConfig:
     checkpoint_every, log_every: steps.
     keep: newest checkpoints kept. keep_period: those of every so many steps are kept for ever; 0: none.
     accumulate: microbatches a step, one after the other; their gradients are summed. Memory for activations shrinks.
+    held_out_batches: at the end of the run the loss is measured on so many batches of episodes and documents that never
+      train (data.hold_out), and written to <workdir>/held_out.json; 0: not.
     loss_chunk: target positions of a device whose logits exist at one time; larger on accelerators.
     mesh_data, mesh_fsdp, mesh_model: devices along each mesh axis; 0: as many as the others leave.
     spike_nats: a step whose loss lies so far above the last 100 steps' median is bad, like one whose loss is not finite
@@ -29,6 +33,7 @@ class TrainConfig:
   keep: int = 3
   keep_period: int = 0
   accumulate: int = 1
+  held_out_batches: int = 0
   loss_chunk: int = 256
   mesh_data: int = 0
   mesh_fsdp: int = 1

@@ -13,13 +13,13 @@ import numpy as np
 import tqdm
 
 from gato_jax import checkpoint, distributed, hardware, model, sharding
+from gato_jax.errors import GatoError
 from gato_jax.train import clock, guard, metrics, plan, prefetch, profile, state, step
-from gato_jax.train.config import TrainConfig
+from gato_jax.train.config import PREEMPTED, TrainConfig
 from gato_jax.train.optimizer import OptimizerConfig
 
 _log = logging.getLogger(__name__)
 Batches = Callable[[int, np.ndarray], Iterator[Mapping[str, np.ndarray]]]
-PREEMPTED = 42  # exit status after SIGTERM: saved, start again
 
 
 def train(
@@ -33,6 +33,7 @@ def train(
   workdir: pathlib.Path,
   component_names: Sequence[str],
   profile_steps: tuple[int, int] | None = None,
+  held_out: Batches | None = None,
 ) -> state.TrainState:
   """Trains to the end of the run, from the newest checkpoint in workdir/checkpoints where there is one.
 
@@ -44,11 +45,14 @@ def train(
     meta: JSON, stored in every checkpoint; the parts about the model and the training are added.
     component_names: of the mixture, "domain.task", in the order of batch["components"].
     profile_steps: first and last step of a profiler trace, which goes to workdir/profile.
+    held_out: batches like `batches`, of what never trains, for train_config.held_out_batches.
 
   Raises:
     GatoError: a loss is bad and there is nothing to go back to. SystemExit(42): SIGTERM came to a process, everything
       is saved.
   """
+  if train_config.held_out_batches and held_out is None:
+    raise GatoError(f"train.held_out_batches={train_config.held_out_batches}, but no held-out batches are given")
   began = time.perf_counter()
   workdir = pathlib.Path(workdir)
   workdir.mkdir(parents=True, exist_ok=True)
@@ -85,12 +89,32 @@ def train(
     run = _Run(trainer, train_config, checkpoints, batches, rows, total, workdir, component_names, profile_steps)
     for rollbacks_left in reversed(range(train_config.rollbacks + 1)):
       try:
-        return run.go(meta, tokenizer, stop_requested)
+        trained = run.go(meta, tokenizer, stop_requested)
+        if train_config.held_out_batches:
+          measure_held_out(trainer, trained.params, held_out(0, rows), train_config, component_names, workdir, total)
+        return trained
       except guard.BadLoss as e:
         if not rollbacks_left or not run.leave_out(e.step):
           raise
         _log.warning("%s: going back to the newest checkpoint, leaving out the batches up to that one", e.what)
   raise AssertionError("the last round returns or raises")
+
+
+def measure_held_out(
+  trainer: step.Trainer,
+  params: Any,
+  batches: Iterator[Mapping[str, np.ndarray]],
+  config: TrainConfig,
+  names: Sequence[str],
+  workdir: pathlib.Path,
+  done: int,
+) -> None:
+  """Writes workdir/held_out.json: metrics.losses over config.held_out_batches, and the step; all processes call it."""
+  count = config.held_out_batches
+  with prefetch.prefetch(batches) as prefetched:
+    bar = tqdm.trange(count, desc="held out", unit="batch", dynamic_ncols=True, disable=not distributed.is_first())
+    measured = [jax.device_get(trainer.evaluate(params, trainer.put(next(prefetched)))) for _ in bar]
+  metrics.write_held_out(workdir, {"step": done, "batches": count, **metrics.losses(measured, names)})
 
 
 @dataclasses.dataclass
