@@ -78,6 +78,12 @@ def test_connections_are_limited(engine):
     wait_for(lambda: server.metric("refused_total", reason="connection_limit") == 8)
     still_serves(server, good)
     for one in knocking:
+      one.settimeout(0.5)
+    with contextlib.suppress(ConnectionResetError):
+      assert knocking[0].recv(1) == b""
+    with pytest.raises(TimeoutError):
+      knocking[-1].recv(1)
+    for one in knocking:
       one.close()
 
 
@@ -117,7 +123,10 @@ def test_tokens(engine, monkeypatch):
     for wrong in (None, TOKEN[:-1], TOKEN + "x", "é" * 16):
       with pytest.raises(GatoError, match="no token or a wrong one|ascii|latin"):
         RemoteActor(server.url, "dummy.reach", token=wrong)
-    assert server.metric("refused_total", reason="token") >= 3
+    two = [("Authorization", f"Bearer {TOKEN}"), ("Authorization", "Bearer other")]
+    with pytest.raises(InvalidStatus, match="401"):
+      raw(server, additional_headers=two)
+    assert server.metric("refused_total", reason="token") >= 4
     assert server.get("/health")[0] == server.get("/ready")[0] == 200
     assert server.get("/metrics")[0] == 401
     assert server.get("/metrics", Authorization=f"Bearer {TOKEN}")[0] == 200
