@@ -275,10 +275,12 @@ def test_films_show_the_best_and_the_worst(tmp_path):
   config = EvaluateConfig(episodes=5, workers=2)
   with pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
-    run.play(run.missing(STEP), "evaluate", Policy())
-    run.film(Policy(), None)
+    policy = Policy()
+    run.play(run.missing(STEP), "evaluate", policy)
+    run.film(policy, None)
+    assert len(policy.engines) == 1  # compiled once
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "videos").iterdir()}
-    run.film(Policy(), None)
+    run.film(policy, None)
   assert made == {p: p.stat().st_mtime_ns for p in (tmp_path / "videos").iterdir()}  # not filmed twice
   returns = {row.seed: row.episode_return for row in run.rows}
   assert len(returns) == 5 and len(run.rows) == 5  # a film is not an episode

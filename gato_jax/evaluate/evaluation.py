@@ -80,10 +80,12 @@ class Evaluation:
     if not todo:
       return 0
     engine, check_spec = None, lambda spec: None
-    needed = sorted({job.name for job in todo if job.actor == jobs.POLICY})
+    needed = {job.name for job in todo if job.actor == jobs.POLICY}
     until = time.monotonic() + (60 * minutes or float("inf"))
     with tqdm.tqdm(total=len(todo), desc=what, unit="episode", dynamic_ncols=True) as bar:
       if needed:
+        if self._config.videos:  # whatever is missing now, every task is filmed
+          needed = {f"{domain.name}.{task}" for domain, task in self.tasks}
         engine = self._engine(policy, needed, act, lambda text: bar.set_postfix_str(f"compiles {text}"))
         check_spec = policy.check_environment
       began, before = time.monotonic(), self._simulators.actions
@@ -97,11 +99,11 @@ class Evaluation:
         bar.update()
       return bar.total - bar.n
 
-  def _engine(self, policy: Any, tasks: Sequence[str], act: Any, say: Callable[[str], None]) -> Any:
+  def _engine(self, policy: Any, tasks: set[str], act: Any, say: Callable[[str], None]) -> Any:
     """Compiled for these tasks; the last one where it will do."""
     last, known, engine = self._last_engine
     if last is not policy or not known.issuperset(tasks):
-      engine = policy.engine(tasks, self._simulators.workers, act)
+      engine = policy.engine(sorted(tasks), self._simulators.workers, act)
       engine.compile(on_shape=say)
       self._last_engine = policy, frozenset(tasks), engine
     return engine
