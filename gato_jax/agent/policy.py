@@ -1,6 +1,5 @@
 """Everything a checkpoint holds for acting."""
 
-import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -19,18 +18,15 @@ class Policy:
   Attributes:
     step: training step of the checkpoint.
     meta: what training wrote: configs, specs, the input's fingerprint.
-    params: as in training. acting_params: as acting reads them.
+    acting_params: its weights, as acting reads them.
   """
 
   def __init__(self, workdir: pathlib.Path, step: int | None = None):
     self.workdir = pathlib.Path(workdir)
-    self.params, self.meta, self.step = checkpoint.load_for_acting(self.workdir / "checkpoints", step)
+    params, self.meta, self.step = checkpoint.load_for_acting(self.workdir / "checkpoints", step)
     self.model_config = GatoConfig.from_json(self.meta["model"])
+    self.acting_params = acting.acting_params(self.model_config, params)
     self.text = codec.TextCodec(self.meta["tokenizer"])
-
-  @functools.cached_property
-  def acting_params(self) -> acting.ActingParams:
-    return acting.acting_params(self.model_config, self.params)
 
   @property
   def tasks(self) -> list[str]:

@@ -37,18 +37,18 @@ class ActingParams:
 
 @flax.struct.dataclass
 class Memory:
-  """Keys and values of each row's last N positions, a ring with its own write index for every row.
+  """Keys and values of each row's last N positions, a ring with its own place to write for every row.
 
   Attributes:
     keys, values: [S, H, N, K] a layer, in the model's dtype.
     valid: bool [S, N]; False where nothing, or padding, was written.
-    count: int32 [S], positions written since the row's reset; position p lies in slot p mod N.
+    head: int32 [S], the slot of the next position; nothing counts up, so wraps never end.
   """
 
   keys: tuple[jax.Array, ...]
   values: tuple[jax.Array, ...]
   valid: jax.Array
-  count: jax.Array
+  head: jax.Array
 
 
 @flax.struct.dataclass
@@ -124,7 +124,7 @@ def view(memory: Memory, rows: jax.Array | None, fresh: jax.Array) -> Memory:
   """The memory of `rows` (int32 [B]; None: of all slots, in place), empty where `fresh` (bool [B])."""
   if rows is not None:
     memory = jax.tree.map(lambda leaf: leaf.at[rows].get(mode="clip"), memory)
-  return memory.replace(valid=memory.valid & ~fresh[:, None], count=jnp.where(fresh, 0, memory.count))
+  return memory.replace(valid=memory.valid & ~fresh[:, None], head=jnp.where(fresh, 0, memory.head))
 
 
 def begin(config: GatoConfig, rows: int, positions: int) -> Present:
@@ -165,7 +165,7 @@ def read(
     written=put(present.written, written),
     attended=put(present.attended, attended),
   )
-  age = (past.count[:, None] - 1 - np.arange(slots)) % slots  # of a slot's position, counted from the newest
+  age = (past.head[:, None] - 1 - np.arange(slots)) % slots  # of a slot's position, counted from the newest
   to_memory = age[:, None, :] + 1 + place[:, :, None]
   to_own = place[:, :, None] - present.place[:, None, :]
   itself = jnp.arange(present.place.shape[1]) == at + jnp.arange(length)[:, None]
@@ -191,19 +191,19 @@ def commit(memory: Memory, rows: jax.Array, past: Memory, present: Present) -> M
   At most N positions of a row may have been written.
   """
   slots = past.valid.shape[1]
-  slot = jnp.where(present.written, (past.count[:, None] + present.place) % slots, slots)  # [B, M]; N is dropped
+  slot = jnp.where(present.written, (past.head[:, None] + present.place) % slots, slots)  # [B, M]; N is dropped
 
   def write(rings: tuple[jax.Array, ...], which: int) -> tuple[jax.Array, ...]:
     # Head by head: with a window over heads TPUs would turn the whole ring round, twice.
     index = rows[:, None, None], np.arange(rings[0].shape[1])[:, None], slot[:, None]
     return tuple(ring.at[index].set(own[which], mode="drop") for ring, own in zip(rings, present.own, strict=True))
 
-  own_rows = np.arange(past.count.shape[0])[:, None]
+  own_rows = np.arange(len(past.head))[:, None]
   valid = past.valid.at[own_rows, slot].set(present.attended, mode="drop")
-  count = past.count + present.written.sum(1, dtype=jnp.int32)
+  head = (past.head + present.written.sum(1, dtype=jnp.int32)) % slots
   return Memory(
     write(memory.keys, 0),
     write(memory.values, 1),
     memory.valid.at[rows].set(valid, mode="drop"),
-    memory.count.at[rows].set(count, mode="drop"),
+    memory.head.at[rows].set(head, mode="drop"),
   )
