@@ -24,6 +24,11 @@ DOMAIN = specs.Domain(
 )
 
 
+# Its pictures cannot be drawn in a process that has made an environment of the other domain.
+OTHER = specs.Domain(name="other", tasks=("fine",), weight=1.0, environment="broken_domain:make_other")
+other_is_made = False
+
+
 def mended() -> bool:
   return os.path.exists(os.environ.get("BROKEN_DOMAIN_MENDED", "/nowhere"))
 
@@ -40,6 +45,10 @@ class Broken(environment.Reach):
     super().seed(seed)
     assert not self._spoiled, "after an error the environment must be another one"
     self._bad = seed == BAD_SEED and not mended()
+
+  def render(self):
+    assert not other_is_made
+    return super().render()
 
   def step(self, action):
     timestep = super().step(action)
@@ -67,6 +76,13 @@ def make(task: str) -> environment.Reach:
   if task == "imports":
     raise ValueError(f"imported: {sorted({'jax', 'tensorflow', 'flax', 'matplotlib', 'arch'} & set(sys.modules))}")
   return Broken(task)
+
+
+def make_other(task: str) -> environment.Reach:
+  global other_is_made
+  other_is_made = True
+  del task
+  return environment.Reach(discrete=False)
 
 
 def make_discrete(task: str) -> environment.Reach:

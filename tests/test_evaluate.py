@@ -290,6 +290,17 @@ def test_films_show_the_best_and_the_worst(tmp_path):
     assert shown["episode_return"] == shown["scored_return"] == returns[shown["seed"]]
 
 
+def test_a_film_is_drawn_in_a_process_of_its_domain(tmp_path):
+  tasks, config = [(broken_domain.DOMAIN, "fine"), (broken_domain.OTHER, "fine")], EvaluateConfig(episodes=2, workers=1)
+  with pool.Simulators(config, tmp_path / "log") as simulators:
+    run = evaluation.Evaluation(tasks, tmp_path, config, simulators)
+    policy = Policy()
+    run.play(run.missing(STEP), "evaluate", policy)
+    run.film(policy, None)
+    run.check()
+  assert len(list((tmp_path / "videos").glob("*.gif"))) == 4 and len(policy.engines) == 1
+
+
 def test_baselines_by_source(tmp_path, dummy_raw):
   tasks = [(DUMMY, task) for task in DUMMY.tasks]
   logged = {"reach": [results.Row("dummy.reach", a, i, -1.0, 3, True, 0.0) for i, a in enumerate(["expert"] * 3)]}

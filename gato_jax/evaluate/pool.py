@@ -59,6 +59,7 @@ class _Process:
         env={**os.environ, **one_thread, "PYTHONPATH": paths},
       )
     self.connection = ours
+    self.domains: set[str] = set()  # whose environments it has made
     self.job: Job | None = None
     self.deadline = _FOREVER
 
@@ -159,13 +160,17 @@ class Simulators:
     return None
 
   def _start(self, slot: int, job: Job, engine: Engine | None) -> None:
-    if slot in self._processes and self._processes[slot].is_gone:  # between two jobs: it costs nobody anything
+    process = self._processes.get(slot)
+    # One that is gone between two jobs costs nobody anything. To draw, domains load graphics libraries that do not get on
+    # with each other's: MuJoCo's binding, loaded by Meta-World without EGL, aborts in the control suite's renderer.
+    if process and (process.is_gone or (job.film and process.domains - {job.domain.name})):
       self._processes.pop(slot).end()
     if slot not in self._processes:
       self._processes[slot] = _Process(self.log)
     process = self._processes[slot]
     if job.actor == POLICY:
       engine.start(slot, job.name, job.seed)
+    process.domains.add(job.domain.name)
     process.job, process.deadline = job, time.monotonic() + self._config.reset_seconds
     process.send("job", job)
 
