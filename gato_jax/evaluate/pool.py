@@ -161,8 +161,8 @@ class Simulators:
 
   def _start(self, slot: int, job: Job, engine: Engine | None) -> None:
     process = self._processes.get(slot)
-    # One that is gone between two jobs costs nobody anything. To draw, domains load graphics libraries that do not get on
-    # with each other's: MuJoCo's binding, loaded by Meta-World without EGL, aborts in the control suite's renderer.
+    # One that is gone between two jobs costs nobody anything. Graphics libraries of several domains do not get on:
+    # where Meta-World has loaded MuJoCo's binding, without EGL, the control suite's renderer aborts the process.
     if process and (process.is_gone or (job.film and process.domains - {job.domain.name})):
       self._processes.pop(slot).end()
     if slot not in self._processes:
