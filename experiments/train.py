@@ -8,6 +8,7 @@ python -m experiments.train --config=... --coordinator=HOST:PORT --processes=2 -
 All of them read the same data_dir and write to the same workdir, and each must be able to reach HOST:PORT on process 0.
 """
 
+import dataclasses
 import json
 import logging
 
@@ -47,6 +48,14 @@ def train(experiment: cli.Experiment) -> None:
   inputs = distributed.together(
     lambda: pipeline.Input(mixture, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions)
   )
+  held_out = None
+  if train_config.held_out_batches:
+    fixed = dataclasses.replace(mixture, seed=0)  # runs of other seeds are measured on the same windows
+    held_out = distributed.together(
+      lambda: pipeline.Input(
+        fixed, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions, held_out=True
+      )
+    )
   numbers = {name: len(data) for name, data in inputs.datasets.items()}
   description = resume.description(settings, inputs.task_specs, numbers)
 
@@ -67,6 +76,7 @@ def train(experiment: cli.Experiment) -> None:
     workdir=workdir,
     component_names=inputs.names,
     profile_steps=profile.parse_steps(_PROFILE.value),
+    held_out=held_out.batches if held_out else None,
   )
 
 

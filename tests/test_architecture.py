@@ -36,6 +36,7 @@ LAYERS = {
   "gato_jax.scores_json": 4,
   "gato_jax.serve": 3,
   "gato_jax.report": 3,
+  "gato_jax.scaling": 3,
   "gato_jax.train": 4,
   "gato_jax.agent": 4,
   "experiments": 5,

@@ -34,7 +34,9 @@ class Input:
     batch_size: int,
     text: codec.TextCodec,
     max_local_positions: int,
+    held_out: bool = False,
   ):
+    """held_out: of what config.hold_out keeps from training, under a name of its own in the registry."""
     if not config.weights:
       raise GatoError("the mixture is empty: set config.data.weights, task -> share")
     negative = [name for name, weight in config.weights.items() if weight <= 0]
@@ -47,10 +49,12 @@ class Input:
     self.shares = {name: config.weights[name] / total for name in self.names}
     self.datasets = {name: episodes.load(tfds_dir, name, config.keep) for name in self.names}
     self.windows = {
-      name: windows.make_windows(data, text, config, max_local_positions) for name, data in self.datasets.items()
+      name: windows.make_windows(data, text, config, max_local_positions, held_out)
+      for name, data in self.datasets.items()
     }
     self.patch_capacity = max(w.patch_capacity for w in self.windows.values())
-    self._plan = tasks.register(config.name, self.windows, self.shares, batch_size)
+    self._name = f"{config.name}.held_out" if held_out else config.name
+    self._plan = tasks.register(self._name, self.windows, self.shares, batch_size)
 
   @property
   def task_specs(self) -> dict[str, specs.TaskSpec]:
@@ -68,7 +72,7 @@ class Input:
     if not len(rows) or np.any(np.diff(rows) <= 0) or rows[0] < 0 or rows[-1] >= self.batch_size:
       raise GatoError(f"rows must ascend within [0, {self.batch_size}), a batch's size; got {rows.tolist()}")
     self._plan.start, self._plan.rows = start, rows
-    dataset = seqio.get_mixture_or_task(tasks.seqio_name(self.config.name)).get_dataset(
+    dataset = seqio.get_mixture_or_task(tasks.seqio_name(self._name)).get_dataset(
       sequence_length=None,
       split="train",
       shuffle=False,

@@ -68,10 +68,27 @@ class _Row:
     return a
 
 
+def _part(indices: np.ndarray, config: MixtureConfig, held_out: bool, name: str) -> np.ndarray:
+  """Of the episodes or documents that count, those that train, or those that never do."""
+  held = (np.arange(len(indices)) + 1) % config.hold_out == 0 if config.hold_out else np.zeros(len(indices), bool)
+  part = indices[held if held_out else ~held]
+  if not len(part):
+    side = "to hold out" if held_out else "to train on"
+    raise GatoError(f"{name}: with data.hold_out={config.hold_out} {side} there are none of {len(indices)}; change it")
+  return part
+
+
 class EpisodeWindows:
   """Rows of a control task: windows of its episodes, some behind a prompt, short ones packed."""
 
-  def __init__(self, data: episodes.Episodes, text: codec.TextCodec, config: MixtureConfig, max_local_positions: int):
+  def __init__(
+    self,
+    data: episodes.Episodes,
+    text: codec.TextCodec,
+    config: MixtureConfig,
+    max_local_positions: int,
+    held_out: bool = False,
+  ):
     self._data = data
     self._config = config
     self.layout = layout.TokenLayout(data.spec, text, max_local_positions)
@@ -83,6 +100,7 @@ class EpisodeWindows:
       )
     if not len(data.kept):
       raise GatoError(f"{data.spec.name}: no episode reaches {config.keep:.0%} of the expert return; collect more")
+    self._kept = _part(data.kept, config, held_out, data.spec.name)
     self.patch_capacity = self._window_steps * self.layout.patch_count
 
   def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:
@@ -106,7 +124,7 @@ class EpisodeWindows:
 
     The order of the draws is part of what a run is: another order is another run.
     """
-    config, kept, lengths = self._config, self._data.kept, self._data.lengths
+    config, kept, lengths = self._config, self._kept, self._data.lengths
     pieces, segments = [], []
     left, segment = self._window_steps, 0  # steps
     while left:
@@ -140,18 +158,19 @@ class DocumentWindows:
 
   patch_capacity = 0
 
-  def __init__(self, data: episodes.Documents, text: codec.TextCodec, config: MixtureConfig):
+  def __init__(self, data: episodes.Documents, text: codec.TextCodec, config: MixtureConfig, held_out: bool = False):
     if data.tokenizer != episodes.tokenizer_fingerprint(text):
       raise GatoError(f"{data.directory} is prepared with another tokenizer; run python -m experiments.build")
     self._data = data
     self._config = config
+    self._documents = _part(np.arange(len(data)), config, held_out, data.spec.name)
 
   def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:
     row = _Row(self._config.sequence_length, component)
     segment = 0
     while row.room > 1:  # a single token could not be predicted from anything
       segment += 1
-      document = int(random.integers(len(self._data)))
+      document = int(self._documents[random.integers(len(self._documents))])
       length = int(self._data.lengths[document])
       start = int(random.integers(max(1, length - row.room + 1)))
       tokens = self._data.tokens(document, start, min(length, start + row.room))
@@ -164,8 +183,13 @@ Windows = EpisodeWindows | DocumentWindows
 
 
 def make_windows(
-  data: episodes.Episodes | episodes.Documents, text: codec.TextCodec, config: MixtureConfig, max_local_positions: int
+  data: episodes.Episodes | episodes.Documents,
+  text: codec.TextCodec,
+  config: MixtureConfig,
+  max_local_positions: int,
+  held_out: bool = False,
 ) -> Windows:
+  """held_out: windows of what config.hold_out keeps from training, instead of the rest."""
   if isinstance(data, episodes.Documents):
-    return DocumentWindows(data, text, config)
-  return EpisodeWindows(data, text, config, max_local_positions)
+    return DocumentWindows(data, text, config, held_out)
+  return EpisodeWindows(data, text, config, max_local_positions, held_out)

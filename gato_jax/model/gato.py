@@ -35,7 +35,9 @@ class Gato(nn.Module):
     """
     return self.decode(self.embed(batch, rows), batch["segments"], batch["kinds"], rows)
 
-  def hidden_and_table(self, batch: Mapping[str, jax.Array], rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+  def hidden_and_table(
+    self, batch: Mapping[str, jax.Array], rows: jax.Array | None = None
+  ) -> tuple[jax.Array, jax.Array]:
     """For the loss: hidden states [B, L, d] and the tied output projection [33,025, d]."""
     return self(batch, rows), self.embedding.tokens
 

@@ -64,6 +64,23 @@ def _component_losses(names: Sequence[str], sums: np.ndarray, counts: np.ndarray
   return losses
 
 
+def losses(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
+  """From the sums of each batch: "loss" over all targets, "loss/<domain>", "loss/<domain.task>", "target_tokens"."""
+  measured = jax.device_get(measured)
+  sums = np.sum([m["component_sums"] for m in measured], axis=0, dtype=np.float64)
+  counts = np.sum([m["component_counts"] for m in measured], axis=0, dtype=np.float64)
+  total = float(sums.sum() / max(counts.sum(), 1.0))
+  return {"loss": total, **_component_losses(names, sums, counts), "target_tokens": int(counts.sum())}
+
+
+def write_held_out(workdir: pathlib.Path, row: Mapping[str, Any]) -> None:
+  """`workdir`/held_out.json, whole or not at all; by the first process."""
+  if distributed.is_first():
+    temporary = workdir / "held_out.tmp"
+    temporary.write_text(json.dumps(row, indent=1) + "\n")
+    os.replace(temporary, workdir / "held_out.json")
+
+
 def to_json(interval: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
   """The metrics of steps that are not yet in a row, for a checkpoint between two rows."""
   return [{name: value.tolist() for name, value in values.items()} for values in jax.device_get(interval)]
@@ -77,16 +94,15 @@ def from_json(interval: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarra
 def summarize(done: int, interval: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, float]:
   """One row for the steps up to `done`, from the metrics of each."""
   measured = jax.device_get(interval)
-  sums = np.sum([m["component_sums"] for m in measured], axis=0, dtype=np.float64)
-  counts = np.sum([m["component_counts"] for m in measured], axis=0, dtype=np.float64)
+  row = losses(measured, names)
+  targets = row.pop("target_tokens")
   return {
     "step": done,
-    "loss": float(sums.sum() / max(counts.sum(), 1.0)),
-    **_component_losses(names, sums, counts),
+    **row,
     "learning_rate": float(measured[-1]["learning_rate"]),
     "gradient_norm": float(np.mean([m["gradient_norm"] for m in measured])),
     "update_norm": float(np.mean([m["update_norm"] for m in measured])),
-    "interval_target_tokens": int(counts.sum()),
+    "interval_target_tokens": targets,
   }
 
 
@@ -111,6 +127,7 @@ def throughput(
     "tokens": row["step"] * rows * length,
     "interval_tokens": steps * rows * length,
     "tokens_per_second": rows * length / times["step_seconds"],
+    "interval_flops": steps * needed,
     "utilisation": needed / times["step_seconds"] / peak,
     **times,
   }

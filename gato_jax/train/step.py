@@ -46,6 +46,11 @@ class Trainer:
       out_shardings=(self.shardings, whole),
       donate_argnums=0,
     )
+    self._evaluate = jax.jit(
+      self._losses,
+      in_shardings=(self.shardings.params, sharding.batch_sharding(mesh)),
+      out_shardings=whole,
+    )
 
   def init(self) -> state.TrainState:
     create = jax.jit(lambda: state.create(self.config, self._optimizer, self._seed), out_shardings=self.shardings)
@@ -72,6 +77,11 @@ class Trainer:
     """
     with jax.set_mesh(self.mesh):
       return self._step(train_state, batch, np.int32(total_steps))
+
+  def evaluate(self, params: Any, batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """component_sums and component_counts [components] of a batch's losses, without stochastic depth."""
+    with jax.set_mesh(self.mesh):
+      return self._evaluate(params, batch)
 
   def lower(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> jax.stages.Lowered:
     """The step for a global batch of these shapes, ready to compile for the mesh's devices, which need not exist."""
@@ -100,12 +110,11 @@ class Trainer:
     Traceable, under `jax.set_mesh`.
     """
     gradients = functools.partial(self._device_gradients, ())
-    rows, whole = sharding.batch_sharding(self.mesh), PartitionSpec()
-    if rows.num_devices > self.mesh.shape["model"]:  # rows or parameters lie on several devices
-      layouts = jax.tree.map(sharding.by_hand, self.shardings.params)
+    rows, layouts, whole = sharding.batch_sharding(self.mesh).spec, self._layouts(), PartitionSpec()
+    if self._several():
       gradients = jax.shard_map(
         functools.partial(self._device_gradients, sharding.BATCH_AXES),
-        in_specs=(layouts, rows.spec, rows.spec, whole),
+        in_specs=(layouts, rows, rows, whole),
         out_specs=(whole, whole, layouts),
         axis_names=set(sharding.BATCH_AXES),
       )
@@ -123,6 +132,29 @@ class Trainer:
     first = jax.tree.map(lambda x: x[:, 0], split)
     zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(gradients, params, *first, key))
     return jax.lax.scan(microbatch, zeros, jnp.arange(count))[0]
+
+  def _several(self) -> bool:
+    """Whether rows or parameters lie on several devices."""
+    return sharding.batch_sharding(self.mesh).num_devices > self.mesh.shape["model"]
+
+  def _layouts(self) -> Any:
+    return jax.tree.map(sharding.by_hand, self.shardings.params)
+
+  def _losses(self, params: Any, batch: Any) -> dict[str, jax.Array]:
+    losses = functools.partial(self._device_losses, ())
+    if self._several():
+      losses = jax.shard_map(
+        functools.partial(self._device_losses, sharding.BATCH_AXES),
+        in_specs=(self._layouts(), sharding.batch_sharding(self.mesh).spec),
+        out_specs=PartitionSpec(),
+        axis_names=set(sharding.BATCH_AXES),
+      )
+    return losses(params, batch)
+
+  def _device_losses(self, axes: Sequence[str], params: Any, batch: Any) -> dict[str, jax.Array]:
+    hidden, table = model.Gato(self.config).apply({"params": params}, batch, method="hidden_and_table")
+    _, metrics = loss.next_token_loss(hidden, table, batch, self._components, self._loss_chunk)
+    return jax.lax.psum(metrics, axes)
 
   def _device_gradients(self, axes: Sequence[str], params: Any, batch: Any, numbers: jax.Array, key: jax.Array):
     """`gradients` of one device's rows and shards; only what is summed here and in sharding.gather crosses `axes`."""

@@ -1,0 +1,217 @@
+"""Trains the runs of a sweep that are missing: python -m launch sweep --config=experiments/configs/scaling.py --on=BACKEND
+
+One job a run (gato_jax/scaling/grid.py says which), the cheapest first, each in <workdir>/<run>. A run is finished once
+its folder has a held-out loss; the rest are submitted, --jobs at a time, and go on from their checkpoints. Interrupted or
+killed, the command leaves its jobs running; given again it finds them, submits what is missing, and also tries again
+what failed before. <workdir>/points.jsonl has the finished ones, for python -m experiments.report --scaling.
+
+The folders must be readable here, so a cluster's workdir lies on a shared file system.
+"""
+
+import dataclasses
+import datetime
+import pathlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import rich.console
+import rich.live
+import rich.table
+from absl import flags
+
+from experiments import cli
+from gato_jax.errors import GatoError
+from gato_jax.report import metrics
+from gato_jax.scaling import grid, points
+from launch import jobs, settings
+from launch.jobs import State
+
+_ON = flags.DEFINE_enum("on", None, list(settings.BACKENDS), "Where to run.")
+_JOBS = flags.DEFINE_integer("jobs", None, "Jobs at a time; 0: all. Local: 1 by default, elsewhere 0.")
+_POLL = flags.DEFINE_float("poll", 2.0, "Seconds between two looks at the jobs.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Shows the runs and what would be sent for the first missing one.")
+settings.define_flags()
+
+_STYLES = {
+  State.DONE: "green",
+  State.RUNNING: "cyan",
+  State.FAILED: "red",
+  State.CANCELLED: "red",
+  State.UNKNOWN: "red",
+}
+_WAITING = "missing"  # not submitted yet
+
+
+@dataclasses.dataclass
+class Row:
+  """A run of the sweep as it stands. state: _WAITING or a State."""
+
+  run: grid.Run
+  job: jobs.Job
+  workdir: pathlib.Path
+  steps: int
+  work: float  # tokens x parameters, for estimates of time
+  state: str = _WAITING
+  point: points.Point | None = None
+  handle: str = ""
+  step: int = 0
+  loss: float | None = None
+  seconds_per_step: float | None = None
+
+  @property
+  def left(self) -> float | None:
+    """Seconds, of a run that trains."""
+    return None if self.seconds_per_step is None else (self.steps - self.step) * self.seconds_per_step
+
+
+class Sweep:
+  """All runs of a grid on one backend. width: jobs at a time, 0: any number."""
+
+  def __init__(self, rows: Sequence[Row], backend: jobs.Backend, width: int, out: pathlib.Path):
+    self.rows, self._backend, self._width, self._out = rows, backend, width, out
+    self._written: list[str] | None = None
+    before = {record.job.name: record.handle for record in jobs.records() if record.backend == backend.name}
+    for row in rows:
+      row.point = points.of_run(row.workdir, row.steps)
+      handle = before.get(row.job.name, "")
+      if row.point is None and handle and not backend.state(handle).over:
+        row.handle, row.state = handle, State.RUNNING  # an earlier sweep's; what has ended is submitted again
+    self.look()
+
+  def look(self) -> None:
+    """Asks the backend and the runs' folders how things are; writes the points."""
+    for row in self.rows:
+      if row.point is None and row.handle:
+        row.state = self._backend.state(row.handle)  # asked before the folder: who ends in between is not called failed
+      if row.point is None and (not row.handle or row.state == State.DONE):
+        row.point = points.of_run(row.workdir, row.steps)
+      if row.point is not None:
+        row.state, row.step, row.loss = State.DONE, row.steps, row.point.loss
+      elif row.state == State.DONE:
+        row.state = State.FAILED  # it ended well and left no held-out loss
+      elif row.state == State.RUNNING:
+        _progress(row)
+    finished = [row.point for row in self.rows if row.point is not None]
+    if (names := [point.name for point in finished]) != self._written:
+      points.write(self._out, finished)
+      self._written = names
+
+  def submit(self) -> None:
+    """As many as there is room for."""
+    for row in self.rows:
+      active = sum(r.state in (State.QUEUED, State.RUNNING) for r in self.rows)
+      if row.state == _WAITING and (not self._width or active < self._width):
+        row.handle = jobs.submit(self._backend, row.job).handle
+        row.state = State.QUEUED
+
+  @property
+  def over(self) -> bool:
+    return not any(row.state in (_WAITING, State.QUEUED, State.RUNNING) for row in self.rows)
+
+  def seconds_left(self) -> float | None:
+    """At the mean speed of what has trained, runs side by side; None before anything has."""
+    speeds = [row.work / row.point.seconds for row in self.rows if row.point is not None and row.point.seconds]
+    speeds += [row.work / row.steps / row.seconds_per_step for row in self.rows if row.point is None and row.left]
+    if not speeds:
+      return None
+    open_ = [row for row in self.rows if row.state in (_WAITING, State.QUEUED, State.RUNNING)]
+    seconds = sum(row.left or row.work * (1 - row.step / row.steps) / (sum(speeds) / len(speeds)) for row in open_)
+    return seconds / max(1, min(self._width or len(open_), len(open_)))
+
+
+def main(experiment: cli.Experiment) -> None:
+  if "scaling" not in experiment.config:
+    raise GatoError(f"{experiment.config.name} has no section `scaling`; experiments/configs/scaling.py has one")
+  if _ON.value is None:
+    raise GatoError(f"--on=BACKEND ({', '.join(settings.BACKENDS)}) is missing")
+  backend, rows = settings.backend(_ON.value), list(plan(experiment, sys.argv))
+  width = _JOBS.value if _JOBS.value is not None else int(backend.name == "local")
+  if width < 0 or _POLL.value <= 0:
+    raise GatoError(f"--jobs={width} --poll={_POLL.value}: at least 0, and above 0")
+  if _DRY_RUN.value:
+    show_plan(rows, backend)
+    return
+  sweep = Sweep(rows, backend, width, experiment.workdir / "points.jsonl")
+  console = rich.console.Console()
+  with rich.live.Live(table(sweep), console=console, auto_refresh=False) as live:
+    said = [row.state for row in rows]
+    while True:
+      sweep.submit()
+      for row, before in zip(rows, said, strict=True):
+        if row.state != before:
+          console.print(f"{datetime.datetime.now():%H:%M:%S} {row.job.name}: {before} -> {row.state}", highlight=False)
+      said = [row.state for row in rows]
+      live.update(table(sweep), refresh=True)
+      if sweep.over:
+        break
+      time.sleep(_POLL.value)
+      sweep.look()
+  failed = [row.job.name for row in rows if row.state != State.DONE]
+  if failed:
+    raise GatoError(
+      f"{len(failed)} of {len(rows)} runs did not finish: {', '.join(failed)}; see `python -m launch logs"
+      f" --name={failed[0]}` and run the same command again"
+    )
+  print(f"{len(rows)} points: {experiment.workdir / 'points.jsonl'}")
+
+
+def plan(experiment: cli.Experiment, argv: Sequence[str]) -> Iterator[Row]:
+  """The grid's runs, as rows that nothing was asked about yet; argv: of the command, for its overrides."""
+  config = experiment.config
+  paths = [a.removeprefix("--config=") for a in argv if a.startswith("--config=")]
+  if not paths:
+    raise GatoError("--config=experiments/configs/NAME.py is missing")
+  given = [a for a in argv if a.startswith("--config.") and not a.startswith("--config.workdir=")]
+  batch = config.train.batch_size * config.data.sequence_length
+  for run in grid.runs(experiment.section(grid.GridConfig, "scaling")):
+    workdir = experiment.workdir / run.name
+    overrides = (*given, *grid.overrides(run, batch), f"--config.workdir={workdir}")
+    job = jobs.Job(f"{config.name}-{run.name}".replace("_", "-"), paths[-1], overrides)
+    network = grid.network(run.width)
+    work = run.tokens * float(network["layers"] * run.width**2 * 11 + 33_025 * run.width / 8)
+    yield Row(run, job, workdir, run.steps(batch), work)
+
+
+def table(sweep: Sweep) -> rich.table.Table:
+  """What is shown while a sweep runs."""
+  counts = {state: sum(row.state == state for row in sweep.rows) for state in (_WAITING, *State)}
+  left = sweep.seconds_left()
+  title = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+  title += f"; about {_duration(left)} left" if left and not sweep.over else ""
+  shown = rich.table.Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
+  for name in ("run", "width", "tokens", "state", "step", "loss", "left"):
+    shown.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=True)
+  for row in sweep.rows:
+    loss = "" if row.loss is None else f"{row.loss:.4f}" if row.point else f"({row.loss:.3f})"
+    cells = row.run.name, str(row.run.width), f"{row.run.tokens:,}", str(row.state), f"{row.step}/{row.steps}", loss
+    eta = _duration(row.left) if row.state == State.RUNNING and row.left else ""
+    shown.add_row(*cells, eta, style=_STYLES.get(row.state, ""))
+  shown.caption = "loss: held out; in brackets: of training, so far"
+  shown.caption_justify = "left"
+  return shown
+
+
+def show_plan(rows: Sequence[Row], backend: jobs.Backend) -> None:
+  """What --dry_run prints."""
+  missing = [row for row in rows if points.of_run(row.workdir, row.steps) is None]
+  print(f"{len(rows)} runs, {len(missing)} missing: {' '.join(row.run.name for row in missing)}")
+  for title, text in backend.render(missing[0].job).items() if missing else ():
+    print(f"--- {title}\n{text}", end="" if text.endswith("\n") else "\n")
+
+
+def _progress(row: Row) -> None:
+  logged = metrics.read(row.workdir / "metrics.jsonl")
+  if logged:
+    row.step, row.loss = logged[-1]["step"], logged[-1]["loss"]
+    row.seconds_per_step = logged[-1]["step_seconds"]
+
+
+def _duration(seconds: float) -> str:
+  minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+if __name__ == "__main__":
+  cli.run(main)
