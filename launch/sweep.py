@@ -1,8 +1,8 @@
-"""Trains the runs of a sweep that are missing: python -m launch sweep --config=experiments/configs/scaling.py --on=BACKEND
+"""Trains the runs of a sweep that are missing: python -m launch sweep --on=BACKEND --config=experiments/configs/scaling.py
 
 One job a run (gato_jax/scaling/grid.py says which), the cheapest first, each in <workdir>/<run>. A run is finished once
-its folder has a held-out loss; the rest are submitted, --jobs at a time, and go on from their checkpoints. Interrupted or
-killed, the command leaves its jobs running; given again it finds them, submits what is missing, and also tries again
+its folder has a held-out loss; the rest are submitted, --jobs at a time, and go on from their checkpoints. Interrupted
+or killed, the command leaves its jobs running; given again it finds them, submits what is missing, and also tries again
 what failed before. <workdir>/points.jsonl has the finished ones, for python -m experiments.report --scaling.
 
 The folders must be readable here, so a cluster's workdir lies on a shared file system.
@@ -33,13 +33,9 @@ _POLL = flags.DEFINE_float("poll", 2.0, "Seconds between two looks at the jobs."
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Shows the runs and what would be sent for the first missing one.")
 settings.define_flags()
 
-_STYLES = {
-  State.DONE: "green",
-  State.RUNNING: "cyan",
-  State.FAILED: "red",
-  State.CANCELLED: "red",
-  State.UNKNOWN: "red",
-}
+_STYLES = {State.DONE: "green", State.RUNNING: "cyan"} | dict.fromkeys(
+  (State.FAILED, State.CANCELLED, State.UNKNOWN), "red"
+)
 _WAITING = "missing"  # not submitted yet
 
 

@@ -1,10 +1,10 @@
 """Which runs make a sweep, and the one rule that sizes their networks and sets their learning rates.
 
 The rule, for a network of width d:
-  * Of the paper's widths (768, 1536, 2048) the network and the peak learning rate are the paper's (GATO_SPEC section 3).
-  * Below 768: what its three networks have in common, heads x key size = d and a feed-forward width of 4 d, with keys of
-    32 as in its smallest; a layer for every 32 of the width, at least two; the peak is 2e-3 x 128 / d, the demo's at its
-    width and falling with the width, as muP has it for Adam (Yang et al. 2022).
+  * Of the paper's widths (768, 1536, 2048) network and peak learning rate are the paper's (GATO_SPEC section 3).
+  * Below 768: what its three networks have in common, heads x key size = d and a feed-forward width of 4 d, with keys
+    of 32 as in its smallest; a layer for every 32 of the width, at least two; the peak is 2e-3 x 128 / d, the demo's at
+    its width and falling with the width, as muP has it for Adam (Yang et al. 2022).
   * Above 768, any other width is an error.
 """
 

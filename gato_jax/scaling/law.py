@@ -1,9 +1,8 @@
 """L(N, D) = E + A / N^alpha + B / D^beta, fitted as Hoffmann et al. 2022 do in their approach 3.
 
 The Huber loss (delta 1e-3) of the residuals of log L is minimised by L-BFGS from many starts. N and D are divided by
-their geometric means inside, so that A and B of the optimizer are losses at the middle of the data; and the objective by
-delta^2, because L-BFGS-B stops at a tolerance relative to max(objective, 1): left small, it stops far too early, which
-is what Besiroglu et al. 2024 found in the published fit.
+their geometric means inside, so that A and B of the optimizer are losses at the middle of the data; and the objective
+by delta^2, because L-BFGS-B stops at a tolerance relative to max(objective, 1): left small, it stops far too early.
 """
 
 import dataclasses
@@ -57,7 +56,7 @@ def fit(n: np.ndarray, d: np.ndarray, losses: np.ndarray, starts: Sequence[Law] 
     starts: where to begin instead of everywhere; for bootstraps.
 
   Raises:
-    GatoError: fewer points than the law has constants, fewer than two sizes or budgets, or values that are not positive.
+    GatoError: fewer points than constants, fewer than two sizes or budgets, or values that are not positive.
   """
   n, d, losses = (np.asarray(values, np.float64) for values in (n, d, losses))
   _check(n, d, losses)

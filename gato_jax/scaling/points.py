@@ -31,7 +31,7 @@ class Point:
     target_tokens: that the held-out loss is a mean over.
     train_loss: mean over the last tenth of the steps.
     learning_rate: the peak. seed: of parameters and data order.
-    score: mean over domains of the mean over tasks of the normalised score, in per cent of the expert; None: not played.
+    score: mean over domains of the mean over tasks of the normalised score, % of the expert; None: not played.
     seconds: of training, waiting for data included. workdir: the run's folder.
   """
 
@@ -102,11 +102,8 @@ def of_run(workdir: pathlib.Path, steps: int) -> Point | None:
 def count(config: GatoConfig) -> tuple[int, int]:
   """(all parameters, those of tables that are looked up: tokens, patch positions, local positions, the action's)."""
   params = abstract_params(config)
-  tables = {
-    name: leaf
-    for name, leaf in params["embedding"].items()
-    if name == "tokens" or name.endswith(("position", "positions"))
-  }
+  looked_up = [name for name in params["embedding"] if name == "tokens" or name.endswith(("position", "positions"))]
+  tables = {name: params["embedding"][name] for name in looked_up}
   return count_parameters(params), sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tables))
 
 
