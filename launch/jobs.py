@@ -19,6 +19,7 @@ from gato_jax.errors import GatoError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "work" / "launch"
+TERMINATED = 143  # exit status where SIGTERM came before training listened: nothing to save, start again as after 42
 VERBS = ("build", "collect", "evaluate", "report", "train")
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")  # also Kubernetes' and Google's rule, with room for suffixes
 
@@ -125,6 +126,11 @@ def record_path(backend: str, name: str) -> pathlib.Path:
   return FOLDER / f"{backend}.{name}.json"
 
 
+def cancelled(backend: str, name: str) -> pathlib.Path:
+  """A file that is there where a job was cancelled: who deletes one that ran elsewhere leaves no trace of it."""
+  return FOLDER / f"{backend}.{name}.cancelled"
+
+
 def submit(backend: Backend, job: Job) -> Record:
   """Checks, sends and records a job; one of the same name that is over is replaced: a training run goes on.
 
@@ -184,13 +190,14 @@ def run(command: list[str], text: str | None = None) -> str:
   """What a command prints; `text` is its standard input. Every command of every backend goes through here.
 
   Raises:
-    GatoError: it is not installed or fails; the last line that it says is the message.
+    GatoError: it is not installed or fails; what it says of the error is the message.
   """
   try:
     done = subprocess.run(command, input=text, capture_output=True, text=True)
   except FileNotFoundError as e:
     raise GatoError(f"`{command[0]}` is not installed here; this backend needs it") from e
   if done.returncode:
-    said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-    raise GatoError(f"`{' '.join(command[:4])} ...` failed ({done.returncode}): {said[-1]}")
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+    said = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)] or lines[-1:]
+    raise GatoError(f"`{' '.join(command[:4])} ...` failed ({done.returncode}): {said[0]}")
   return done.stdout

@@ -12,9 +12,11 @@ from absl import flags
 
 from gato_jax.errors import GatoError
 from launch import jobs
+from launch.backends.gke import Gke
 from launch.backends.local import Local
+from launch.backends.slurm import Slurm
 
-BACKENDS: dict[str, type] = {backend.name: backend for backend in (Local,)}
+BACKENDS: dict[str, type] = {backend.name: backend for backend in (Local, Slurm, Gke)}
 CLUSTER = jobs.ROOT / "launch" / "cluster.json"
 PREFIX = "GATO_LAUNCH_"
 _FLAGS = {str: flags.DEFINE_string, int: flags.DEFINE_integer, bool: flags.DEFINE_bool}

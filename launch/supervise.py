@@ -45,7 +45,7 @@ class Supervisor:
           return State.DONE
         if self.signals:
           return State.CANCELLED
-        if set(statuses) != {PREEMPTED}:
+        if not set(statuses) <= {PREEMPTED, -signal.SIGTERM}:
           return State.FAILED
         self._say(f"preempted; {left} restarts are left")
       return State.FAILED

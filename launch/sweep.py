@@ -1,4 +1,4 @@
-"""Trains the runs of a sweep that are missing: python -m launch sweep --on=BACKEND --config=experiments/configs/scaling.py
+"""Trains the missing runs of a sweep: python -m launch sweep --on=BACKEND --config=experiments/configs/scaling.py
 
 One job a run (gato_jax/scaling/grid.py says which), the cheapest first, each in <workdir>/<run>. A run is finished once
 its folder has a held-out loss; the rest are submitted, --jobs at a time, and go on from their checkpoints. Interrupted
