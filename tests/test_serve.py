@@ -288,6 +288,7 @@ def test_a_server_that_drains_while_it_compiles_ends(engine):
   slow = Slow(engine)
   with serve(slow, ready=False) as server:
     server.drain()
+    served.wait_for(lambda: server.server._batcher._stop)
     slow.go.set()
     server.join()
   assert "ready" not in server.said and not slow.compiled
