@@ -45,7 +45,8 @@ def make_mesh(data: int = 0, fsdp: int = 1, model: int = 1, devices: Sequence[ja
 
   Args:
     data, fsdp, model: devices along each axis; 0, of at most one of them: as many as the others leave.
-    devices: all of every process by default. Neighbours along `model` are neighbours on the slice.
+    devices: all of every process by default. Neighbours along `model` are neighbours on the slice; several slices
+      (TPUs joined by a data centre's network) lie one behind the other along `data`.
 
   Raises:
     GatoError: the axes do not make up the devices.
@@ -60,7 +61,15 @@ def make_mesh(data: int = 0, fsdp: int = 1, model: int = 1, devices: Sequence[ja
   if math.prod(shape) != len(devices):
     raise GatoError(f"{asked}: {len(devices)} devices do not make such a mesh; their product must be that number")
   types = (jax.sharding.AxisType.Auto,) * 3
-  laid_out = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)  # else v5e has no fsdp=8
+  slices = len({getattr(device, "slice_index", 0) for device in devices})
+  if shape[0] % slices:
+    raise GatoError(f"{asked}: the {slices} slices each take a part of the data axis, which has {shape[0]} devices")
+  inside = [shape[0] // slices, *shape[1:]]  # only sums over data cross the network between slices
+  split = {"allow_split_physical_axes": True}  # else v5e has no fsdp=8
+  if slices == 1:
+    laid_out = mesh_utils.create_device_mesh(inside, devices, **split)
+  else:
+    laid_out = mesh_utils.create_hybrid_device_mesh(inside, [slices, 1, 1], devices, **split)
   return Mesh(laid_out, MESH_AXES, axis_types=types)
 
 

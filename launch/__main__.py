@@ -5,7 +5,7 @@ import pathlib
 import runpy
 import sys
 
-COMMANDS = ("submit", "status", "logs", "cancel", "list", "sweep", "preflight", "preflight_table")
+COMMANDS = ("submit", "status", "logs", "cancel", "list", "keep", "sweep", "preflight", "preflight_table")
 
 
 def summary(command: str) -> str:

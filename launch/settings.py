@@ -15,8 +15,9 @@ from launch import jobs
 from launch.backends.gke import Gke
 from launch.backends.local import Local
 from launch.backends.slurm import Slurm
+from launch.backends.tpu_vm import TpuVm
 
-BACKENDS: dict[str, type] = {backend.name: backend for backend in (Local, Slurm, Gke)}
+BACKENDS: dict[str, type] = {backend.name: backend for backend in (Local, Slurm, Gke, TpuVm)}
 CLUSTER = jobs.ROOT / "launch" / "cluster.json"
 PREFIX = "GATO_LAUNCH_"
 _FLAGS = {str: flags.DEFINE_string, int: flags.DEFINE_integer, bool: flags.DEFINE_bool}

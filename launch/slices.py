@@ -49,13 +49,15 @@ class Slice:
 
 
 def describe(name: str) -> Slice:
-  """The slice called `name`: a generation and its shape in chips.
+  """The slice called `name`: a generation and its shape in chips; "2*v5e:16x16" are two of them, joined by a network.
 
   Raises:
     GatoError: no such generation or shape, or no libtpu.
   """
-  generation, _, shape = name.partition(":")
-  if generation not in GENERATIONS or not re.fullmatch(r"\d+(x\d+){1,2}", shape):
+  count, _, single = name.rpartition("*")
+  generation, _, shape = single.partition(":")
+  known = generation in GENERATIONS and re.fullmatch(r"\d+(x\d+){1,2}", shape)
+  if not known or not re.fullmatch(r"([1-9]\d*)?", count):
     raise GatoError(
       f"--topology={name!r} is no slice: a generation of {', '.join(GENERATIONS)} and chips, as {EXAMPLES}"
     )
@@ -63,11 +65,13 @@ def describe(name: str) -> Slice:
   os.environ.setdefault("TPU_LIBRARY_PATH", str(_library()))
   jax.config.update("jax_platforms", "cpu")  # this process compiles for devices that it does not have
   try:
-    devices = topologies.get_topology_desc(name, platform="tpu", **GENERATIONS[generation]).devices
+    devices = topologies.get_topology_desc(
+      single, platform="tpu", num_slices=int(count or 1), **GENERATIONS[generation]
+    ).devices
   except jax.errors.JaxRuntimeError as e:
     reason = str(e).splitlines()[0]
     raise GatoError(f"--topology={name}: libtpu knows no such slice ({reason}); try one like {EXAMPLES}") from e
-  chips = len({tuple(device.coords) for device in devices})
+  chips = len({(getattr(device, "slice_index", 0), *device.coords) for device in devices})
   return Slice(name, tuple(devices), chips, hardware.DEVICES[devices[0].device_kind])
 
 

@@ -5,12 +5,15 @@ sent and sends nothing. For TPU slices the training step is compiled first, and 
 (--nopreflight submits it all the same). Backends and their settings: docs/launch.md.
 """
 
+import json
+import subprocess
 import sys
 
 from absl import flags
 
 from experiments import cli
 from gato_jax.errors import GatoError
+from gato_jax.hardware import GIB
 from launch import jobs, settings
 
 _ON = flags.DEFINE_enum("on", None, list(settings.BACKENDS), "Where to run.")
@@ -22,6 +25,27 @@ _PREFLIGHT = flags.DEFINE_bool(
 )
 _VERB_FLAGS = flags.DEFINE_multi_string("flag", [], "Of the verb, e.g. --flag=--follow; may be given several times.")
 settings.define_flags()
+
+
+def preflight(backend: jobs.Backend, job: jobs.Job) -> None:
+  """Raises GatoError where the step does not fit the slices that the backend asks for; others are not looked at."""
+  topology = getattr(backend, "topology", "")
+  if not topology:
+    return
+  slices = f"{backend.slices}*{topology}" if backend.slices > 1 else topology
+  config = [f"--config={job.config}", *(o for o in job.overrides if o.startswith("--config."))]
+  command = [sys.executable, "-m", "launch", "preflight", *config, f"--topology={slices}", "--json"]
+  print(f"compiling the training step for {slices} (--nopreflight leaves this out) ...", file=sys.stderr, flush=True)
+  done = subprocess.run(command, cwd=jobs.ROOT, capture_output=True, text=True)
+  if not done.stdout.startswith("{"):
+    raise GatoError(f"pre-flight failed: {(done.stderr.strip().splitlines() or ['it says nothing'])[-1]}")
+  found = json.loads(done.stdout)
+  need = f"{found['total'] / GIB:.1f} GiB a device of {found['device_usable'] / GIB:.1f} usable"
+  if not found["fits"]:
+    ways = [" ".join(f"--config.{s}" for s in " ".join(c["settings"]).split()) for c in found["changes"]]
+    advice = f"try {' or '.join(ways)}, or a larger slice" if ways else "take a larger slice"
+    raise GatoError(f"{job.name} does not fit {slices}: {need}; {advice}; --nopreflight submits it all the same")
+  print(f"fits: {need}", file=sys.stderr)
 
 
 def main(experiment: cli.Experiment) -> None:
@@ -38,6 +62,8 @@ def main(experiment: cli.Experiment) -> None:
     for title, text in backend.render(job).items():
       print(f"--- {title}\n{text}", end="" if text.endswith("\n") else "\n")
     return
+  if _PREFLIGHT.value and job.verb == "train":
+    preflight(backend, job)
   record = jobs.submit(backend, job)
   print(f"{job.name} is on {backend.name}: {record.handle}; python -m launch status --name={job.name}")
 

@@ -123,7 +123,8 @@ class Gke:
     if self.reservation:
       selector["cloud.google.com/reservation-name"] = self.reservation
     chips = {"google.com/tpu": tpus.CHIPS_PER_HOST}
-    pod = self._pod(job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}"), {"limits": chips, "requests": {**chips}})
+    arguments = job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
+    pod = self._pod(arguments, {"limits": chips, "requests": {**chips}})
     pod["spec"] |= {"restartPolicy": "Never", "nodeSelector": selector}
     pod["spec"]["tolerations"] = [{"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}]
     # Exit status 42 and lost nodes fail the job with the reason PodFailurePolicy, everything else with another one.

@@ -1,0 +1,207 @@
+"""TPU VMs without a cluster: a queued resource, whose machines run the container at every boot."""
+
+import dataclasses
+import json
+import shlex
+import tempfile
+from typing import Any, ClassVar
+
+from gato_jax.errors import GatoError
+from gato_jax.train.config import PREEMPTED
+from launch import jobs, tpus
+from launch.jobs import Job, State, setting
+
+MOUNT = "/mnt/gato"  # the bucket, on the machine and in the container
+_TPUS = ("gcloud", "compute", "tpus")
+_STATES = {
+  **dict.fromkeys(("CREATING", "ACCEPTED", "WAITING_FOR_RESOURCES", "PROVISIONING"), State.QUEUED),
+  **dict.fromkeys(("SUSPENDING", "SUSPENDED"), State.QUEUED),  # taken away: `launch keep` creates it again
+  **dict.fromkeys(("ACTIVE", "DELETING"), State.RUNNING),
+}  # FAILED: asked for something that cannot be had
+
+# Runs as root at every boot of every machine. Only the first machine's word counts: all end together.
+_STARTUP = """\
+#!/bin/bash
+set -uo pipefail
+exec >>/var/log/gato.log 2>&1
+[ -e /var/lib/gato.over ] && exit 0
+metadata=http://metadata.google.internal/computeMetadata/v1/instance
+attribute() {{ curl -sf -H 'Metadata-Flavor: Google' "$metadata/attributes/$1"; }}
+export DEBIAN_FRONTEND=noninteractive
+until command -v gcsfuse; do
+  from=https://packages.cloud.google.com/apt
+  echo "deb $from gcsfuse-$(lsb_release -c -s) main" >/etc/apt/sources.list.d/gcsfuse.list
+  curl -sf "$from/doc/apt-key.gpg" -o /etc/apt/trusted.gpg.d/gcsfuse.asc
+  apt-get update -qq && apt-get install -y -qq gcsfuse || sleep 10
+done
+mkdir -p {mount}
+mountpoint -q {mount} || gcsfuse --implicit-dirs -o allow_other {bucket} {mount} || exit 1
+gcloud auth configure-docker {registry} --quiet
+environment=()
+{secrets}until docker pull {image}; do sleep 10; done
+failures=0
+while true; do
+  docker rm -f gato
+  docker run --name gato --privileged --net=host -v {mount}:{mount} "${{environment[@]}}" {image} {command}
+  status=$?
+  case "$status" in
+    {again}) continue ;;  # saved at SIGTERM: maintenance
+    0) break ;;
+  esac
+  failures=$((failures + 1))
+  [ "$failures" -gt {restarts} ] && break
+  sleep 30
+done
+touch /var/lib/gato.over
+if [ "$(attribute agent-worker-number)" = 0 ]; then
+  mkdir -p {mount}/launch
+  echo "$status" >{mount}/{exit_file}
+fi
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class TpuVm:
+  """Commands go through gcloud; a handle is the queued resource's name. After the job `launch keep` deletes it."""
+
+  name: ClassVar[str] = "tpu_vm"
+  topology: str = setting("", "The slice, as pre-flight calls it: v5e:16x16.")
+  slices: int = setting(1, "Slices that train together.")
+  image: str = setting("", "Container image (launch/container/Dockerfile).")
+  bucket: str = setting("", "Cloud Storage bucket with data/ in it; work/ is written there.")
+  zone: str = setting("", "Zone, e.g. us-east5-b.")
+  project: str = setting("", "Project; gcloud's current one if empty.")
+  runtime: str = setting("", "Runtime version; the one that Google names for the generation if empty.")
+  spot: bool = setting(False, "Cheap machines that may be taken away.")
+  reserved: bool = setting(False, "From the project's reservation.")
+  network: str = setting("", "VPC network.")
+  subnetwork: str = setting("", "VPC subnetwork.")
+  service_account: str = setting("", "Account that may read the image and the secrets, and write the bucket.")
+  secret: str = setting("", "VARIABLE=NAME,...: environment variables from Secret Manager.")
+  restarts: int = setting(5, "Restarts of the container after failures; preemptions do not count.")
+
+  def render(self, job: Job) -> dict[str, str]:
+    command = self._create(job, "startup.sh")
+    return {"startup.sh": self.startup(job), "command": shlex.join(command) + "\n"}
+
+  def startup(self, job: Job) -> str:
+    """What the machines run at every boot."""
+    secrets = ""
+    for variable, _, name in (pair.partition("=") for pair in self.secret.split(",") if pair):
+      value = shlex.join(["gcloud", "secrets", "versions", "access", "latest", f"--secret={name}"])
+      secrets += f'environment+=(-e {shlex.quote(variable)}="$({value})")\n'
+    return _STARTUP.format(
+      mount=MOUNT,
+      bucket=shlex.quote(self.bucket),
+      registry=shlex.quote(self.image.partition("/")[0]),
+      secrets=secrets,
+      image=shlex.quote(self.image),
+      command=shlex.join(["python", *job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")]),
+      again=f"{PREEMPTED} | {jobs.TERMINATED}",
+      restarts=self.restarts,
+      exit_file=_exit_file(job.name),
+    )
+
+  def check(self, job: Job) -> None:
+    missing = [name for name in ("topology", "image", "bucket", "zone") if not getattr(self, name)]
+    if missing:
+      raise GatoError(f"tpu_vm needs --{', --'.join(missing)} (flags, environment or launch/cluster.json)")
+    if self.slices < 1 or (self.spot and self.reserved):
+      raise GatoError("--slices is at least 1, and --spot and --reserved exclude each other")
+    if [pair for pair in self.secret.split(",") if pair and not all(pair.partition("="))]:
+      raise GatoError(f"--secret={self.secret}: it looks like WANDB_API_KEY=my-secret,OTHER=name")
+    tpu = tpus.tpu(self.topology)
+    jobs.run([*_TPUS, "accelerator-types", "describe", tpu.type, *self._where()])
+    jobs.run([*_TPUS, "tpu-vm", "versions", "describe", self._runtime(), *self._where()])
+    jobs.run(["gcloud", "storage", "ls", f"gs://{self.bucket}/data/"])
+
+  def submit(self, job: Job) -> str:
+    if self._describe(job.name):
+      self._delete(job.name)
+    jobs.cancelled(self.name, job.name).unlink(missing_ok=True)
+    if self._exit_status(job.name):
+      jobs.run(["gcloud", "storage", "rm", self._exit_url(job.name)])
+    self.create(job)
+    return job.name
+
+  def create(self, job: Job) -> None:
+    """Asks for the machines; quota is checked there and then."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
+      script.write(self.startup(job))
+      script.flush()
+      jobs.run(self._create(job, script.name))
+
+  def state(self, handle: str) -> State:
+    found = self._describe(handle)
+    if not found and jobs.cancelled(self.name, handle).exists():
+      return State.CANCELLED
+    status = self._exit_status(handle)
+    if status:
+      return State.DONE if status == "0" else State.FAILED
+    return _STATES.get(found["state"]["state"], State.FAILED) if found else State.UNKNOWN
+
+  def logs(self, handle: str, lines: int) -> str:
+    node = f"{handle}-0" if self.slices > 1 else handle
+    command = f"--command=sudo tail -n {lines} /var/log/gato.log"
+    return jobs.run([*_TPUS, "tpu-vm", "ssh", node, "--worker=0", command, *self._where()])
+
+  def cancel(self, handle: str) -> None:
+    """Deletes the machines. What was trained since the newest checkpoint is lost."""
+    jobs.cancelled(self.name, handle).touch()
+    self._delete(handle)
+
+  def keep(self, job: Job) -> State:
+    """One look: deletes the machines of a job that is over, and asks again for those that were taken away."""
+    state, found = self.state(job.name), self._describe(job.name)
+    if state.over and found:
+      self._delete(job.name)
+    elif found and found["state"]["state"] == "SUSPENDED":
+      self._delete(job.name)
+      self.create(job)
+    elif not found and state == State.UNKNOWN:  # deleted, and asking again had failed
+      self.create(job)
+    return state
+
+  def _create(self, job: Job, script: str) -> list[str]:
+    several = [f"--node-count={self.slices}", f"--node-prefix={job.name}"]
+    options = {"network": self.network, "subnetwork": self.subnetwork, "service-account": self.service_account}
+    return [
+      *(*_TPUS, "queued-resources", "create", job.name),
+      *(several if self.slices > 1 else [f"--node-id={job.name}"]),
+      *(f"--accelerator-type={tpus.tpu(self.topology).type}", f"--runtime-version={self._runtime()}"),
+      f"--metadata-from-file=startup-script={script}",
+      *([f"--{kind}" for kind in ("spot", "reserved") if getattr(self, kind)]),
+      *(f"--{name}={value}" for name, value in options.items() if value),
+      *self._where(),
+    ]
+
+  def _delete(self, name: str) -> None:
+    jobs.run([*_TPUS, "queued-resources", "delete", name, "--force", "--quiet", *self._where()])
+
+  def _describe(self, name: str) -> dict[str, Any] | None:
+    """The queued resource; None where there is none."""
+    filters = [f"--filter=name~/{name}$", "--format=json"]
+    found = json.loads(jobs.run([*_TPUS, "queued-resources", "list", *filters, *self._where()]))
+    return found[0] if found else None
+
+  def _exit_status(self, name: str) -> str:
+    """What the job's first machine left in the bucket; "" where it has not ended."""
+    try:
+      return jobs.run(["gcloud", "storage", "cat", self._exit_url(name)]).strip()
+    except GatoError as e:
+      if "matched no objects" not in str(e):
+        raise
+      return ""
+
+  def _exit_url(self, name: str) -> str:
+    return f"gs://{self.bucket}/{_exit_file(name)}"
+
+  def _runtime(self) -> str:
+    return self.runtime or tpus.tpu(self.topology).generation.runtime
+
+  def _where(self) -> list[str]:
+    return [f"--zone={self.zone}", *([f"--project={self.project}"] if self.project else [])]
+
+
+def _exit_file(name: str) -> str:
+  return f"launch/{name}.exit"
