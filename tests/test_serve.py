@@ -287,6 +287,7 @@ def test_health_readiness_and_metrics(engine):
 def test_a_server_that_drains_while_it_compiles_ends(engine):
   slow = Slow(engine)
   with serve(slow, ready=False) as server:
+    served.wait_for(lambda: "compiling first" in server.said)
     server.drain()
     served.wait_for(lambda: server.server._batcher._stop)
     slow.go.set()
