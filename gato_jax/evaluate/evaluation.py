@@ -81,7 +81,6 @@ class Evaluation:
       return 0
     engine, check_spec = None, lambda spec: None
     needed = {job.name for job in todo if job.actor == jobs.POLICY}
-    until = time.monotonic() + (60 * minutes or float("inf"))
     with tqdm.tqdm(total=len(todo), desc=what, unit="episode", dynamic_ncols=True) as bar:
       if needed:
         if self._config.videos:  # whatever is missing now, every task is filmed
@@ -89,6 +88,7 @@ class Evaluation:
         engine = self._engine(policy, needed, act, lambda text: bar.set_postfix_str(f"compiles {text}"))
         check_spec = policy.check_environment
       began, before = time.monotonic(), self._simulators.actions
+      until = began + (60 * minutes or float("inf"))  # compiling takes as long as it takes
       for job, outcome in self._simulators.play(todo, engine, check_spec, until):
         if isinstance(outcome, jobs.Failure):
           self._fail(outcome)
