@@ -1,17 +1,58 @@
-"""Writes <workdir>/report/index.html and prints the table: python -m experiments.report --config=..."""
+"""Writes <workdir>/report/index.html and prints the table: python -m experiments.report --config=...
+
+Of a sweep (python -m launch sweep): python -m experiments.report --scaling --config=experiments/configs/scaling.py
+"""
 
 import json
 import os
+import pathlib
 import platform
+
+from absl import flags
 
 from experiments import cli
 from gato_jax import baselines, results
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.report import page, scores, table
+from gato_jax.report import page, scaling_page, scores, table
+from gato_jax.scaling import analysis, grid, points
+
+_SCALING = flags.DEFINE_bool("scaling", False, "The scaling law of a sweep's points instead of one run's scores.")
+_POINTS = flags.DEFINE_string("points", "", "With --scaling: the points; <workdir>/points.jsonl by default.")
+_DRAWS = flags.DEFINE_integer("draws", 300, "With --scaling: fits of the bootstrap.")
 
 
 def main(experiment: cli.Experiment) -> None:
+  (scaling if _SCALING.value else run)(experiment)
+
+
+def scaling(experiment: cli.Experiment) -> None:
+  """Fits, figures, CSVs and the page of a sweep, in <workdir>/report."""
+  if _DRAWS.value < 20:
+    raise GatoError(f"--draws={_DRAWS.value}: an interval needs 20 at least")
+  if "scaling" not in experiment.config:
+    raise GatoError(f"{experiment.config.name} has no section `scaling`; experiments/configs/scaling.py has one")
+  asked = experiment.section(grid.GridConfig, "scaling")
+  path = pathlib.Path(_POINTS.value or experiment.workdir / "points.jsonl")
+  found = points.read(path)
+  series, others = (analysis.analyse(found, asked.hold_out, _DRAWS.value, size) for size in analysis.SIZES)
+  wanted = len(grid.runs(asked))
+  facts = {
+    "config": experiment.config.name,
+    "points": f"{len(found)} of {wanted} runs of the grid" if not _POINTS.value else f"{len(found)}, of {path}",
+    "intervals": f"bootstrap over runs, {_DRAWS.value} fits",
+    "commands": [
+      f"python -m launch sweep --config=experiments/configs/{experiment.config.name}.py --on=local",
+      f"python -m experiments.report --scaling --config=experiments/configs/{experiment.config.name}.py",
+    ],
+  }
+  index = scaling_page.write(experiment.workdir / "report", found, series, others, facts)
+  scaling_page.show(series)
+  print(f"report: {index.resolve()}")
+
+
+def run(experiment: cli.Experiment) -> None:
+  """Scores of one run."""
   workdir, config = experiment.workdir, experiment.config
   rows = list(results.read(workdir / "results.jsonl"))
   if not rows:

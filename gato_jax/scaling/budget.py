@@ -17,7 +17,7 @@ class Cost:
   """FLOPs a token of a network of N parameters: weights N + logits N^(1/3) + constant.
 
   Products with weights cost in proportion to N, the logits in proportion to the width, which grows as the cube root
-  where depth grows with it, patches the same whatever the size. Where C = 6 N D is a convention, weights is 6 and the rest 0.
+  where depth grows with it, patches the same whatever the size. By the convention C = 6 N D weights is 6, the rest 0.
   """
 
   weights: float
