@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Debian or Ubuntu machine ready: Python 3.11, system libraries, .venv with the pinned packages. Repeats nothing
-# that is done. pip reads the machine's own configuration; another interpreter is chosen with PYTHON=/path/to/python3.11.
+# that is done. `setup.sh tests` also installs what only tests need. pip reads the machine's own configuration; another
+# interpreter is chosen with PYTHON=/path/to/python3.11.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec 9<. && flock 9  # two `make` at once: the second waits
@@ -59,6 +60,18 @@ for library, package in PACKAGES.items():
 PYTHON
 }
 
+# What only tests need: a Slurm, and xpk in an environment of its own, because its pins are not ours. Where they cannot be
+# had the tests of them are skipped, and say so.
+prepare_tests() {
+  command -v sbatch >/dev/null && [[ -e /usr/sbin/slurmctld && -e /usr/sbin/munged ]] \
+    || (apt_install slurm-wlm slurm-wlm-basic-plugins munge) \
+    || say "no Slurm: tests/test_launch_slurm.py will be skipped"
+  [[ "$(.venv/xpk/bin/python -m pip list --format=freeze 2>/dev/null | grep '^xpk==')" == "$XPK" ]] \
+    || (.venv/bin/python -m venv --clear .venv/xpk && .venv/xpk/bin/python -m pip install -q "$XPK") \
+    || { rm -rf .venv/xpk; say "no $XPK: the tests with it will be skipped"; }
+}
+XPK="xpk==1.16.0"
+
 python="$(find_python)"
 stamp="$({ sha256sum requirements.txt constraints.txt setup.py pyproject.toml launch/setup.sh launch/requirements.txt; pwd; } | sha256sum | cut -c1-16)"
 
@@ -71,6 +84,7 @@ if [[ -n "$packages" ]]; then
 fi
 
 if [[ -f .venv/setup.stamp && "$(<.venv/setup.stamp)" == "$stamp" ]] && is_311 .venv/bin/python; then
+  [[ "${1:-}" != tests ]] || prepare_tests
   exit 0
 fi
 if ! is_311 .venv/bin/python; then
@@ -85,4 +99,5 @@ quiet=(-q)
 .venv/bin/python -m pip install "${quiet[@]}" --no-deps --upgrade --target .venv/libtpu -r launch/requirements.txt
 .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
 printf '%s' "$stamp" > .venv/setup.stamp
+[[ "${1:-}" != tests ]] || prepare_tests
 say "ready"

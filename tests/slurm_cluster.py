@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes on this machine: munged, slurmctld and two slurmds, in a folder and on ports of their own."""
+"""A real Slurm of two nodes here: munged, slurmctld and two slurmds, in a folder and on ports of their own."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2
 KillWait=60
-MinJobAge=20
+MinJobAge=5
 NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1
 NodeName={host}-two NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=60 MaxTime=10

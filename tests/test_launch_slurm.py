@@ -15,7 +15,7 @@ from launch.backends.slurm import Slurm
 from tests import slurm_cluster, train_process
 from tests.slurm_cluster import until
 
-STEPS = 200
+STEPS = 100
 TINY = (
   *("--config.model.layers=1", "--config.model.width=32", "--config.model.feed_forward=32"),
   *("--config.model.memory_length=64", "--config.model.dtype=float32", "--config.data.sequence_length=64"),
@@ -63,7 +63,7 @@ def test_preempted_saved_requeued_resumed_same_losses(slurm, dummy_tfds):
   record = jobs.submit(backend, job)
   with pytest.raises(GatoError, match="cancel it first"):
     jobs.submit(backend, job)
-  until(lambda: len(rows(workdir)) >= 3, 120)
+  until(lambda: len(rows(workdir)) >= 3, 240)
   assert backend.state(record.handle) == jobs.State.RUNNING
   urgent = ["sbatch", "--parsable", "--partition=high", "--nodes=2", "--wrap=srun sleep 1", "--output=/dev/null"]
   urgent = subprocess.run(urgent, capture_output=True, text=True, check=True).stdout.strip()
@@ -71,16 +71,16 @@ def test_preempted_saved_requeued_resumed_same_losses(slurm, dummy_tfds):
   # the same without a preemption, on two devices of one process, while Slurm is busy
   alone = [sys.executable, *job.arguments(), f"--config.workdir={slurm / 'alone'}"]
   with train_process.process(alone, devices=2) as process:
-    until(lambda: backend.state(record.handle) == jobs.State.QUEUED, 90)
+    until(lambda: backend.state(record.handle) == jobs.State.QUEUED, 240)
+    shown = ["scontrol", "show", "job", record.handle.split()[0]]
+    assert "Restarts=1" in subprocess.run(shown, capture_output=True, text=True).stdout
     saved = train_process.newest(workdir)
     assert 3 <= saved < STEPS
     assert f"SIGTERM: saved step {saved}" in backend.logs(record.handle, 200)
-    until(lambda: backend.state(record.handle).over, 120)
+    until(lambda: backend.state(record.handle).over, 240)
     assert backend.state(record.handle) == jobs.State.DONE, backend.logs(record.handle, 40)
     error = process.communicate(timeout=train_process.TIMEOUT)[1]
     assert process.returncode == 0, error
-  shown = ["scontrol", "show", "job", record.handle.split()[0]]
-  assert "Restarts=1" in subprocess.run(shown, capture_output=True, text=True).stdout
   assert urgent not in subprocess.run(["squeue", "--noheader"], capture_output=True, text=True).stdout
 
   ours, theirs = rows(workdir), rows(slurm / "alone")
