@@ -32,7 +32,7 @@ until command -v gcsfuse; do
   from=https://packages.cloud.google.com/apt
   echo "deb $from gcsfuse-$(lsb_release -c -s) main" >/etc/apt/sources.list.d/gcsfuse.list
   curl -sf "$from/doc/apt-key.gpg" -o /etc/apt/trusted.gpg.d/gcsfuse.asc
-  apt-get update -qq && apt-get install -y -qq gcsfuse || sleep 10
+  if ! apt-get update -qq || ! apt-get install -y -qq gcsfuse; then sleep 10; fi
 done
 mkdir -p {mount}
 mountpoint -q {mount} || gcsfuse --implicit-dirs -o allow_other {bucket} {mount} || exit 1
