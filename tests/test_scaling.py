@@ -259,7 +259,7 @@ def test_analysis_predicts_the_largest_run():
   for one, times in zip(series, (1, 1 / 3, 2), strict=True):
     assert len(one.fitted) == len(made) - 1
     (left_out,) = one.predictions
-    assert left_out.point.width == 192 and left_out.point.tokens == 1_200_000
+    assert left_out.point.width == 192 and left_out.point.tokens == 960_000
     assert left_out.measured == pytest.approx(times * left_out.point.loss)
     assert abs(left_out.error) < 0.03 and left_out.low < left_out.measured < left_out.high
     assert [o.flops for o in one.optima] == [max(p.flops for p in made) * t for t in (1, 10, 100)]

@@ -38,7 +38,7 @@ class GridConfig:
   """
 
   widths: tuple[int, ...] = (64, 96, 128, 160, 192)
-  tokens: tuple[int, ...] = (150_000, 300_000, 600_000, 1_200_000)
+  tokens: tuple[int, ...] = (120_000, 240_000, 480_000, 960_000)
   seeds: tuple[int, ...] = (0,)
   hold_out: bool = True
 
