@@ -11,8 +11,9 @@ import sys
 import pytest
 from absl import flags
 
+from gato_jax import sharding
 from gato_jax.errors import GatoError
-from launch import jobs, settings
+from launch import jobs, settings, slices
 from launch.backends.local import Local
 from launch.jobs import Job, State
 
@@ -218,6 +219,19 @@ def test_preflight_refuses_what_does_not_fit_before_anything_is_asked():
   assert "error: large does not fit v5e:2x4" in refused and "--nopreflight" in refused and "mesh_fsdp" in refused
   status, _, error = launch(*arguments, "--nopreflight", PATH="/nowhere")
   assert status == 1 and "`kubectl` is not installed here" in error
+
+
+def test_several_slices_share_the_data_axis():
+  place = slices.describe("2*v5e:4x4")
+  assert (len(place.devices), place.chips) == (32, 32)
+  mesh = sharding.make_mesh(0, 4, 2, place.devices)
+  assert dict(mesh.shape) == {"data": 4, "fsdp": 4, "model": 2}
+  numbers = [[device.slice_index for device in part.flat] for part in mesh.devices]
+  assert numbers == [[0] * 8, [0] * 8, [1] * 8, [1] * 8]  # fsdp and model never leave a slice
+  with pytest.raises(GatoError, match="the 2 slices each take a part of the data axis, which has 1 devices"):
+    sharding.make_mesh(1, 32, 1, place.devices)
+  with pytest.raises(GatoError, match="is no slice"):
+    slices.describe("0*v5e:4x4")
 
 
 def test_a_command_that_fails_is_told_by_its_error():
