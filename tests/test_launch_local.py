@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,14 +83,32 @@ def test_real_training_outlives_its_shell_is_preempted_goes_on_and_is_cancelled(
     backend.cancel(handle)
 
 
-def test_a_run_that_fails_is_failed_and_says_why(folder, tmp_path):
-  """The same way as a user's: submit, list, status and logs."""
-  record = jobs.submit(
-    Local(), Job("fails", DUMMY, (f"--config.data_dir={tmp_path}", f"--config.workdir={tmp_path}/w"))
-  )
-  until(lambda: Local().state(record.handle).over, 120)
-  assert Local().state(record.handle) == State.FAILED
-  assert "experiments.build" in Local().logs(record.handle, 5)  # the error says what to run first
+def test_the_commands_of_a_run_that_fails(tmp_path):
+  """As a user does it, with records in work/launch/."""
+  name = f"test-{os.getpid()}"
+  place = jobs.ROOT / "work/launch"
+
+  def launch(command, *arguments):
+    asked = [sys.executable, "-m", "launch", command, f"--name={name}", *arguments]
+    asked = [a for a in asked if command != "list" or a != f"--name={name}"]
+    done = subprocess.run(asked, cwd=jobs.ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+  try:
+    where = (f"--config={DUMMY}", f"--config.data_dir={tmp_path}", f"--config.workdir={tmp_path}/w")
+    status, output, error = launch("submit", "--on=local", *where)
+    assert status == 0 and f"{name} is on local" in output, error
+    until(lambda: Local().state(str(place / f"local.{name}")).over, 120)
+    assert launch("status")[0] == 1
+    assert f"{name}: failed on local" in launch("status")[1]
+    (line,) = [line for line in launch("list")[1].splitlines() if line.startswith(name)]
+    assert line.split()[1:3] == ["local", "failed"] and line.endswith(f"train {DUMMY}")
+    assert "experiments.build" in launch("logs", "--lines=5")[1]  # the error says what to run first
+    status, output, error = launch("cancel")
+    assert (status, error) == (1, "error: it is failed already\n")
+  finally:
+    (place / f"local.{name}.json").unlink(missing_ok=True)
+    shutil.rmtree(place / f"local.{name}", ignore_errors=True)
 
 
 @pytest.mark.parametrize(
