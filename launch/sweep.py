@@ -69,9 +69,8 @@ class Sweep:
     self._written: list[str] | None = None
     before = {record.job.name: record.handle for record in jobs.records() if record.backend == backend.name}
     for row in rows:
-      row.point = points.of_run(row.workdir, row.steps)
       handle = before.get(row.job.name, "")
-      if row.point is None and handle and not backend.state(handle).over:
+      if handle and not backend.state(handle).over:
         row.handle, row.state = handle, State.RUNNING  # an earlier sweep's; what has ended is submitted again
     self.look()
 

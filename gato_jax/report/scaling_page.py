@@ -69,9 +69,10 @@ def fit_rows(series: analysis.Series) -> list[dict[str, Any]]:
     low, high = series.fit.interval(lambda one, name=name: getattr(one, name))
     row |= {name: getattr(series.fit.best, name), f"{name}_low": float(low), f"{name}_high": float(high)}
   errors = abs(series.fit.errors)
-  bounds = [one.at_bound() for one in series.fit.draws]
+  places = series.n(), [point.tokens for point in series.fitted]
+  bounds = [one.undetermined(*places) for one in series.fit.draws]
   row["mean_relative_error"] = float(errors.mean())
-  row["undetermined"] = " ".join(series.fit.best.at_bound())
+  row["undetermined"] = " ".join(series.fit.best.undetermined(*places))
   row["draws_with_undetermined"] = sum(map(bool, bounds)) / len(bounds)
   return [row]
 

@@ -19,6 +19,7 @@ _DELTA = 1e-3  # Huber's, of log-losses
 _LARGEST_EXPONENT = 3.0
 _DESCENTS = 8  # from the best of all starts
 _START_EXPONENTS = (0.05, 0.2, 0.35, 0.6, 1.0, 1.6)
+_VANISHED = 1e-3  # share of the loss at the middle of the data below which a term is none
 _SMALLEST_TERM = 1e-6  # a term is at least this share of the smallest loss: its logarithm is what is optimised
 
 
@@ -41,11 +42,13 @@ class Law:
     """a of N_opt ~ C^a, where FLOPs are proportional to N D."""
     return self.beta / (self.alpha + self.beta) if self.alpha + self.beta else float("nan")
 
-  def at_bound(self) -> tuple[str, ...]:
-    """Constants that the data do not determine: exponents at the end of their range, terms that vanished."""
+  def undetermined(self, n: np.ndarray, d: np.ndarray) -> tuple[str, ...]:
+    """Constants that the points n, d [points] say nothing about: exponents at an end of their range, vanished terms."""
+    middle = [float(np.exp(np.log(values).mean())) for values in (n, d)]
+    terms = {"E": self.E, "A": self.A * middle[0] ** -self.alpha, "B": self.B * middle[1] ** -self.beta}
+    found = [name for name, value in terms.items() if value < _VANISHED * sum(terms.values())]
     ends = {"alpha": self.alpha, "beta": self.beta}
-    found = [name for name, value in ends.items() if not 1e-6 < value < _LARGEST_EXPONENT - 1e-6]
-    return tuple(found + (["E"] if self.E <= 1e-3 * (self.A + self.B + self.E) and self.E < 1e-3 else []))
+    return tuple(found + [name for name, value in ends.items() if not 1e-6 < value < _LARGEST_EXPONENT - 1e-6])
 
 
 def fit(n: np.ndarray, d: np.ndarray, losses: np.ndarray, starts: Sequence[Law] = ()) -> Law:
