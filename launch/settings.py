@@ -25,13 +25,14 @@ _FLAGS = {str: flags.DEFINE_string, int: flags.DEFINE_integer, bool: flags.DEFIN
 
 def define_flags() -> None:
   """One flag for each setting; backends that share a name share the flag."""
-  said: dict[str, tuple[type, list[str]]] = {}
+  said: dict[str, tuple[type, dict[str, list[str]]]] = {}  # flag -> type, text -> the backends that say it
   for backend in BACKENDS.values():
     for field in dataclasses.fields(backend):
       default = f" [{field.default}]" if field.default not in ("", 0, False) else ""
-      said.setdefault(field.name, (field.type, []))[1].append(f"{backend.name}: {field.metadata['help']}{default}")
+      texts = said.setdefault(field.name, (field.type, {}))[1]
+      texts.setdefault(field.metadata["help"] + default, []).append(backend.name)
   for name, (kind, texts) in said.items():
-    _FLAGS[kind](name, None, " ".join(texts))
+    _FLAGS[kind](name, None, " ".join(f"{', '.join(backends)}: {text}" for text, backends in texts.items()))
 
 
 def backend(name: str) -> jobs.Backend:

@@ -25,6 +25,7 @@ _PREFLIGHT = flags.DEFINE_bool(
 )
 _VERB_FLAGS = flags.DEFINE_multi_string("flag", [], "Of the verb, e.g. --flag=--follow; may be given several times.")
 settings.define_flags()
+flags.adopt_module_key_flags(settings)  # --help shows them
 
 
 def preflight(backend: jobs.Backend, job: jobs.Job) -> None:
