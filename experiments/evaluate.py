@@ -5,6 +5,7 @@ while it runs: python -m experiments.evaluate --config=... --follow --config.eva
 """
 
 import json
+import pathlib
 import signal
 
 from absl import flags
@@ -15,6 +16,7 @@ from gato_jax import agent, evaluate, logs
 from gato_jax.evaluate import evaluation, follow, pool
 from gato_jax.report import table
 
+_RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
 _FOLLOW = flags.DEFINE_bool("follow", False, "Evaluates each new checkpoint until the training run has ended.")
 
 
@@ -24,8 +26,10 @@ def main(experiment: cli.Experiment) -> None:
   act = experiment.section(agent.ActConfig, "act")
   tasks, workdir = experiment.control_tasks, experiment.workdir
   policy = None if _FOLLOW.value else agent.Policy(workdir)
-  with pool.Simulators(config, workdir / "simulators.log") as simulators:
-    run = evaluation.Evaluation(tasks, workdir, config, simulators)
+  out = pathlib.Path(_RESULTS.value or workdir)
+  with pool.Simulators(config, out / "simulators.log") as simulators:
+    run = evaluation.Evaluation(tasks, out, config, simulators)
+    run.check_settings(act)
     todo = run.baselines(
       lambda domain, task: logs.rows(logs.task_directory(experiment.raw, domain, task)),
       lambda domain: json.loads(rlds_builders.scores_path(domain).read_text()),

@@ -17,6 +17,7 @@ from gato_jax.model import GatoConfig, abstract_params, count_parameters
 from gato_jax.report import page, scaling_page, scores, table
 from gato_jax.scaling import analysis, grid, points
 
+_RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
 _SCALING = flags.DEFINE_bool("scaling", False, "The scaling law of a sweep's points instead of one run's scores.")
 _POINTS = flags.DEFINE_string("points", "", "With --scaling: the points; <workdir>/points.jsonl by default.")
 _DRAWS = flags.DEFINE_integer("draws", 300, "With --scaling: fits of the bootstrap.")
@@ -54,9 +55,10 @@ def scaling(experiment: cli.Experiment) -> None:
 def run(experiment: cli.Experiment) -> None:
   """Scores of one run."""
   workdir, config = experiment.workdir, experiment.config
-  rows = list(results.read(workdir / "results.jsonl"))
+  played = pathlib.Path(_RESULTS.value or workdir)
+  rows = list(results.read(played / "results.jsonl"))
   if not rows:
-    raise GatoError(f"nothing to report in {workdir / 'results.jsonl'}; run python -m experiments.evaluate")
+    raise GatoError(f"nothing to report in {played / 'results.jsonl'}; run python -m experiments.evaluate")
   facts = {
     "config": config.name,
     "parameters": count_parameters(abstract_params(experiment.section(GatoConfig, "model"))),
@@ -72,8 +74,8 @@ def run(experiment: cli.Experiment) -> None:
     metrics = [json.loads(line) for line in metrics_path.read_text().splitlines()]
     minutes = sum(row["interval_seconds"] for row in metrics) / 60
     facts |= {"steps": metrics[-1]["step"], "tokens": metrics[-1]["tokens"], "minutes of training": round(minutes, 1)}
-  paths = (workdir / "report", workdir / "results.jsonl", metrics_path, workdir / "videos")
-  index, scored = page.write(*paths, facts, baselines=baselines.read(workdir))
+  paths = (played / "report", played / "results.jsonl", metrics_path, played / "videos")
+  index, scored = page.write(*paths, facts, baselines=baselines.read(played))
   table.show(scored, scores.unplayed(rows, scored))
   print(f"report: {index.resolve()}")
 

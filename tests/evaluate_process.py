@@ -9,6 +9,7 @@ from typing import Any
 import broken_domain
 import numpy as np
 
+from gato_jax.agent import ActConfig
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import EvaluateConfig, evaluation, pool
 
@@ -65,7 +66,7 @@ def evaluate(workdir: pathlib.Path, tasks: list[str], config: EvaluateConfig, po
   """Plays what is missing."""
   with pool.Simulators(config, workdir / "simulators.log") as simulators:
     run = evaluation.Evaluation([(broken_domain.DOMAIN, task) for task in tasks], workdir, config, simulators)
-    run.play(run.missing(STEP), "evaluate", policy or Policy())
+    run.play(run.missing(STEP), "evaluate", policy or Policy(), ActConfig())
     return run
 
 

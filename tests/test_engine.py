@@ -290,6 +290,8 @@ def test_the_memory_starts_anew_every_so_many_steps(acting_params):
     ("b.grid", {"cell": np.array([0, 1024])}, r"'cell'.*\[0, 1024\), got 0 to 1024"),
     ("b.grid", {"cell": np.array([0.5, 1])}, r"'cell' has dtype float64, the spec wants integers"),
     ("b.grid", {"picture": np.zeros([32, 48, 3], np.int32)}, r"'picture' has dtype int32, the spec wants uint8"),
+    ("b.grid", {"mission": np.array(["go", "on"])}, r"'mission' is not one text"),
+    ("b.grid", {"mission": 3}, r"'mission' is not one text: 3"),
     ("b.grid", {"mission": "key " * 13}, r"'mission' takes 14 tokens, max_text_tokens allows 12"),
   ],
 )

@@ -16,7 +16,7 @@ import pytest
 from evaluate_process import STEP, Policy, Wanderer, evaluate
 
 import rlds_builders
-from gato_jax import agent, baselines, environment_loop, results
+from gato_jax import agent, baselines, environment_loop, realtime, results
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import FIRST_SEED, EvaluateConfig, evaluation, follow, jobs, play, pool, random_actor
 
@@ -51,8 +51,10 @@ def failures(workdir):
   return [json.loads(line) for line in (workdir / "failures.jsonl").read_text().splitlines()]
 
 
-def test_a_policys_parallel_episodes_are_the_sequential_ones(small_workdir, tmp_path):
-  policy, act = agent.Policy(small_workdir), agent.ActConfig(prompt="none", memory_steps=3)
+@pytest.mark.parametrize("action_steps", [1, 2])
+def test_a_policys_parallel_episodes_are_the_sequential_ones(small_workdir, tmp_path, action_steps):
+  act = agent.ActConfig(prompt="none", memory_steps=3, action_steps=action_steps)
+  policy = agent.Policy(small_workdir)
   config = EvaluateConfig(episodes=4, workers=3)
   with pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation([(DUMMY, task) for task in DUMMY.tasks], tmp_path, config, simulators)
@@ -60,9 +62,23 @@ def test_a_policys_parallel_episodes_are_the_sequential_ones(small_workdir, tmp_
   rows = list(results.read(tmp_path / "results.jsonl"))
   seeds = range(FIRST_SEED, FIRST_SEED + 4)
   for task in DUMMY.tasks:
-    alone = play(DUMMY, task, lambda _, t=task: policy.actor(f"dummy.{t}", 1, act), "gato", seeds, 1, step=5)
+    actor = realtime.Held(policy.actor(f"dummy.{task}", 1, act), action_steps)
+    alone = play(DUMMY, task, lambda _, actor=actor: actor, "gato", seeds, 1, step=5)
     assert facts(alone) == facts(row for row in rows if row.task == f"dummy.{task}")
-  assert simulators.actions == sum(row.length for row in rows)
+  assert simulators.actions == sum(-(-row.length // action_steps) for row in rows)
+
+
+def test_rows_of_other_settings_are_not_mixed(tmp_path):
+  run = evaluation.Evaluation([], tmp_path, EvaluateConfig(), None)
+  run.check_settings(agent.ActConfig())
+  run.check_settings(agent.ActConfig(temperature=0.5))  # nothing has been played yet
+  results.append(run.path, [results.Row("dummy.reach", "gato", 0, 1.0, 5, True, 0.1, 5)])
+  again = evaluation.Evaluation([], tmp_path, EvaluateConfig(), None)
+  again.check_settings(agent.ActConfig(temperature=0.5))
+  with pytest.raises(
+    GatoError, match=r"played with act.temperature 0.5, not 1.0, act.action_steps 1, not 2; .*--results"
+  ):
+    again.check_settings(agent.ActConfig(action_steps=2))
 
 
 def test_tasks_are_mixed_in_one_batch_and_every_row_is_right(tmp_path):
@@ -203,7 +219,10 @@ def test_a_budget_leaves_the_worst_known_tasks_rows(tmp_path):
     assert run.baselines(lambda *_: [], lambda _: means) == []
     todo = run.missing(STEP)
     assert [job.task for job in todo] == 4 * ["hang"] + 4 * ["fine"] + 4 * ["slow"]
-    assert run.play(todo[8:], "evaluate", Policy(), minutes=0.2 / 60) in (2, 3)  # 40 steps of 10 ms are an episode
+    assert run.play(todo[8:], "evaluate", Policy(), agent.ActConfig(), minutes=0.2 / 60) in (
+      2,
+      3,
+    )  # 40 steps of 10 ms are an episode
   assert [row.seed for row in run.rows[len(rows) :]] == [FIRST_SEED, FIRST_SEED + 1][: len(run.rows) - len(rows)]
 
 
@@ -231,7 +250,9 @@ def test_follow_takes_the_newest_and_ends_with_training(tmp_path):
   thread.start()
   with pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
-    follow.follow(run, folder, load, None, minutes=0, idle_seconds=60, videos=True, say=said.append, poll_seconds=0.05)
+    follow.follow(
+      run, folder, load, agent.ActConfig(), minutes=0, idle_seconds=60, videos=True, say=said.append, poll_seconds=0.05
+    )
   thread.join()
   assert [policy.step for policy in loaded] == [20, 30, 40] and "evaluate: 30: cannot be read" in said
   for step in (20, 30, 40):
@@ -241,7 +262,7 @@ def test_follow_takes_the_newest_and_ends_with_training(tmp_path):
   films = sorted(p.name for p in (tmp_path / "videos").glob("*.gif"))
   assert films == ["broken.fine.best.gif", "broken.fine.worst.gif"]
   again = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
-  follow.follow(again, folder, load, None, minutes=0, idle_seconds=0, videos=True, say=said.append)
+  follow.follow(again, folder, load, agent.ActConfig(), minutes=0, idle_seconds=0, videos=True, say=said.append)
   assert len(again.rows) == len(run.rows) and said[-1] == "evaluate: step 40 is the last of the run"
 
 
@@ -276,11 +297,11 @@ def test_films_show_the_best_and_the_worst(tmp_path):
   with pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
     policy = Policy()
-    run.play(run.missing(STEP), "evaluate", policy)
-    run.film(policy, None)
+    run.play(run.missing(STEP), "evaluate", policy, agent.ActConfig())
+    run.film(policy, agent.ActConfig())
     assert len(policy.engines) == 1  # compiled once
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "videos").iterdir()}
-    run.film(policy, None)
+    run.film(policy, agent.ActConfig())
   assert made == {p: p.stat().st_mtime_ns for p in (tmp_path / "videos").iterdir()}  # not filmed twice
   returns = {row.seed: row.episode_return for row in run.rows}
   assert len(returns) == 5 and len(run.rows) == 5  # a film is not an episode
@@ -295,8 +316,8 @@ def test_a_film_is_drawn_in_a_process_of_its_domain(tmp_path):
   with pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation(tasks, tmp_path, config, simulators)
     policy = Policy()
-    run.play(run.missing(STEP), "evaluate", policy)
-    run.film(policy, None)
+    run.play(run.missing(STEP), "evaluate", policy, agent.ActConfig())
+    run.film(policy, agent.ActConfig())
     run.check()
   assert len(list((tmp_path / "videos").glob("*.gif"))) == 4 and len(policy.engines) == 1
 

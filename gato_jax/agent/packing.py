@@ -47,13 +47,15 @@ def pack(task_layout: layout.TokenLayout, observation: Mapping[str, Any]) -> Pac
   lines = []
   for field in fields:
     value = observation[field.key]
+    where = f"{name}: {field.key!r}"
     if field.kind == Kind.TEXT:
-      ids[field.slice] = UNUSED
+      if np.ndim(value) or not isinstance(np.asarray(value).item(), str | bytes):
+        raise GatoError(f"{where} is not one text: {value!r}")
       tokens = task_layout.text_ids(field, value)
+      ids[field.slice] = UNUSED
       ids[field.start : field.start + len(tokens)] = tokens
       continue
     value = np.asarray(value)
-    where = f"{name}: {field.key!r}"
     if value.shape != field.spec.shape:
       raise GatoError(f"{where} has shape {list(value.shape)}, the spec says {list(field.spec.shape)}")
     if field.kind == Kind.PATCH:

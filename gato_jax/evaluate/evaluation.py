@@ -1,5 +1,7 @@
 """A run's rows: those that are there, playing those that are missing, films, and what went wrong."""
 
+import dataclasses
+import json
 import pathlib
 import sys
 import time
@@ -65,6 +67,22 @@ class Evaluation:
     episodes = self._config.baseline_episodes
     return [job for actor, tasks in played.items() for job in jobs.missing(tasks, actor, 0, episodes, self.rows)]
 
+  def check_settings(self, act: Any) -> None:
+    """GatoError where the policy's rows were played with another ActConfig; else puts this one beside them."""
+    path, ours = self._workdir / "act.json", dataclasses.asdict(act)
+    if path.exists() and any(row.actor == jobs.POLICY for row in self.rows):
+      theirs = json.loads(path.read_text())
+      different = [
+        f"{name} {theirs.get(name)!r}, not {value!r}" for name, value in ours.items() if theirs.get(name) != value
+      ]
+      if different:
+        raise GatoError(
+          f"{self.path} was played with act.{', act.'.join(different)}; give other settings a folder of their own: "
+          "--results=FOLDER"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(ours, indent=2) + "\n")
+
   def missing(self, step: int) -> list[jobs.Job]:
     """Episodes of the policy at a checkpoint that have no row, the worst known tasks first."""
     last = scores.last_scores(self.rows, baselines.read(self._workdir))
@@ -81,6 +99,8 @@ class Evaluation:
       return 0
     engine, check_spec = None, lambda spec: None
     needed = {job.name for job in todo if job.actor == jobs.POLICY}
+    if needed:
+      todo = [dataclasses.replace(job, action_steps=act.action_steps) for job in todo]
     with tqdm.tqdm(total=len(todo), desc=what, unit="episode", dynamic_ncols=True) as bar:
       if needed:
         if self._config.videos:  # whatever is missing now, every task is filmed

@@ -33,6 +33,7 @@ class Job:
   Attributes:
     actor: POLICY acts through the policy process, RANDOM and EXPERT beside their environment.
     step: of the policy's checkpoint, 0 for the others.
+    action_steps: that each action of the policy is held for.
   """
 
   domain: specs.Domain
@@ -41,6 +42,7 @@ class Job:
   step: int
   seed: int
   film: Film | None = None
+  action_steps: int = 1
 
   @property
   def name(self) -> str:

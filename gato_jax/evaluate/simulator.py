@@ -21,7 +21,7 @@ from typing import Any
 
 import dm_env
 
-from gato_jax import environment_loop, results, specs
+from gato_jax import environment_loop, realtime, results, specs
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import jobs, sequential
 
@@ -135,7 +135,7 @@ class Simulator:
 
   def _actor(self, job: jobs.Job) -> environment_loop.Actor:
     if job.actor == jobs.POLICY:
-      return RemotePolicy(self._connection)
+      return realtime.Held(RemotePolicy(self._connection), job.action_steps)
     if job.actor == jobs.EXPERT:
       return Here(self._connection, job.domain.make_expert(self._environment, job.task))
     return Here(self._connection, environment_loop.RandomExpert(self._environment.action_spec()))
