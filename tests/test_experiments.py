@@ -1,6 +1,7 @@
 """The verbs as a person runs them: the whole path on the dummy domain, run again, and mistakes made on purpose."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -12,9 +13,10 @@ DUMMY = "--config=experiments/configs/dummy.py"
 
 
 def run(verb: str, *arguments: str) -> subprocess.CompletedProcess:
-  return subprocess.run(
-    [sys.executable, "-m", f"experiments.{verb}", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
-  )
+  command = [sys.executable, "-m", f"experiments.{verb}", *arguments]
+  # JAX, which the fixtures import, sets this variable; a person's shell does not.
+  env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+  return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 
 def error_lines(done: subprocess.CompletedProcess) -> list[str]:
