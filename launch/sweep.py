@@ -5,7 +5,8 @@ its folder has a held-out loss; the rest are submitted, --jobs at a time, and go
 or killed, the command leaves its jobs running; given again it finds them, submits what is missing, and also tries again
 what failed before. <workdir>/points.jsonl has the finished ones, for python -m experiments.report --scaling.
 
-The folders must be readable here, so a cluster's workdir lies on a shared file system.
+The folders must be readable here: a cluster's workdir lies on a shared file system, and for gke and tpu_vm the bucket
+is mounted here where they see it, at /mnt/gato. Slices are checked once, with the largest network that is missing.
 """
 
 import dataclasses
@@ -24,14 +25,13 @@ from experiments import cli
 from gato_jax.errors import GatoError
 from gato_jax.report import metrics
 from gato_jax.scaling import grid, points
-from launch import jobs, settings
+from launch import jobs, settings, submit
+from launch.backends import gke
 from launch.jobs import State
 
-_ON = flags.DEFINE_enum("on", None, list(settings.BACKENDS), "Where to run.")
 _JOBS = flags.DEFINE_integer("jobs", None, "Jobs at a time; 0: all. Local: 1 by default, elsewhere 0.")
 _POLL = flags.DEFINE_float("poll", 2.0, "Seconds between two looks at the jobs.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Shows the runs and what would be sent for the first missing one.")
-settings.define_flags()
+flags.adopt_module_key_flags(submit)  # --on, --dry_run, --preflight, --flag and the backends' settings
 
 _STYLES = {State.DONE: "green", State.RUNNING: "cyan"} | dict.fromkeys(
   (State.FAILED, State.CANCELLED, State.UNKNOWN), "red"
@@ -118,16 +118,27 @@ class Sweep:
 def main(experiment: cli.Experiment) -> None:
   if "scaling" not in experiment.config:
     raise GatoError(f"{experiment.config.name} has no section `scaling`; experiments/configs/scaling.py has one")
-  if _ON.value is None:
+  asked = flags.FLAGS
+  if asked.on is None:
     raise GatoError(f"--on=BACKEND ({', '.join(settings.BACKENDS)}) is missing")
-  backend, rows = settings.backend(_ON.value), list(plan(experiment, sys.argv))
+  if asked.name is not None or asked.verb != "train":
+    raise GatoError("--name and --verb are no flags of a sweep: it names its runs, and they train")
+  backend, rows = settings.backend(asked.on), list(plan(experiment, sys.argv, asked.flag))
+  if hasattr(backend, "bucket") and not experiment.workdir.is_relative_to(gke.MOUNT):
+    raise GatoError(
+      f"--on={backend.name} writes to its bucket: mount that at {gke.MOUNT} here too and give"
+      f" --config.workdir={gke.MOUNT}/work/{experiment.config.name}"
+    )
   width = _JOBS.value if _JOBS.value is not None else int(backend.name == "local")
   if width < 0 or _POLL.value <= 0:
     raise GatoError(f"--jobs={width} --poll={_POLL.value}: at least 0, and above 0")
-  if _DRY_RUN.value:
+  if asked.dry_run:
     show_plan(rows, backend)
     return
   sweep = Sweep(rows, backend, width, experiment.workdir / "points.jsonl")
+  missing = [row for row in rows if row.state == _WAITING]
+  if asked.preflight and missing:
+    submit.preflight(backend, max(missing, key=lambda row: row.run.width).job)
   console = rich.console.Console()
   with rich.live.Live(table(sweep), console=console, auto_refresh=False) as live:
     said = [row.state for row in rows]
@@ -151,8 +162,8 @@ def main(experiment: cli.Experiment) -> None:
   print(f"{len(rows)} points: {experiment.workdir / 'points.jsonl'}")
 
 
-def plan(experiment: cli.Experiment, argv: Sequence[str]) -> Iterator[Row]:
-  """The grid's runs, as rows that nothing was asked about yet; argv: of the command, for its overrides."""
+def plan(experiment: cli.Experiment, argv: Sequence[str], more: Sequence[str] = ()) -> Iterator[Row]:
+  """The grid's runs, as rows that nothing was asked about yet; argv: of the command, for overrides. more: flags."""
   config = experiment.config
   paths = [a.removeprefix("--config=") for a in argv if a.startswith("--config=")]
   if not paths:
@@ -161,7 +172,7 @@ def plan(experiment: cli.Experiment, argv: Sequence[str]) -> Iterator[Row]:
   batch = config.train.batch_size * config.data.sequence_length
   for run in grid.runs(experiment.section(grid.GridConfig, "scaling")):
     workdir = experiment.workdir / run.name
-    overrides = (*given, *grid.overrides(run, batch), f"--config.workdir={workdir}")
+    overrides = (*more, *given, *grid.overrides(run, batch), f"--config.workdir={workdir}")
     job = jobs.Job(f"{config.name}-{run.name}".replace("_", "-"), paths[-1], overrides)
     network = grid.network(run.width)
     work = run.tokens * float(network["layers"] * run.width**2 * 11 + 33_025 * run.width / 8)

@@ -163,6 +163,8 @@ def test_bad_requests_are_one_line():
       ["--config=experiments/configs/scaling.py", "--on=local", "--config.scaling.widths=(70,)"],
       "nor a multiple of 32",
     ),
+    (["--config=experiments/configs/scaling.py", "--on=gke"], "mount that at /mnt/gato here too"),
+    (["--config=experiments/configs/scaling.py", "--on=local", "--name=x"], "no flags of a sweep"),
   ):
     done = subprocess.run(
       [sys.executable, "-m", "launch", "sweep", *arguments], cwd=ROOT, capture_output=True, text=True
