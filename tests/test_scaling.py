@@ -274,6 +274,8 @@ def test_analysis_predicts_the_largest_run():
       for value, low, high in (optimum.n, optimum.d, optimum.loss):
         assert low <= high and value > 0
   assert not analysis.analyse(made, hold_out=False, draws=20)[0].predictions
+  flat = [dataclasses.replace(p, loss=float(SYNTHETIC(1e6, p.tokens))) for p in made]  # size makes no difference
+  assert analysis.analyse(flat, draws=20)[0].optima == ()
   few = analysis.analyse(made[:5], draws=20)
   assert few[0].fit is None and "cannot determine" in few[0].reason
 

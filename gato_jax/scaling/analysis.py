@@ -48,7 +48,7 @@ class Series:
 
   Attributes:
     fit: None where there is none, and `reason` says why.
-    predictions: of the points left out. optima: one a budget. isoflops: parabolas, for POOLED.
+    predictions: of the points left out. isoflops: parabolas. optima: one a budget; none where the law is not determined.
   """
 
   domain: str
@@ -114,7 +114,8 @@ def _series(
     )
     each = budget.cost(n, d, flops)
     largest = max(p.flops for p in points)
-    optima = tuple(_optimum(domain, found, each, times * largest, n) for times in _BEYOND)
+    if not found.best.undetermined(n, d):
+      optima = tuple(_optimum(domain, found, each, times * largest, n) for times in _BEYOND)
   profiles = isoflop.profiles(n, flops, losses, isoflop.shared_budgets(n, flops))
   return Series(domain, size, tuple(fitted), found, reason, predictions, optima, tuple(profiles))
 
