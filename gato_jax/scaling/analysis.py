@@ -48,7 +48,7 @@ class Series:
 
   Attributes:
     fit: None where there is none, and `reason` says why.
-    predictions: of the points left out. isoflops: parabolas. optima: one a budget; none where the law is not determined.
+    predictions: of the points left out. isoflops: parabolas. optima: one a budget; none of an undetermined law.
   """
 
   domain: str
