@@ -153,6 +153,8 @@ def main(experiment: cli.Experiment) -> None:
         break
       time.sleep(_POLL.value)
       sweep.look()
+  if not console.is_terminal:
+    console.print()  # in a file rich leaves the last line open
   failed = [row.job.name for row in rows if row.state != State.DONE]
   if failed:
     raise GatoError(
