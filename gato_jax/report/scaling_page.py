@@ -16,7 +16,7 @@ from gato_jax.scaling import analysis, bootstrap, isoflop, law
 from gato_jax.scaling.points import POOLED, Point
 
 _HERE = pathlib.Path(__file__).parent
-_SHOWN_WIDTH = 190  # a wrapped line is better than a cut number
+_SHOWN_WIDTH = 230  # a wrapped line is better than a cut number
 
 
 def write(
