@@ -15,10 +15,10 @@ setup-tests:
 demo: setup  ## collect, build, train MINUTES minutes, evaluate, report: make demo MINUTES=5
 	$(VENV) -m experiments.demo --minutes=$(MINUTES)
 
-test: setup-tests  ## the test suite, one process per file, JOBS at a time: make test ARGS="-k layout"
+test: setup  ## the test suite, one process per file, JOBS at a time: make test ARGS="-k layout"
 	$(VENV) tests/run.py --jobs=$(JOBS) $(ARGS)
 
-test-slow: setup-tests  ## only the tests that take minutes
+test-slow: setup-tests  ## only the tests that take minutes, a Slurm and xpk among them
 	$(VENV) tests/run.py --jobs=1 -m slow $(ARGS)
 
 lint: setup  ## style, checked and not changed

@@ -45,6 +45,7 @@ def children(handle: str) -> list[int]:
   return [int(pid) for pid in pathlib.Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
 
 
+@pytest.mark.slow
 def test_real_training_outlives_its_shell_is_preempted_goes_on_and_is_cancelled(folder, dummy_tfds, tmp_path):
   workdir = tmp_path / "work"
   settings = (*TINY, f"--config.data_dir={dummy_tfds.parent}", f"--config.workdir={workdir}")
@@ -193,9 +194,9 @@ def test_a_supervisor_that_is_killed_leaves_nothing_behind(folder, monkeypatch):
   until(lambda: (folder / "pid").exists() and (folder / "pid").read_text(), 30)
   assert Local().state(record.handle) == State.RUNNING
   os.kill(int((pathlib.Path(record.handle) / "pid").read_text()), signal.SIGKILL)
-  until(lambda: Local().state(record.handle) == State.UNKNOWN, 10)
+  until(lambda: Local().state(record.handle) == State.UNKNOWN, 60)
   process = pathlib.Path("/proc") / (folder / "pid").read_text()
-  until(lambda: not process.exists() or "Z" in (process / "stat").read_text().split()[2], 10)
+  until(lambda: not process.exists() or "Z" in (process / "stat").read_text().split()[2], 60)
 
 
 def test_jobs_wait_for_a_slot(folder, monkeypatch):
@@ -210,10 +211,10 @@ def test_jobs_wait_for_a_slot(folder, monkeypatch):
   running = next(handle for handle in (first, second, third) if backend.state(handle) == State.RUNNING)
   waiting = [handle for handle in (first, second, third) if handle != running]
   backend.cancel(waiting[0])
-  until(lambda: backend.state(waiting[0]) == State.CANCELLED, 10)
+  until(lambda: backend.state(waiting[0]) == State.CANCELLED, 60)
   assert backend.state(waiting[1]) == State.QUEUED
   backend.cancel(running)
-  until(lambda: backend.state(waiting[1]) == State.RUNNING, 10)
+  until(lambda: backend.state(waiting[1]) == State.RUNNING, 60)
   assert backend.state(running) == State.CANCELLED
   backend.cancel(waiting[1])
-  until(lambda: backend.state(waiting[1]) == State.CANCELLED, 10)
+  until(lambda: backend.state(waiting[1]) == State.CANCELLED, 60)

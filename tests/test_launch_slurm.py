@@ -15,6 +15,7 @@ from launch.backends.slurm import Slurm
 from tests import slurm_cluster, train_process
 from tests.slurm_cluster import until
 
+pytestmark = pytest.mark.slow  # a cluster to install and to start, training four times
 STEPS = 100
 TINY = (
   *("--config.model.layers=1", "--config.model.width=32", "--config.model.feed_forward=32"),

@@ -65,15 +65,21 @@ def test_the_minimum_is_a_minimum():
 
 
 def test_intervals_cover_the_truth():
-  """Of 20 noisy sweeps, 90 % intervals of the constants: binomially, fewer than 14 of 20 happen once in 400 times."""
-  n, d = designed(6, 6)
-  covered = dict.fromkeys(law.NAMES, 0)
+  """Of 20 noisy sweeps, 90 % intervals of the constants and of a run twice as large on twice the tokens.
+
+  Binomially, fewer than 14 of 20 happen once in 400 times.
+  """
+  n, d = designed(5, 5)
+  beyond = np.array([2e10]), np.array([6e11])
+  covered = dict.fromkeys((*law.NAMES, "prediction"), 0)
   for seed in range(20):
     found = bootstrap.fit(n, d, noisy(CHINCHILLA, n, d, seed), draws=60, seed=seed)
     for name in law.NAMES:
       low, high = found.interval(lambda one, name=name: getattr(one, name))
       covered[name] += low <= getattr(CHINCHILLA, name) <= high
       assert high > low
+    _, low, high = found.prediction(2e10, 6e11)
+    covered["prediction"] += low <= noisy(CHINCHILLA, *beyond, 1000 + seed)[0] <= high
   assert min(covered.values()) >= 14, covered
 
 
@@ -115,16 +121,8 @@ def test_larger_published_runs_are_predicted():
     assert predicted == pytest.approx(loss, rel=0.025) and low < predicted < high
 
 
-def test_intervals_of_predictions_cover_a_larger_run():
-  """In 20 sweeps, of a run twice as large on twice the tokens; fewer than 14 happen once in 400 times."""
-  n, d = designed(5, 5)
-  inside = 0
-  for seed in range(20):
-    found = bootstrap.fit(n, d, noisy(CHINCHILLA, n, d, seed), draws=60, seed=seed)
-    _, low, high = found.prediction(2e10, 6e11)
-    inside += low <= noisy(CHINCHILLA, np.array([2e10]), np.array([6e11]), 1000 + seed)[0] <= high
-  assert inside >= 14
-  n, d = designed(12, 12)  # so many runs that the constants are known: what is left is a run's own scatter, 2 x 1.6 %
+def test_a_prediction_has_a_runs_own_scatter():
+  n, d = designed(12, 12)  # so many runs that the constants are known: what is left is the scatter, 2 x 1.6 %
   found = bootstrap.fit(n, d, noisy(CHINCHILLA, n, d, 0), draws=30)
   predicted, low, high = found.prediction(1e9, 2e10)
   assert (high - low) / predicted == pytest.approx(0.033, rel=0.25)
