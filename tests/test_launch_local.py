@@ -157,7 +157,7 @@ TELL = "import os, signal; os.kill(os.getppid(), signal.SIGTERM)"  # what `launc
     ([["import os, signal; os.kill(os.getpid(), 15)"], ["exit(0)"]], {"restarts": 1}, State.DONE),  # before it listened
     ([[SAVES.format(TELL)]], {"restarts": 5}, State.CANCELLED),
     (
-      [["import signal, time; signal.signal(15, signal.SIG_IGN);" + f"{TELL}; {TELL}; time.sleep(30)"]],
+      [[f"{TELL}; import time; signal.signal(15, signal.SIG_IGN)\nwhile True: time.sleep(0.2); {TELL}"]],
       {},
       State.CANCELLED,
     ),
