@@ -64,6 +64,7 @@ def test_the_minimum_is_a_minimum():
       assert lowest < law.huber(other, n, d, losses), (name, times)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth():
   """Of 20 noisy sweeps, 90 % intervals of the constants and of a run twice as large on twice the tokens.
 
@@ -83,6 +84,7 @@ def test_intervals_cover_the_truth():
   assert min(covered.values()) >= 14, covered
 
 
+@pytest.mark.slow
 def test_more_noise_gives_wider_intervals():
   n, d = designed(5, 5)
   widths = []
@@ -111,6 +113,7 @@ def test_the_published_runs_give_the_published_constants():
   assert 5e10 < best.n < 1e11 and 15 < best.d / best.n < 26 and not best.inside
 
 
+@pytest.mark.slow
 def test_larger_published_runs_are_predicted():
   """The ten with the most FLOPs, from the others. Intervals: see docs/scaling.md."""
   n, d, losses = real_runs()
@@ -257,6 +260,7 @@ def make_points(truth=SYNTHETIC, scale=0.003, score=True):
   return made
 
 
+@pytest.mark.slow
 def test_analysis_predicts_the_largest_run():
   made = make_points()
   series = analysis.analyse(made, draws=40)

@@ -178,6 +178,7 @@ def start(config, tmp_path, data):
   return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   config = tmp_path / "config.py"
   config.write_text(CONFIG)
