@@ -289,6 +289,7 @@ def test_a_server_that_drains_while_it_compiles_ends(engine):
   with serve(slow, ready=False) as server:
     served.wait_for(lambda: "compiling first" in server.said)
     server.drain()
+    served.wait_for(lambda: "draining" in server.said)  # the batcher says its first shape before the server has it
     served.wait_for(lambda: server.server._batcher._stop)
     slow.go.set()
     server.join()
