@@ -1,17 +1,21 @@
-"""Model-predictive control by sampling: MPPI over splines of actions, rolled out with mujoco.rollout on one thread.
+"""Model-predictive control by sampling splines of actions: MPPI, CEM (`elites`), predictive sampling (temperature 0).
 
 Axes: B sampled plans, T control steps, K knots, A action dimensions.
 """
 
+import copy
 import dataclasses
 from collections.abc import Callable
 
 import mujoco
 import numpy as np
-from mujoco import rollout
+from scipy import interpolate
+
+from rlds_builders.planners.rollouts import Trajectories, full_state, simulate
 
 _CALM = 0.7  # factor on the mean plan's actions in one extra sample
-_FULL = mujoco.mjtState.mjSTATE_FULLPHYSICS
+_MIN_NOISE = 0.1  # CEM keeps this share of the first noise
+_COVARIANCE_RATE = 0.5  # share of the elites' spread in CEM's next noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +24,17 @@ class Settings:
 
   Attributes:
     horizon: T, steps looked ahead.
-    knot_interval: steps between the knots of the (linear) action spline.
+    knot_interval: steps between the knots of the action spline.
     samples: B, rollouts per iteration.
     iterations: rounds of sampling around the improved mean, per plan.
     noise: standard deviation of the knots, as a share of half the action range.
-    temperature: softness of the average over samples, in standard deviations of their scores.
+    spread: ratio of the largest to the smallest noise among the samples; `noise` is the largest.
+    fresh: share of the samples drawn around the middle of the action range instead of the last plan.
+    temperature: softness of the average over samples, in standard deviations of their scores; 0 takes the best sample.
+    elites: 0 averages as MPPI does; otherwise CEM, averaging so many best samples and learning the noise from them.
+    spline: "linear" or "cubic".
     replan_interval: steps between plans; the spline's mean is executed in between.
+    coarse: physics steps are made so many times longer while planning; divides the steps per control step.
     control_cost: weight of the mean squared action.
     change_cost: weight of the mean squared difference between neighbouring knots: experts that move smoothly are
       easier to imitate.
@@ -36,59 +45,22 @@ class Settings:
   samples: int = 32
   iterations: int = 1
   noise: float = 0.4
+  spread: float = 1.0
+  fresh: float = 0.0
   temperature: float = 0.3
+  elites: int = 0
+  spline: str = "linear"
   replan_interval: int = 2
+  coarse: int = 1
   control_cost: float = 0.0
   change_cost: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Trajectories:
-  """States after each control step: qpos [B, T, nq], qvel [B, T, nv], sensors [B, T, ns]; actions [B, T, A]."""
-
-  model: mujoco.MjModel
-  qpos: np.ndarray
-  qvel: np.ndarray
-  sensors: np.ndarray
-  actions: np.ndarray
-
-  def sensor(self, name: str) -> np.ndarray:
-    """[B, T, dimension of the sensor]."""
-    sensor = self.model.sensor(name)
-    return self.sensors[..., sensor.adr[0] : sensor.adr[0] + sensor.dim[0]]
-
-
-def simulate(
-  model: mujoco.MjModel, data: mujoco.MjData, state: np.ndarray, actions: np.ndarray, substeps: int
-) -> Trajectories:
-  """Rolls out actions [B, T, A] from one full physics state; each action is held for `substeps` physics steps."""
-  control = np.repeat(actions, substeps, axis=1)
-  # mj_step evaluates sensors before it integrates, so one more physics step yields those of the last state.
-  control = np.concatenate([control, control[:, -1:]], axis=1)
-  initial = np.broadcast_to(state, (len(actions), len(state)))
-  states, sensors = rollout.rollout(model, data, np.ascontiguousarray(initial), control)
-  after = states[:, substeps - 1 : -1 : substeps]
-  return Trajectories(
-    model=model,
-    qpos=after[..., 1 : 1 + model.nq],
-    qvel=after[..., 1 + model.nq : 1 + model.nq + model.nv],
-    sensors=sensors[:, substeps::substeps],
-    actions=actions,
-  )
-
-
-def full_state(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-  """The physics state from which simulate() starts."""
-  state = np.empty(mujoco.mj_stateSize(model, _FULL))
-  mujoco.mj_getState(model, data, state, _FULL)
-  return state
 
 
 class SamplingPlanner:
   """Replans every few steps from the physics state, warm-started by the last plan; executes the mean, no noise.
 
   Args:
-    model: the environment's own model (randomised parameters included).
+    model: the environment's own model (randomised parameters included) or one of the same physics.
     score: Trajectories -> score of each step [B, T], higher is better: the reward plus any shaping.
     settings: see Settings.
     substeps: physics steps per control step.
@@ -97,21 +69,27 @@ class SamplingPlanner:
   def __init__(
     self, model: mujoco.MjModel, score: Callable[[Trajectories], np.ndarray], settings: Settings, substeps: int
   ):
-    self._model = model
-    self._data = mujoco.MjData(model)
+    self._source = model
     self._score = score
     self._settings = settings
-    self._substeps = substeps
+    self._substeps = substeps // settings.coarse
     self._low, self._high = model.actuator_ctrlrange.T.copy()
     steps = np.arange(settings.horizon)
     self._knot_times = np.arange(0, settings.horizon + settings.knot_interval, settings.knot_interval)
-    self._spline = _interpolation(steps, self._knot_times)  # [T, K]
-    self._shift = _interpolation(self._knot_times + settings.replan_interval, self._knot_times)  # [K, K]
+    self._spline = _interpolation(steps, self._knot_times, settings.spline)  # [T, K]
+    self._shift = _interpolation(self._knot_times + settings.replan_interval, self._knot_times, settings.spline)
     self.reset(0)
 
   def reset(self, seed: int) -> None:
+    """Forgets the plan and reads the model's parameters anew."""
+    self._model = self._source
+    if self._settings.coarse > 1:
+      self._model = copy.copy(self._source)
+      self._model.opt.timestep *= self._settings.coarse
+    self._data = mujoco.MjData(self._model)
     self._random = np.random.default_rng(seed)
     self._knots = np.tile((self._low + self._high) / 2, (len(self._knot_times), 1))
+    self._noise = np.tile(self._settings.noise * (self._high - self._low) / 2, (len(self._knot_times), 1))
     self._step = 0
 
   def act(self, data: mujoco.MjData) -> np.ndarray:
@@ -119,28 +97,49 @@ class SamplingPlanner:
     since = self._step % self._settings.replan_interval
     if since == 0:
       if self._step:
-        self._knots = self._shift @ self._knots
+        self._knots = np.clip(self._shift @ self._knots, self._low, self._high)
+        self._noise = np.clip(self._shift @ self._noise, 0, None)
       self._plan(full_state(self._model, data))
     self._step += 1
     return np.clip(self._spline[since] @ self._knots, self._low, self._high)
 
   def _plan(self, state: np.ndarray) -> None:
-    s = self._settings
-    half_range = (self._high - self._low) / 2
-    for _ in range(s.iterations):
-      noise = self._random.standard_normal((s.samples // 2, *self._knots.shape)) * (s.noise * half_range)
-      # Antithetic pairs; the mean itself first, and a calmer version of it.
-      knots = self._knots + np.concatenate([np.zeros_like(noise[:1]), noise, -noise])
-      knots = np.concatenate([np.clip(knots, self._low, self._high), _CALM * self._knots[None]])
+    for _ in range(self._settings.iterations):
+      knots = self._samples()
       scores = self._evaluate(state, knots)
-      weights = np.exp((scores - scores.max()) / (s.temperature * scores.std() + 1e-9))
-      # Only what beats the mean moves it: at the goal the actions settle instead of following the noise.
-      weights = weights * (scores >= scores[0])
-      self._knots = np.einsum("b,bka->ka", weights / weights.sum(), knots)
+      if self._settings.elites:
+        self._move_to_elites(knots, scores)
+      else:
+        self._move(knots, scores)
+
+  def _samples(self) -> np.ndarray:
+    """Plans [B, K, A]: the mean itself, antithetic pairs around it, and a calmer version of it."""
+    s = self._settings
+    half = s.samples // 2
+    scales = np.geomspace(1 / s.spread, 1, half)[:, None, None] if s.spread > 1 else 1.0
+    noise = self._random.standard_normal((half, *self._knots.shape)) * scales * self._noise
+    around = np.broadcast_to(self._knots, noise.shape).copy()
+    if s.fresh:
+      around[-round(s.fresh * half) :] = (self._low + self._high) / 2
+    knots = np.concatenate([self._knots[None], around + noise, around - noise])
+    return np.concatenate([np.clip(knots, self._low, self._high), _CALM * self._knots[None]])
+
+  def _move(self, knots: np.ndarray, scores: np.ndarray) -> None:
+    temperature = self._settings.temperature * scores.std() + 1e-9
+    # Only what beats the mean moves it: at the goal the actions settle instead of following the noise.
+    weights = np.exp((scores - scores.max()) / temperature) * (scores >= scores[0])
+    self._knots = np.einsum("b,bka->ka", weights / weights.sum(), knots)
+
+  def _move_to_elites(self, knots: np.ndarray, scores: np.ndarray) -> None:
+    best = knots[np.argsort(-scores)[: self._settings.elites]]
+    self._knots = best.mean(axis=0)
+    first = self._settings.noise * (self._high - self._low) / 2
+    learned = (1 - _COVARIANCE_RATE) * self._noise + _COVARIANCE_RATE * best.std(axis=0)
+    self._noise = np.clip(learned, _MIN_NOISE * first, first)
 
   def _evaluate(self, state: np.ndarray, knots: np.ndarray) -> np.ndarray:
     s = self._settings
-    actions = np.einsum("tk,bka->bta", self._spline, knots)
+    actions = np.clip(np.einsum("tk,bka->bta", self._spline, knots), self._low, self._high)
     scores = self._score(simulate(self._model, self._data, state, actions, self._substeps)).mean(axis=1)
     if s.control_cost:
       scores = scores - s.control_cost * np.square(actions).mean(axis=(1, 2))
@@ -149,6 +148,9 @@ class SamplingPlanner:
     return scores
 
 
-def _interpolation(times: np.ndarray, knot_times: np.ndarray) -> np.ndarray:
-  """[len(times), K]: weights of the knots at the times, linear between knots and constant after the last."""
+def _interpolation(times: np.ndarray, knot_times: np.ndarray, spline: str) -> np.ndarray:
+  """[len(times), K]: weights of the knots at the times, constant after the last knot."""
+  times = np.minimum(times, knot_times[-1])
+  if spline == "cubic":
+    return interpolate.CubicSpline(knot_times, np.eye(len(knot_times)), bc_type="natural")(times)
   return np.stack([np.interp(times, knot_times, row) for row in np.eye(len(knot_times))], axis=1)
