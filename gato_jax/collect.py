@@ -12,8 +12,9 @@ from typing import Any
 import dm_env
 import numpy as np
 
-from gato_jax import environment_loop, logs, results, specs
+from gato_jax import environment_loop, logs, specs
 from gato_jax.errors import GatoError
+from gato_jax.evaluate import sequential
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +92,7 @@ def collect_shard(
   with logs.ShardWriter(directory, index, Disturbed(environment, disturbance) if disturbed else environment) as writer:
     actor = environment_loop.PerSlot([expert])
     for e in environment_loop.run_episodes([writer.environment], actor, seeds):
-      writer.append(
-        results.Row(f"{domain.name}.{task}", name, e.seed, e.episode_return, e.length, e.success, e.seconds)
-      )
+      writer.append(sequential.row(f"{domain.name}.{task}", name, 0, e))
   return len(seeds)
 
 

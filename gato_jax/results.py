@@ -5,13 +5,14 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gato_jax.errors import GatoError
 
 _LONGEST_LINE = 1 << 16  # bytes
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Row:
     seconds: wall-clock seconds, waiting for actions included; a share of the batch's time where one process plays
       several environments side by side.
     step: training step of the checkpoint that acted, 0 for others.
+    info: what the environment's episode_info() said beside "success".
   """
 
   task: str
@@ -38,6 +40,7 @@ class Row:
   success: bool | None
   seconds: float
   step: int = 0
+  info: dict[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def domain(self) -> str:
@@ -67,8 +70,8 @@ def _end_line(file: Any) -> None:
       file.write(b"\n")
 
 
-def read(path: pathlib.Path) -> Iterator[Row]:
-  """Rows of a file; a torn last line (a kill while writing) is dropped, any other bad line is an error."""
+def read(path: pathlib.Path, kind: type[_T] = Row) -> Iterator[_T]:
+  """What `append` wrote; a torn last line (a kill while writing) is dropped, any other bad line is an error."""
   if not path.exists():
     return
   lines = path.read_text().split("\n")
@@ -76,11 +79,11 @@ def read(path: pathlib.Path) -> Iterator[Row]:
     if not line:
       continue
     try:
-      yield Row(**json.loads(line))
+      yield kind(**json.loads(line))
     except (json.JSONDecodeError, TypeError) as e:
       if number == len(lines):  # no newline after it: torn by a kill
         return
-      raise GatoError(f"{path}:{number}: not a results row ({e}); delete the line and run again") from e
+      raise GatoError(f"{path}:{number}: not a line of {kind.__name__} ({e}); delete the line and run again") from e
 
 
 def expert_return(returns: Sequence[float]) -> float:

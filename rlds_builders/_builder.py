@@ -7,6 +7,7 @@
 import contextlib
 import importlib
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -102,6 +103,7 @@ class EpisodeBuilder(_Builder, skip_registration=True):
       "length": np.int64,
       "success": np.int64,  # 1, 0, or -1 where the task defines none
       "disturbed": np.bool_,  # pushed off its path while the expert's own actions were logged (gato_jax/collect.py)
+      "info": tfds.features.Text(),  # JSON: what episode_info() said beside "success", e.g. what was drawn at random
     }
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict({"steps": tfds.features.Dataset(steps), "episode_metadata": metadata}),
@@ -141,6 +143,7 @@ class EpisodeBuilder(_Builder, skip_registration=True):
         "length": row.length,
         "success": SUCCESS_UNDEFINED if row.success is None else int(row.success),
         "disturbed": row.actor != "expert",
+        "info": json.dumps(row.info, sort_keys=True),
       },
     }
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import rlds_builders
-from gato_jax import environment_loop, logs, results, specs
+from gato_jax import environment_loop, logs, specs
+from gato_jax.evaluate import sequential
 from gato_jax.tokens import codec, layout
 
 _STEPS = 40  # enough to see every field move; control-suite episodes have 1000
@@ -56,7 +57,7 @@ def test_acting_gives_the_tokens_of_the_recorded_episode(domain, tmp_path):
   expert = _Recorder(domain.make_expert(environment, task), token_layout)
   with logs.ShardWriter(tmp_path, 0, _Short(environment)) as writer:
     for e in environment_loop.run_episodes([writer.environment], environment_loop.PerSlot([expert]), [3]):
-      writer.append(results.Row(spec.name, "expert", e.seed, e.episode_return, e.length, e.success, e.seconds))
+      writer.append(sequential.row(spec.name, "expert", 0, e))
   ((row, columns),) = logs.read_shard(tmp_path / "shard-00000")
   observation = {k.removeprefix("observation/"): v[:-1] for k, v in columns.items() if k.startswith("observation/")}
   recorded = token_layout.encode(observation, columns["action"][:-1])

@@ -1,9 +1,11 @@
 """Episodes of one task in this process -> rows: measures experts, and is what parallel evaluation must equal."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gato_jax import environment_loop, results, specs
+from gato_jax.errors import GatoError
 
 
 def play(
@@ -33,10 +35,14 @@ def play(
 
 
 def row(task: str, actor: str, step: int, episode: environment_loop.Episode) -> results.Row:
-  """The row of an episode of "domain.task"."""
-  return results.Row(
-    task, actor, episode.seed, episode.episode_return, episode.length, episode.success, episode.seconds, step
-  )
+  """The row of an episode of "domain.task"; GatoError where its episode_info() is not JSON."""
+  info = {key: value for key, value in episode.info.items() if key != "success"}
+  try:
+    json.dumps(info, allow_nan=False)
+  except (TypeError, ValueError) as e:
+    raise GatoError(f"{task}, seed {episode.seed}: episode_info() must be JSON-able, it is not: {e}") from e
+  played = (episode.seed, episode.episode_return, episode.length, episode.success, episode.seconds)
+  return results.Row(task, actor, *played, step, info)
 
 
 def random_actor(environments: Sequence[Any]) -> environment_loop.Actor:
