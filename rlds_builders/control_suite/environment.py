@@ -1,27 +1,15 @@
 """dm_control.suite as the library's environments: float32 states as the suite names and shapes them."""
 
-import atexit
-import ctypes.util
-import os
-
 import dm_env
 import numpy as np
 from dm_env import specs
 
-from rlds_builders import _wrappers
+from rlds_builders import _mujoco, _wrappers
 
-# Importing MuJoCo loads the GL library that MUJOCO_GL names; states need none, so without EGL everything but render()
-# still works. dm_control would open a display on import, so its own renderer is off: render() uses MuJoCo's.
-_GL = os.environ.setdefault("MUJOCO_GL", "egl" if ctypes.util.find_library("EGL") else "disable")
+# isort: split
+from dm_control import suite
 
-import mujoco  # noqa: E402
-
-os.environ["MUJOCO_GL"] = "disable"
-from dm_control import suite  # noqa: E402
-
-os.environ["MUJOCO_GL"] = _GL
-
-_SIZE = 128  # pixels, height and width of videos
+VIDEO_SIDE = 128  # pixels, height and width of videos
 
 
 class ControlSuite(_wrappers.Environment):
@@ -30,7 +18,7 @@ class ControlSuite(_wrappers.Environment):
   def __init__(self, task: str):
     domain_name, task_name = task.split("-")
     self._environment = suite.load(domain_name, task_name, task_kwargs={"random": 0})
-    self._renderer = None
+    self._pictures = _mujoco.Pictures("control_suite", self.physics.model.ptr, VIDEO_SIDE)
 
   @property
   def physics(self):
@@ -69,23 +57,10 @@ class ControlSuite(_wrappers.Environment):
     return float(self._environment.control_timestep())
 
   def render(self) -> np.ndarray:
-    if self._renderer is None:
-      model = self.physics.model.ptr
-      model.vis.quality.offsamples = 0
-      model.vis.quality.shadowsize = 0
-      with _wrappers.rendering("control_suite"):
-        self._renderer = mujoco.Renderer(model, _SIZE, _SIZE)
-      atexit.register(self.close)  # before the display goes, which MuJoCo registered first
-      for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-        self._renderer.scene.flags[flag] = False
-    self._renderer.update_scene(self.physics.data.ptr, camera=0)
-    return self._renderer.render()
+    return self._pictures.take(self.physics.data.ptr, camera=0)
 
   def close(self) -> None:
-    if self._renderer is not None:
-      self._renderer.close()
-      self._renderer = None
-      atexit.unregister(self.close)
+    self._pictures.close()
     self._environment.close()
 
 
