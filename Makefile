@@ -4,7 +4,7 @@ JOBS ?= 2
 ARGS ?=
 VENV := .venv/bin/python
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-tests demo test test-slow lint lock help
+.PHONY: setup setup-tests setup-slow-tests demo test test-slow lint lock help
 
 setup:  ## virtual environment, pinned packages, system libraries
 	@bash launch/setup.sh
@@ -12,13 +12,16 @@ setup:  ## virtual environment, pinned packages, system libraries
 setup-tests:
 	@bash launch/setup.sh tests
 
+setup-slow-tests:
+	@bash launch/setup.sh slow-tests
+
 demo: setup  ## collect, build, train MINUTES minutes, evaluate, report: make demo MINUTES=5
 	$(VENV) -m experiments.demo --minutes=$(MINUTES)
 
-test: setup  ## the test suite, one process per file, JOBS at a time: make test ARGS="-k layout"
+test: setup-tests  ## the test suite, one process per file, JOBS at a time: make test ARGS="-k layout"
 	$(VENV) tests/run.py --jobs=$(JOBS) $(ARGS)
 
-test-slow: setup-tests  ## only the tests that take minutes, a Slurm and xpk among them
+test-slow: setup-slow-tests  ## only the tests that take minutes
 	$(VENV) tests/run.py --jobs=1 -m slow $(ARGS)
 
 lint: setup  ## style, checked and not changed

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a Debian or Ubuntu machine ready: Python 3.11, system libraries, .venv with the pinned packages. Repeats nothing
-# that is done. `setup.sh tests` also installs what only tests need. pip reads the machine's own configuration; another
+# that is done. `setup.sh tests` and `setup.sh slow-tests` also install what only those need. pip reads the machine's own configuration; another
 # interpreter is chosen with PYTHON=/path/to/python3.11.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -60,12 +60,14 @@ for library, package in PACKAGES.items():
 PYTHON
 }
 
-# What only tests need: a Slurm, and xpk in an environment of its own, because its pins are not ours. Where they cannot be
-# had the tests of them are skipped, and say so.
-prepare_tests() {
+# What only tests need: a Slurm, and for slow ones xpk in an environment of its own, because its pins are not ours. Where
+# they cannot be had the tests of them are skipped, and say so.
+prepare() {
+  [[ "$1" ]] || return 0
   command -v sbatch >/dev/null && [[ -e /usr/sbin/slurmctld && -e /usr/sbin/munged ]] \
     || (apt_install slurm-wlm slurm-wlm-basic-plugins munge) \
     || say "no Slurm: tests/test_launch_slurm.py will be skipped"
+  [[ "$1" == slow-tests ]] || return 0
   [[ "$(.venv/xpk/bin/python -m pip list --format=freeze 2>/dev/null | grep '^xpk==')" == "$XPK" ]] \
     || (.venv/bin/python -m venv --clear .venv/xpk && .venv/xpk/bin/python -m pip install -q "$XPK") \
     || { rm -rf .venv/xpk; say "no $XPK: the tests with it will be skipped"; }
@@ -84,7 +86,7 @@ if [[ -n "$packages" ]]; then
 fi
 
 if [[ -f .venv/setup.stamp && "$(<.venv/setup.stamp)" == "$stamp" ]] && is_311 .venv/bin/python; then
-  [[ "${1:-}" != tests ]] || prepare_tests
+  prepare "${1:-}"
   exit 0
 fi
 if ! is_311 .venv/bin/python; then
@@ -99,5 +101,5 @@ quiet=(-q)
 .venv/bin/python -m pip install "${quiet[@]}" --no-deps --upgrade --target .venv/libtpu -r launch/requirements.txt
 .venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
 printf '%s' "$stamp" > .venv/setup.stamp
-[[ "${1:-}" != tests ]] || prepare_tests
+prepare "${1:-}"
 say "ready"

@@ -45,7 +45,6 @@ def children(handle: str) -> list[int]:
   return [int(pid) for pid in pathlib.Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
 
 
-@pytest.mark.slow
 def test_real_training_outlives_its_shell_is_preempted_goes_on_and_is_cancelled(folder, dummy_tfds, tmp_path):
   workdir = tmp_path / "work"
   settings = (*TINY, f"--config.data_dir={dummy_tfds.parent}", f"--config.workdir={workdir}")
