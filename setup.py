@@ -31,6 +31,7 @@ setuptools.setup(
     "data": DATA,
     "train": TRAIN,
     "report": REPORT,
+    "wandb": ["wandb==0.31.0"],
     "gpu": ["jax[cuda12]==0.10.2"],
     "tpu": ["jax[tpu]==0.10.2"],
     "all": SIMULATORS + DATA + TRAIN + REPORT,

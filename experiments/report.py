@@ -1,5 +1,6 @@
 """Writes <workdir>/report/index.html and prints the table: python -m experiments.report --config=...
 
+Of several runs, side by side: python -m experiments.report --runs=work/one,work/other [--out=work/comparison]
 Of a sweep (python -m launch sweep): python -m experiments.report --scaling --config=experiments/configs/scaling.py
 """
 
@@ -14,7 +15,7 @@ from experiments import cli
 from gato_jax import baselines, results
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.report import page, scaling_page, scores, table
+from gato_jax.report import comparison, page, scaling_page, scores, table
 from gato_jax.scaling import analysis, grid, points
 
 _RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
@@ -22,9 +23,25 @@ _SCALING = flags.DEFINE_bool("scaling", False, "The scaling law of a sweep's poi
 _POINTS = flags.DEFINE_string("points", "", "With --scaling: the points; <workdir>/points.jsonl by default.")
 _DRAWS = flags.DEFINE_integer("draws", 300, "With --scaling: fits of the bootstrap.")
 
+_RUNS = flags.DEFINE_list("runs", [], "Workdirs of two runs or more, to be shown side by side.")
+_OUT = flags.DEFINE_string("out", "work/comparison", "With --runs: the folder of the page.")
+
 
 def main(experiment: cli.Experiment) -> None:
-  (scaling if _SCALING.value else run)(experiment)
+  if _RUNS.value:
+    compare()
+  else:
+    (scaling if _SCALING.value else run)(experiment)
+
+
+def compare() -> None:
+  """Any runs side by side, in --out; the config plays no part."""
+  if _SCALING.value:
+    raise GatoError("--runs compares runs, --scaling fits a law to a sweep; give one of them")
+  runs = comparison.load([pathlib.Path(folder) for folder in _RUNS.value])
+  index = comparison.write(pathlib.Path(_OUT.value), runs)
+  comparison.show(runs)
+  print(f"report: {index.resolve()}")
 
 
 def scaling(experiment: cli.Experiment) -> None:

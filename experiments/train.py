@@ -12,15 +12,16 @@ import dataclasses
 import json
 import logging
 
+import jax
 from absl import flags
 
 from experiments import cli
-from gato_jax import demonstrations, distributed
+from gato_jax import checkpoint, demonstrations, distributed, provenance
 from gato_jax.data import episodes, pipeline
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
 from gato_jax.tokens import codec
-from gato_jax.train import loop, optimizer, profile, resume
+from gato_jax.train import loop, optimizer, profile, resume, tracking
 
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where JAX finds no cluster by itself.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
@@ -29,6 +30,10 @@ _PROFILE = flags.DEFINE_string(
   "profile_steps", "", "FIRST:LAST, steps of which a profiler trace goes to <workdir>/profile, e.g. 100:103."
 )
 _ACCEPT = flags.DEFINE_bool("accept_changes", False, "Continue a run with another mixture; says what changed.")
+
+_TRACKER = flags.DEFINE_enum(
+  "tracker", "none", tracking.TRACKERS, "Where the metrics go beside TensorBoard; `wandb login` or WANDB_MODE=offline."
+)
 
 
 def main(experiment: cli.Experiment) -> None:
@@ -59,25 +64,34 @@ def train(experiment: cli.Experiment) -> None:
   numbers = {name: len(data) for name, data in inputs.datasets.items()}
   description = resume.description(settings, inputs.task_specs, numbers)
 
+  steps = checkpoint.saved_steps(workdir / "checkpoints")
+  start = provenance.this(
+    config.name, train_config.seed, description["config_sha256"], max(steps, default=0), jax.process_count(),
+    jax.device_count(), jax.devices()[0].device_kind,
+  )  # fmt: skip
+
   def prepare() -> None:
     resume.refuse_changes(workdir, description, _ACCEPT.value)
+    provenance.append(workdir, start)
     for name, data in inputs.datasets.items():
       if isinstance(data, episodes.Episodes):
         demonstrations.write(workdir, name, data.best())
 
   distributed.from_first(prepare)
-  loop.train(
-    model_config=model_config,
-    train_config=train_config,
-    optimizer_config=experiment.section(optimizer.OptimizerConfig, "optimizer"),
-    batches=inputs.batches,
-    meta={"name": config.name, "shares": inputs.shares, **description},
-    tokenizer=text.model,
-    workdir=workdir,
-    component_names=inputs.names,
-    profile_steps=profile.parse_steps(_PROFILE.value),
-    held_out=held_out.batches if held_out else None,
-  )
+  with tracking.tracker(_TRACKER.value, workdir, start, settings) as track:
+    loop.train(
+      model_config=model_config,
+      train_config=train_config,
+      optimizer_config=experiment.section(optimizer.OptimizerConfig, "optimizer"),
+      batches=inputs.batches,
+      meta={"name": config.name, "revision": start.revision, "shares": inputs.shares, **description},
+      tokenizer=text.model,
+      workdir=workdir,
+      component_names=inputs.names,
+      profile_steps=profile.parse_steps(_PROFILE.value),
+      held_out=held_out.batches if held_out else None,
+      track=track,
+    )
 
 
 if __name__ == "__main__":

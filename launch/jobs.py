@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
+from gato_jax import provenance
 from gato_jax.errors import GatoError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -142,7 +143,7 @@ def submit(backend: Backend, job: Job) -> Record:
     raise GatoError(f"{job.name} is {state} on {backend.name}; cancel it first or choose another --name")
   backend.check(job)
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-  record = Record(backend.name, dataclasses.asdict(backend), job, "", now, revision())
+  record = Record(backend.name, dataclasses.asdict(backend), job, "", now, provenance.revision())
   record.write()
   record = dataclasses.replace(record, handle=backend.submit(job))
   record.write()
@@ -176,14 +177,6 @@ def find(name: str, backend: str = "") -> Record:
   if len(found) > 1:
     raise GatoError(f"{name!r} is a job on {' and '.join(r.backend for r in found)}; say which with --on")
   return found[0]
-
-
-def revision() -> str:
-  """The git commit of the tree that is being run; "" where it is no checkout."""
-  done = subprocess.run(
-    ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True
-  )
-  return done.stdout.strip()
 
 
 def run(command: list[str], text: str | None = None) -> str:

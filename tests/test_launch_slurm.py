@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import pytest
 
+from gato_jax import provenance
 from gato_jax.errors import GatoError
 from launch import jobs
 from launch.backends.slurm import Slurm
 from tests import slurm_cluster, train_process
 from tests.slurm_cluster import until
 
-pytestmark = pytest.mark.slow  # a cluster to install and to start, training four times
 STEPS = 100
 TINY = (
   *("--config.model.layers=1", "--config.model.width=32", "--config.model.feed_forward=32"),
@@ -89,6 +89,9 @@ def test_preempted_saved_requeued_resumed_same_losses(slurm, dummy_tfds):
   np.testing.assert_allclose([row["loss"] for row in ours], [row["loss"] for row in theirs], rtol=1e-5)
   config = json.loads((workdir / "config.json").read_text())
   assert config["train"]["steps"] == STEPS
+  starts = provenance.read(workdir)
+  assert [start.step for start in starts] == [0, saved]
+  assert {(start.processes, start.revision) for start in starts} == {(2, provenance.revision())}
 
   until(lambda: not backend_knows(record.handle), 60)  # MinJobAge later only the script's own word is left
   assert backend.state(record.handle) == jobs.State.DONE

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import ticker
@@ -159,6 +160,50 @@ def learning_curves(
   axes.set_xlabel({"tokens": "tokens processed", "step": "training step"}.get(x, x))
   axes.set_ylabel("loss, nats a target token")
   axes.legend(frameon=False, title="last value", loc="center left", bbox_to_anchor=(1.01, 0.5), alignment="left")
+  _save(figure, path)
+  return True
+
+
+def _styles_of(runs: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+  """One a run, in their order."""
+  return list(styles(*(f"{index:03}" for index in range(len(runs)))).values())
+
+
+def losses_of_runs(runs: Mapping[str, training.Metrics], path: pathlib.Path) -> bool:
+  """Training loss against tokens, a line a run; False, and no file, where no run logged two steps."""
+  columns = {label: training.column(metrics, "loss", "tokens") for label, metrics in runs.items()}
+  if all(len(at) < 2 for at, _ in columns.values()):
+    return False
+  figure, axes = _axes(7.2, 4.4)
+  for (label, (at, loss)), (color, _, line) in zip(columns.items(), _styles_of(runs), strict=True):
+    if len(at):
+      axes.plot(at, loss, color=color, linestyle=line, linewidth=1.3, label=f"{label}  {loss[-1]:.2f}")
+  axes.set_xscale("log")
+  axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+  axes.set(xlabel="tokens processed", ylabel="loss, nats a target token")
+  axes.legend(frameon=False, title="last value", loc="center left", bbox_to_anchor=(1.01, 0.5), alignment="left")
+  _save(figure, path)
+  return True
+
+
+def scores_of_runs(runs: Mapping[str, Mapping[str, float]], path: pathlib.Path) -> bool:
+  """Mean score of each domain, a bar a run; False, and no file, where no run was played."""
+  if not runs:
+    return False
+  domains = sorted({domain for means in runs.values() for domain in means})
+  figure, axes = _axes(7.2, 1.1 + 0.2 * len(domains) * (len(runs) + 1))
+  for turn, ((label, means), (color, hatch, _)) in enumerate(zip(runs.items(), _styles_of(runs), strict=True)):
+    places = [index * (len(runs) + 1) + turn for index, domain in enumerate(domains) if domain in means]
+    values = [means[domain] for domain in domains if domain in means]
+    axes.barh(places, values, height=0.85, color=color, hatch=hatch, edgecolor="white", linewidth=0.4, label=label)
+  axes.set_yticks([index * (len(runs) + 1) + (len(runs) - 1) / 2 for index in range(len(domains))], domains)
+  axes.invert_yaxis()
+  axes.axvline(100, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+  axes.axvline(0, color=INK, linewidth=0.8)
+  axes.set_xlabel("mean score over tasks, % of the expert")
+  axes.tick_params(axis="y", length=0)
+  axes.grid(False, axis="y")
+  axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
   _save(figure, path)
   return True
 

@@ -40,6 +40,16 @@ def column(metrics: Metrics, key: str, x: str = "step") -> tuple[np.ndarray, np.
   return array[:, 0], array[:, 1]
 
 
+def final(metrics: Metrics, key: str) -> float:
+  """Mean over the last tenth of the steps, each row weighted by its targets; NaN where none of these has it."""
+  rows = [m for m in metrics if m["step"] > 0.9 * metrics[-1]["step"]]
+  known = [(m[key], m["interval_target_tokens"]) for m in rows if m.get(key) is not None]
+  if not known:
+    return float("nan")
+  values, weights = np.transpose(known)
+  return float(np.average(values, weights=weights))
+
+
 def domains(metrics: Metrics) -> list[str]:
   """Domains with a column "loss/<domain>"; a dot marks a task's column."""
   return sorted({k.removeprefix("loss/") for m in metrics for k in m if k.startswith("loss/") and "." not in k})

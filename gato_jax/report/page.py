@@ -1,6 +1,5 @@
 """The report: index.html with its figures inside, PNGs and videos beside it."""
 
-import base64
 import datetime
 import json
 import pathlib
@@ -8,11 +7,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-
 from gato_jax import results
 from gato_jax.baselines import Baseline
-from gato_jax.report import figures, table, videos
+from gato_jax.report import figures, html, table, videos
 from gato_jax.report import metrics as training
 from gato_jax.report import scores as scoring
 
@@ -58,12 +55,12 @@ def write(
   has_score_curves = figures.score_curves(by_step, out / "score_curves.png", style_all)
   has_curves = figures.learning_curves(metrics, out / "learning_curves.png", style, x)
 
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-  )
-  environment.filters.update(interval=table.interval, percent=table.percent, success=table.success, number=_number)
   facts = {"date": datetime.date.today().isoformat(), **facts}
-  page = environment.get_template("page.html").render(
+  path = out / "index.html"
+  html.write(
+    path,
+    "page.html",
+    {"interval": table.interval, "percent": table.percent, "success": table.success, "number": _number},
     scores=scores,
     by_domain=scoring.by_domain(scores),
     bar=scoring.bar(scores, table.THRESHOLD),
@@ -72,26 +69,20 @@ def write(
     interquartile_mean=scoring.interquartile_mean(scores),
     intervals=scoring.intervals(scores, table.THRESHOLD),
     held_fixed=table.held_fixed(scores),
-    score_curves=_embed(out / "score_curves.png") if has_score_curves else None,
+    score_curves=html.embed(out / "score_curves.png") if has_score_curves else None,
     domain_means=scoring.domain_means(scores),
     unplayed=scoring.unplayed(rows, scores),
     step=step,
-    figure5=_embed(out / "figure5.png"),
-    tasks=_embed(out / "tasks.png"),
-    curves=_embed(out / "learning_curves.png") if has_curves else None,
+    figure5=html.embed(out / "figure5.png"),
+    tasks=html.embed(out / "tasks.png"),
+    curves=html.embed(out / "learning_curves.png") if has_curves else None,
     rollouts=_rollouts(videos_folder, out, scores),
     published=_published(scores),
     facts={k: v for k, v in facts.items() if k != "commands"},
     commands=facts.get("commands", []),
   )
   table.write_csv(scores, out / "tasks.csv")
-  path = out / "index.html"
-  path.write_text(page)
   return path, scores
-
-
-def _embed(path: pathlib.Path) -> str:
-  return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def _rollouts(folder: pathlib.Path, out: pathlib.Path, scores: Sequence[scoring.TaskScore]) -> dict[str, list[dict]]:

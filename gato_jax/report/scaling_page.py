@@ -1,21 +1,17 @@
 """The page of a sweep: figures inside it, PNGs, SVGs and CSVs beside it."""
 
-import base64
-import csv
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import rich.console
 import rich.table
 
-from gato_jax.report import scaling_figures
+from gato_jax.report import html, scaling_figures
 from gato_jax.scaling import analysis, bootstrap, isoflop, law
 from gato_jax.scaling.points import POOLED, Point
 
-_HERE = pathlib.Path(__file__).parent
 _SHOWN_WIDTH = 230  # a wrapped line is better than a cut number
 
 
@@ -37,17 +33,17 @@ def write(
   optima = [row for one in (*series, *others) for row in optimum_rows(one)]
   predictions = [row for one in (*series, *others) for row in prediction_rows(one)]
   isoflops = [row for one in (*series, *others) if one.domain == POOLED for row in isoflop_rows(one)]
-  write_csv(out / "points.csv", [_flat(point) for point in points])
+  html.write_csv(out / "points.csv", [_flat(point) for point in points])
   tables = {"fits": fits, "optima": optima, "predictions": predictions, "isoflops": isoflops}
   for name, rows in tables.items():
-    write_csv(out / f"{name}.csv", rows)
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-  )
-  environment.filters["number"] = number
-  page = environment.get_template("scaling.html").render(
+    html.write_csv(out / f"{name}.csv", rows)
+  path = out / "index.html"
+  html.write(
+    path,
+    "scaling.html",
+    {"number": number},
     points=[_flat(point) for point in points],
-    figures={name: _embed(path) for name, path in drawn.items()},
+    figures={name: html.embed(path) for name, path in drawn.items()},
     **tables,
     unfitted=[(one.domain, one.size, one.reason) for one in (*series, *others) if one.fit is None],
     level=bootstrap.LEVEL,
@@ -55,8 +51,6 @@ def write(
     facts={k: v for k, v in facts.items() if k != "commands"},
     commands=facts.get("commands", []),
   )
-  path = out / "index.html"
-  path.write_text(page)
   return path
 
 
@@ -111,16 +105,6 @@ def isoflop_rows(series: analysis.Series) -> list[dict[str, Any]]:
   ]
 
 
-def write_csv(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
-  """The rows' keys are the header; a file without rows is empty."""
-  rows = list(rows)
-  with path.open("w", newline="") as f:
-    if rows:
-      writer = csv.DictWriter(f, list(rows[0]))
-      writer.writeheader()
-      writer.writerows(rows)
-
-
 def show(series: Sequence[analysis.Series], console: rich.console.Console | None = None) -> None:
   """The fits and predictions in a terminal."""
   console = console or rich.console.Console()
@@ -169,7 +153,3 @@ def _flat(point: Point) -> dict[str, Any]:
   row = dataclasses.asdict(point)
   losses = row.pop("losses")
   return row | {f"loss/{name}": value for name, value in sorted(losses.items())}
-
-
-def _embed(path: pathlib.Path) -> str:
-  return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

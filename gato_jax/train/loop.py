@@ -34,6 +34,7 @@ def train(
   component_names: Sequence[str],
   profile_steps: tuple[int, int] | None = None,
   held_out: Batches | None = None,
+  track: metrics.Track = lambda row: None,
 ) -> state.TrainState:
   """Trains to the end of the run, from the newest checkpoint in workdir/checkpoints where there is one.
 
@@ -46,6 +47,7 @@ def train(
     component_names: of the mixture, "domain.task", in the order of batch["components"].
     profile_steps: first and last step of a profiler trace, which goes to workdir/profile.
     held_out: batches like `batches`, of what never trains, for train_config.held_out_batches.
+    track: takes what goes to metrics.jsonl, row by row (tracking.py); in the first process only.
 
   Raises:
     GatoError: a loss is bad and there is nothing to go back to. SystemExit(42): SIGTERM came to a process, everything
@@ -86,12 +88,15 @@ def train(
       "total_steps": total,
     }
     stop_requested = stack.enter_context(distributed.stop_requests())
-    run = _Run(trainer, train_config, checkpoints, batches, rows, total, workdir, component_names, profile_steps)
+    run = _Run(trainer, train_config, checkpoints, batches, rows, total, workdir, component_names, track, profile_steps)
     for rollbacks_left in reversed(range(train_config.rollbacks + 1)):
       try:
         trained = run.go(meta, tokenizer, stop_requested)
         if train_config.held_out_batches:
-          measure_held_out(trainer, trained.params, held_out(0, rows), train_config, component_names, workdir, total)
+          measured = measure_held_out(trainer, trained.params, held_out(0, rows), train_config, component_names)
+          metrics.write_held_out(workdir, {"step": total, **measured})
+          if distributed.is_first():
+            track({"step": total, **{f"held_out/{name}": value for name, value in measured.items()}})
         return trained
       except guard.BadLoss as e:
         if not rollbacks_left or not run.leave_out(e.step):
@@ -106,15 +111,13 @@ def measure_held_out(
   batches: Iterator[Mapping[str, np.ndarray]],
   config: TrainConfig,
   names: Sequence[str],
-  workdir: pathlib.Path,
-  done: int,
-) -> None:
-  """Writes workdir/held_out.json: metrics.losses over config.held_out_batches, and the step; all processes call it."""
+) -> dict[str, float]:
+  """metrics.losses over config.held_out_batches, and their number; all processes call it."""
   count = config.held_out_batches
   with prefetch.prefetch(batches) as prefetched:
     bar = tqdm.trange(count, desc="held out", unit="batch", dynamic_ncols=True, disable=not distributed.is_first())
     measured = [jax.device_get(trainer.evaluate(params, trainer.put(next(prefetched)))) for _ in bar]
-  metrics.write_held_out(workdir, {"step": done, "batches": count, **metrics.losses(measured, names)})
+  return {"batches": count, **metrics.losses(measured, names)}
 
 
 @dataclasses.dataclass
@@ -129,6 +132,7 @@ class _Run:
   total: int
   workdir: pathlib.Path
   names: Sequence[str]
+  track: metrics.Track
   profile_steps: tuple[int, int] | None
   skipped: int = 0
   position: int = 0  # batches before it are not read (again)
@@ -164,7 +168,7 @@ class _Run:
     config, checkpoints, hidden = self.config, self.checkpoints, not distributed.is_first()
     peak = hardware.peak_flops(list(self.trainer.mesh.devices.flat))
     with contextlib.ExitStack() as stack:
-      log = stack.enter_context(contextlib.closing(metrics.MetricsLog(self.workdir, first)))
+      log = stack.enter_context(contextlib.closing(metrics.MetricsLog(self.workdir, first, self.track)))
       prefetched = stack.enter_context(prefetch.prefetch(self.batches(first + self.skipped, self.rows)))
       profiler = profile.Profiler(self.profile_steps, self.workdir / "profile")
       stack.callback(profiler.close)

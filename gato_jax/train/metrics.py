@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,15 +13,18 @@ import tensorboardX
 from gato_jax import distributed
 from gato_jax.model import GatoConfig, flops
 
+Track = Callable[[Mapping[str, Any]], None]
+
 
 class MetricsLog:
   """`workdir`/metrics.jsonl and TensorBoard events in `workdir`/tensorboard, continuing after `step`.
 
   Rows of later steps, which a killed run left, are dropped: each step appears once. Only the first process writes.
+  Each row also goes to `track`.
   """
 
-  def __init__(self, workdir: pathlib.Path, step: int):
-    self._writes = distributed.is_first()
+  def __init__(self, workdir: pathlib.Path, step: int, track: Track = lambda row: None):
+    self._writes, self._track = distributed.is_first(), track
     if not self._writes:
       return
     self._path = workdir / "metrics.jsonl"
@@ -44,6 +47,7 @@ class MetricsLog:
     for name, value in row.items():
       if name != "step":
         self._tensorboard.add_scalar(name, value, row["step"])
+    self._track(row)
 
   def close(self) -> None:
     if self._writes:
