@@ -5,16 +5,19 @@ its folder has a held-out loss; the rest are submitted, --jobs at a time, and go
 or killed, the command leaves its jobs running; given again it finds them, submits what is missing, and also tries again
 what failed before. <workdir>/points.jsonl has the finished ones, for python -m experiments.report --scaling.
 
+With --verb=evaluate it plays the trained ones instead, --config.evaluate.episodes a task, for the report's scores.
+
 The folders must be readable here: a cluster's workdir lies on a shared file system, and for gke and tpu_vm the bucket
 is mounted here where they see it, at /mnt/gato. Slices are checked once, with the largest network that is missing.
 """
 
+import collections
 import dataclasses
 import datetime
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import rich.console
 import rich.live
@@ -22,6 +25,7 @@ import rich.table
 from absl import flags
 
 from experiments import cli
+from gato_jax import results
 from gato_jax.errors import GatoError
 from gato_jax.report import metrics
 from gato_jax.scaling import grid, points
@@ -41,7 +45,7 @@ _WAITING = "missing"  # not submitted yet
 
 @dataclasses.dataclass
 class Row:
-  """A run of the sweep as it stands. state: _WAITING or a State."""
+  """A run of the sweep as it stands. state: _WAITING or a State, of its job."""
 
   run: grid.Run
   job: jobs.Job
@@ -50,6 +54,7 @@ class Row:
   work: float  # tokens x parameters, for estimates of time
   state: str = _WAITING
   point: points.Point | None = None
+  done: bool = False
   handle: str = ""
   step: int = 0
   loss: float | None = None
@@ -62,11 +67,23 @@ class Row:
 
 
 class Sweep:
-  """All runs of a grid on one backend. width: jobs at a time, 0: any number."""
+  """All runs of a grid on one backend.
 
-  def __init__(self, rows: Sequence[Row], backend: jobs.Backend, width: int, out: pathlib.Path):
-    self.rows, self._backend, self._width, self._out = rows, backend, width, out
-    self._written: list[str] | None = None
+  Args:
+    width: jobs at a time, 0: any number. out: file of the points.
+    finished: whether a run whose job is not at work has what the jobs are there for; trained, by default.
+  """
+
+  def __init__(
+    self,
+    rows: Sequence[Row],
+    backend: jobs.Backend,
+    width: int,
+    out: pathlib.Path,
+    finished: Callable[[Row], bool] = lambda row: row.point is not None,
+  ):
+    self.rows, self._backend, self._width, self._out, self._finished = rows, backend, width, out, finished
+    self._written: list[points.Point] | None = None
     before = {record.job.name: record.handle for record in jobs.records() if record.backend == backend.name}
     for row in rows:
       handle = before.get(row.job.name, "")
@@ -77,20 +94,25 @@ class Sweep:
   def look(self) -> None:
     """Asks the backend and the runs' folders how things are; writes the points."""
     for row in self.rows:
-      if row.point is None and row.handle:
+      if row.done:
+        continue
+      if row.handle:
         row.state = self._backend.state(row.handle)  # asked before the folder: who ends in between is not called failed
-      if row.point is None and (not row.handle or row.state == State.DONE):
+      if not row.handle or row.state == State.DONE:
         row.point = points.of_run(row.workdir, row.steps)
+        row.done = self._finished(row)
       if row.point is not None:
-        row.state, row.step, row.loss = State.DONE, row.steps, row.point.loss
+        row.step, row.loss = row.steps, row.point.loss
+      if row.done:
+        row.state = State.DONE
       elif row.state == State.DONE:
-        row.state = State.FAILED  # it ended well and left no held-out loss
-      elif row.state == State.RUNNING:
+        row.state = State.FAILED  # it ended well and left nothing
+      elif row.state == State.RUNNING and row.point is None:
         _progress(row)
-    finished = [row.point for row in self.rows if row.point is not None]
-    if (names := [point.name for point in finished]) != self._written:
-      points.write(self._out, finished)
-      self._written = names
+    found = [row.point for row in self.rows if row.point is not None]
+    if found != self._written:
+      points.write(self._out, found)
+      self._written = found
 
   def submit(self) -> None:
     """As many as there is room for."""
@@ -106,6 +128,8 @@ class Sweep:
 
   def seconds_left(self) -> float | None:
     """At the mean speed of what has trained, runs side by side; None before anything has."""
+    if any(row.job.verb != "train" for row in self.rows):
+      return None
     speeds = [row.work / row.point.seconds for row in self.rows if row.point is not None and row.point.seconds]
     speeds += [row.work / row.steps / row.seconds_per_step for row in self.rows if row.point is None and row.left]
     if not speeds:
@@ -121,9 +145,9 @@ def main(experiment: cli.Experiment) -> None:
   asked = flags.FLAGS
   if asked.on is None:
     raise GatoError(f"--on=BACKEND ({', '.join(settings.BACKENDS)}) is missing")
-  if asked.name is not None or asked.verb != "train":
-    raise GatoError("--name and --verb are no flags of a sweep: it names its runs, and they train")
-  backend, rows = settings.backend(asked.on), list(plan(experiment, sys.argv, asked.flag))
+  if asked.name is not None or asked.verb not in ("train", "evaluate"):
+    raise GatoError("a sweep names its runs itself, so --name is no flag of it; --verb is train or evaluate")
+  backend, rows = settings.backend(asked.on), list(plan(experiment, sys.argv, asked.flag, asked.verb))
   if hasattr(backend, "bucket") and not experiment.workdir.is_relative_to(gke.MOUNT):
     raise GatoError(
       f"--on={backend.name} writes to its bucket: mount that at {gke.MOUNT} here too and give"
@@ -135,9 +159,14 @@ def main(experiment: cli.Experiment) -> None:
   if asked.dry_run:
     show_plan(rows, backend)
     return
-  sweep = Sweep(rows, backend, width, experiment.workdir / "points.jsonl")
+  out = experiment.workdir / "points.jsonl"
+  if asked.verb == "train":
+    sweep = Sweep(rows, backend, width, out)
+  else:
+    sweep = Sweep(rows, backend, width, out, lambda row: _is_played(row, experiment))
+    check_trained(rows)
   missing = [row for row in rows if row.state == _WAITING]
-  if asked.preflight and missing:
+  if asked.preflight and asked.verb == "train" and missing:
     submit.preflight(backend, max(missing, key=lambda row: row.run.width).job)
   console = rich.console.Console()
   with rich.live.Live(table(sweep), console=console, auto_refresh=False) as live:
@@ -164,7 +193,27 @@ def main(experiment: cli.Experiment) -> None:
   print(f"{len(rows)} points: {experiment.workdir / 'points.jsonl'}")
 
 
-def plan(experiment: cli.Experiment, argv: Sequence[str], more: Sequence[str] = ()) -> Iterator[Row]:
+def check_trained(rows: Sequence[Row]) -> None:
+  """GatoError where a run that is to be played has no point."""
+  untrained = [row.run.name for row in rows if row.point is None]
+  if untrained:
+    raise GatoError(
+      f"{len(untrained)} of {len(rows)} runs are not trained, {untrained[0]} for one; sweep without --verb first"
+    )
+
+
+def _is_played(row: Row, experiment: cli.Experiment) -> bool:
+  """Whether the run's last checkpoint has all episodes of all tasks."""
+  played = collections.Counter(
+    r.task for r in results.read(row.workdir / "results.jsonl") if r.actor == "gato" and r.step == row.steps
+  )
+  wanted = experiment.config.evaluate.episodes
+  return all(played[f"{domain.name}.{task}"] >= wanted for domain, task in experiment.control_tasks)
+
+
+def plan(
+  experiment: cli.Experiment, argv: Sequence[str], more: Sequence[str] = (), verb: str = "train"
+) -> Iterator[Row]:
   """The grid's runs, as rows that nothing was asked about yet; argv: of the command, for overrides. more: flags."""
   config = experiment.config
   paths = [a.removeprefix("--config=") for a in argv if a.startswith("--config=")]
@@ -175,7 +224,8 @@ def plan(experiment: cli.Experiment, argv: Sequence[str], more: Sequence[str] = 
   for run in grid.runs(experiment.section(grid.GridConfig, "scaling")):
     workdir = experiment.workdir / run.name
     overrides = (*more, *given, *grid.overrides(run, batch), f"--config.workdir={workdir}")
-    job = jobs.Job(f"{config.name}-{run.name}".replace("_", "-"), paths[-1], overrides)
+    name = f"{config.name}-{run.name}".replace("_", "-") + ("" if verb == "train" else f"-{verb}")
+    job = jobs.Job(name, paths[-1], overrides, verb)
     network = grid.network(run.width)
     work = run.tokens * float(network["layers"] * run.width**2 * 11 + 33_025 * run.width / 8)
     yield Row(run, job, workdir, run.steps(batch), work)
@@ -188,13 +238,14 @@ def table(sweep: Sweep) -> rich.table.Table:
   title = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
   title += f"; about {_duration(left)} left" if left and not sweep.over else ""
   shown = rich.table.Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
-  for name in ("run", "width", "tokens", "state", "step", "loss", "left"):
+  for name in ("run", "width", "tokens", "state", "step", "loss", "score", "left"):
     shown.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=True)
   for row in sweep.rows:
     loss = "" if row.loss is None else f"{row.loss:.4f}" if row.point else f"({row.loss:.3f})"
     cells = row.run.name, str(row.run.width), f"{row.run.tokens:,}", str(row.state), f"{row.step}/{row.steps}", loss
     eta = _duration(row.left) if row.state == State.RUNNING and row.left else ""
-    shown.add_row(*cells, eta, style=_STYLES.get(row.state, ""))
+    score = "" if row.point is None or row.point.score is None else f"{row.point.score:.1f}"
+    shown.add_row(*cells, score, eta, style=_STYLES.get(row.state, ""))
   shown.caption = "loss: held out; in brackets: of training, so far"
   shown.caption_justify = "left"
   return shown
@@ -202,7 +253,7 @@ def table(sweep: Sweep) -> rich.table.Table:
 
 def show_plan(rows: Sequence[Row], backend: jobs.Backend) -> None:
   """What --dry_run prints."""
-  missing = [row for row in rows if points.of_run(row.workdir, row.steps) is None]
+  missing = [row for row in rows if row.job.verb != "train" or points.of_run(row.workdir, row.steps) is None]
   print(f"{len(rows)} runs, {len(missing)} missing: {' '.join(row.run.name for row in missing)}")
   for title, text in backend.render(missing[0].job).items() if missing else ():
     print(f"--- {title}\n{text}", end="" if text.endswith("\n") else "\n")

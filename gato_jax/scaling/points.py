@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,6 +33,7 @@ class Point:
     train_loss: mean over the last tenth of the steps.
     learning_rate: the peak. seed: of parameters and data order.
     score: mean over domains of the mean over tasks of the normalised score, % of the expert; None: not played.
+    score_low, score_high: its 95 % interval over evaluation episodes. score_episodes: a task, at least.
     seconds: of training, waiting for data included. workdir: the run's folder.
   """
 
@@ -53,6 +55,9 @@ class Point:
   score: float | None
   seconds: float
   workdir: str
+  score_low: float | None = None
+  score_high: float | None = None
+  score_episodes: int = 0
 
   def loss_of(self, domain: str) -> float | None:
     """Of a domain or POOLED; None where it has no held-out targets."""
@@ -74,8 +79,6 @@ def of_run(workdir: pathlib.Path, steps: int) -> Point | None:
     return None
   model_config = GatoConfig.from_json(config["model"])
   parameters, tables = count(model_config)
-  last = [row for row in rows if row["step"] > 0.9 * steps] or rows[-1:]
-  weights = [row["interval_target_tokens"] for row in last]
   domains = {key.removeprefix("loss/"): value for key, value in measured.items() if key.startswith("loss/")}
   return Point(
     name=workdir.name,
@@ -90,12 +93,12 @@ def of_run(workdir: pathlib.Path, steps: int) -> Point | None:
     loss=measured["loss"],
     losses={name: value for name, value in domains.items() if "." not in name},
     target_tokens=measured["target_tokens"],
-    train_loss=float(np.average([row["loss"] for row in last], weights=weights)),
+    train_loss=training.final(rows, "loss"),
     learning_rate=config["optimizer"]["peak_learning_rate"],
     seed=config["train"]["seed"],
-    score=_score(workdir),
     seconds=float(sum(row["interval_seconds"] for row in rows)),
     workdir=str(workdir),
+    **_score(workdir),
   )
 
 
@@ -142,9 +145,16 @@ def _json(path: pathlib.Path) -> dict | None:
     raise GatoError(f"{path}: not JSON ({e}); delete it and train again") from e
 
 
-def _score(workdir: pathlib.Path) -> float | None:
+def _score(workdir: pathlib.Path) -> dict[str, Any]:
+  """The fields of a Point that are about playing."""
   rows = list(results.read(workdir / "results.jsonl"))
   if not any(row.actor == "gato" for row in rows):
-    return None
+    return {"score": None}
   scores = scoring.task_scores(rows, "gato", None, baselines.read(workdir))
-  return scoring.mean_over_domains(scores)
+  low, high = scoring.intervals(scores)["mean_over_domains"]
+  return {
+    "score": scoring.mean_over_domains(scores),
+    "score_low": float(low),
+    "score_high": float(high),
+    "score_episodes": min(score.episodes for score in scores),
+  }
