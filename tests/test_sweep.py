@@ -1,6 +1,7 @@
 """A real sweep of 2 x 2 runs on the local backend: killed, continued, shown; nothing finished is trained again."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import rich.console
 
 from experiments import cli
 from experiments.configs import scaling as scaling_config
+from gato_jax import baselines, results
 from gato_jax.errors import GatoError
 from gato_jax.scaling import points
 from launch import jobs, sweep
@@ -61,7 +63,7 @@ class Place:
     return self.states[handle]
 
 
-def fake_sweep(tmp_path, monkeypatch, width=2, states=None):
+def fake_sweep(tmp_path, monkeypatch, width=2, states=None, verb="train", **more):
   """A sweep of the scaling config in a folder; jobs.submit and jobs.records are a dictionary's."""
   place = Place()
 
@@ -73,12 +75,12 @@ def fake_sweep(tmp_path, monkeypatch, width=2, states=None):
 
   config = scaling_config.get_config()
   config.workdir = str(tmp_path)
-  rows = list(sweep.plan(cli.Experiment(config), ["sweep", "--config=experiments/configs/scaling.py"]))
+  rows = list(sweep.plan(cli.Experiment(config), ["sweep", "--config=experiments/configs/scaling.py"], (), verb))
   known = [jobs.Record("place", {}, row.job, row.job.name, "", "") for row in rows if row.job.name in (states or {})]
   place.states.update(states or {})
   monkeypatch.setattr(jobs, "submit", submit)
   monkeypatch.setattr(jobs, "records", lambda: known)
-  return place, sweep.Sweep(rows, place, width, tmp_path / "points.jsonl")
+  return place, sweep.Sweep(rows, place, width, tmp_path / "points.jsonl", **more)
 
 
 def finish(row, loss=3.0):
@@ -145,6 +147,46 @@ def test_a_sweep_goes_on_where_one_stopped(tmp_path, monkeypatch):
   assert place.sent == names[2:4]  # beside the one that runs; the finished one is not sent
 
 
+def play(row, episodes, domain_tasks, step=None):
+  rows = [
+    results.Row(f"{domain.name}.{task}", "gato", seed, 5.0, 9, None, 1.0, step or row.steps)
+    for domain, task in domain_tasks
+    for seed in range(episodes)
+  ]
+  results.append(row.workdir / "results.jsonl", rows)
+  names = {row.task for row in rows}
+  baselines.write(row.workdir, {name: baselines.Baseline(random=0.0, expert=10.0) for name in names})
+
+
+def test_playing_what_was_trained(tmp_path, monkeypatch):
+  config = scaling_config.get_config()
+  config.evaluate.episodes = 3
+  experiment = cli.Experiment(config)
+  _, before = fake_sweep(tmp_path, monkeypatch, width=0)
+  with pytest.raises(GatoError, match="20 of 20 runs are not trained, w64-t120k-s0 for one"):
+    sweep.check_trained(before.rows)
+  for row in before.rows:
+    finish(row)
+  done, half, old = before.rows[:3]
+  play(done, 3, experiment.control_tasks)
+  play(half, 2, experiment.control_tasks)
+  play(old, 3, experiment.control_tasks, step=1)  # another checkpoint's
+
+  finished = functools.partial(sweep._is_played, experiment=experiment)
+  place, made = fake_sweep(tmp_path, monkeypatch, 0, {}, "evaluate", finished=finished)
+  sweep.check_trained(made.rows)
+  assert {row.job.verb for row in made.rows} == {"evaluate"} and made.rows[0].job.name.endswith("-evaluate")
+  made.submit()
+  assert place.sent == [row.job.name for row in made.rows[1:]]
+  play(made.rows[1], 3, experiment.control_tasks)
+  place.states = dict.fromkeys(place.states, State.DONE)
+  made.look()
+  assert [row.state for row in made.rows[:3]] == [State.DONE, State.DONE, State.FAILED]
+  first = points.read(tmp_path / "points.jsonl")[0]
+  assert (first.score, first.score_low, first.score_high, first.score_episodes) == (50.0, 50.0, 50.0, 3)
+  assert next(line for line in shown(made).splitlines() if "w64-t120k" in line).split()[-1] == "50.0"
+
+
 def test_overrides_reach_the_jobs(tmp_path):
   config = scaling_config.get_config()
   config.workdir = str(tmp_path)
@@ -164,7 +206,7 @@ def test_bad_requests_are_one_line():
       "nor a multiple of 32",
     ),
     (["--config=experiments/configs/scaling.py", "--on=gke"], "mount that at /mnt/gato here too"),
-    (["--config=experiments/configs/scaling.py", "--on=local", "--name=x"], "no flags of a sweep"),
+    (["--config=experiments/configs/scaling.py", "--on=local", "--name=x"], "names its runs itself"),
   ):
     done = subprocess.run(
       [sys.executable, "-m", "launch", "sweep", *arguments], cwd=ROOT, capture_output=True, text=True
@@ -172,10 +214,10 @@ def test_bad_requests_are_one_line():
     assert done.returncode == 1 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
-def start(config, tmp_path, data):
+def start(config, tmp_path, data, *more):
   command = [sys.executable, "-m", "launch", "sweep", f"--config={config}", "--on=local", "--jobs=1", "--poll=0.2"]
   command += [f"--config.workdir={tmp_path / 'sweep'}", f"--config.data_dir={data}"]
-  return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+  return subprocess.Popen([*command, *more], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.mark.slow
@@ -206,6 +248,12 @@ def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   assert found[1].train_loss < found[0].train_loss and found[3].train_loss < found[2].train_loss
   assert f"{NAME}-w64-t12800-s0: missing -> queued" in said and f"{NAME}-w32-t12800-s0" not in said
   assert "4 done" in said and "4 points" in said
+
+  played = start(config, tmp_path, dummy_tfds.parent, "--verb=evaluate", "--config.evaluate.episodes=2")
+  said, _ = played.communicate(timeout=400)
+  assert played.returncode == 0 and f"{NAME}-w64-t25600-s0-evaluate: running -> done" in said, said
+  found = points.read(folder / "points.jsonl")
+  assert all(p.score_episodes == 2 and p.score_low <= p.score <= p.score_high for p in found)
 
 
 def test_a_config_without_a_grid_says_so():

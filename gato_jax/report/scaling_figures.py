@@ -196,7 +196,7 @@ def _domains(figure: Figure, points: Sequence[Point], series: Sequence[analysis.
 
 
 def _scores(figure: Figure, points: Sequence[Point], size: str) -> None:
-  """The paper's Figure 8: score against tokens processed, a line a size."""
+  """The paper's Figure 8: score against tokens processed, a line a size, with intervals over evaluation episodes."""
   axes = _axes(figure)
   played = [p for p in points if p.score is not None]
   sizes = analysis.sizes(played, size)
@@ -204,6 +204,10 @@ def _scores(figure: Figure, points: Sequence[Point], size: str) -> None:
   for color, marker, value in zip(_ramp(len(values)), _markers(len(values)), values, strict=True):
     mine = sorted((p for p, s in zip(played, sizes, strict=True) if s == value), key=lambda p: p.tokens)
     tokens, scores = [p.tokens for p in mine], [p.score for p in mine]
+    known = [p for p in mine if p.score_low is not None]
+    axes.vlines(
+      [p.tokens for p in known], [p.score_low for p in known], [p.score_high for p in known], color=color, linewidth=0.8
+    )
     axes.plot(tokens, scores, marker + "-", color=color, markersize=5, linewidth=1.2, label=_count(value))
   _log(axes, np.array([p.tokens for p in played], float))
   axes.set_xlabel("tokens processed")
