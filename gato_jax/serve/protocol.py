@@ -1,7 +1,8 @@
 """The messages of client and server: msgpack maps in binary WebSocket messages, each request answered by one reply.
 
   hello   version                       -> welcome  version, step (of the checkpoint), tasks
-  open    task                          -> opened   session, spec (TaskSpec.to_json)
+  spec    task                          -> spec     spec (TaskSpec.to_json)
+  open    task                          -> opened   session
   start   session, seed                 -> started             a new episode: the session's memory is emptied
   act     steps [[session, {field: array or str}], ...] -> actions  actions [[session, array], ...]
   close   session                       -> closed
