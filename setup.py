@@ -25,7 +25,16 @@ setuptools.setup(
   packages=setuptools.find_namespace_packages(include=["gato_jax*", "rlds_builders*", "experiments*"]),
   package_dir={"": "."},  # makes an editable install one path entry, so that new folders are seen
   package_data={"": ["*.json", "*.html", "*.txt", "*.md", "*.model", "*.vocab"]},
-  install_requires=["absl-py", "dm-env", "ml-collections", "numpy<2.4", "pillow", "sentencepiece==0.2.1", "tqdm"],
+  install_requires=[
+    "absl-py",
+    "dm-env",
+    "ml-collections",
+    "numpy<2.4",
+    "pillow",
+    "psutil",
+    "sentencepiece==0.2.1",
+    "tqdm",
+  ],
   extras_require={
     "simulators": SIMULATORS,
     "data": DATA,

@@ -13,6 +13,7 @@ from absl import flags
 
 import rlds_builders
 from experiments import cli
+from experiments import collect as collect_verb
 from gato_jax import collect, evaluate, scores_json, specs
 
 _DOMAIN = flags.DEFINE_string("domain", None, "A folder of rlds_builders/.", required=True)
@@ -48,8 +49,7 @@ def main() -> None:
   if domain.environment:
     config = collect.CollectConfig(episodes=_EPISODES.value)
     pairs = [(domain, task) for task in tasks]
-    for _ in tqdm.tqdm(collect.collect(pairs, data_dir / "raw", config), desc="collect missing shards", unit="shard"):
-      pass
+    collect_verb.run(collect.Collection(pairs, data_dir / "raw", config))
     for task in tasks:
       environment = domain.make_environment(task)
       specs.check_environment(specs.environment_task_spec(domain, task, environment), environment)

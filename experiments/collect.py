@@ -1,28 +1,65 @@
-"""Collects the expert episodes that are missing: python -m experiments.collect --config=experiments/configs/demo.py"""
+"""Collects the expert episodes that are missing: python -m experiments.collect --config=experiments/configs/demo.py
+
+The same command again goes on where a kill, a crash or Ctrl-C ended it.
+"""
+
+import sys
+import time
 
 import tqdm
 
 from experiments import cli
 from gato_jax import collect
+from gato_jax.errors import GatoError
+
+
+def run(collection: collect.Collection) -> None:
+  """Collects with a bar; a line for each attempt that failed and for each task that is done.
+
+  Raises:
+    GatoError: of tasks that were given up, when all others are collected.
+  """
+  missing = collection.missing
+  done, failures = dict.fromkeys(missing, 0), 0
+  with tqdm.tqdm(total=sum(missing.values()), unit="episode", desc="collect", dynamic_ncols=True) as bar:
+    for task, outcome in collection.play():
+      if isinstance(outcome, int):
+        done[task] += outcome
+        bar.update(outcome)
+      else:
+        failures += 1
+        bar.write(f"{task}, seed {outcome.seed}: {outcome.reason}", file=sys.stderr)
+      over = {other: n + collection.skipped[other] for other, n in done.items()}
+      rate = done[task] / (time.monotonic() - collection.began[task])
+      text = f"{task} {over[task]}/{missing[task]}, {rate:.3g}/s"
+      if over[task] == missing[task]:
+        bar.write(f"{text}, {collection.skipped[task]} skipped", file=sys.stderr)
+      if rate:
+        text += f", {tqdm.tqdm.format_interval((missing[task] - over[task]) / rate)} left"
+      tasks_left = sum(n > over[other] for other, n in missing.items())
+      bar.set_postfix_str(f"{text}; {tasks_left} tasks left, {failures} failures")
+  skipped = {task: n for task, n in collection.skipped.items() if task not in collection.given_up}
+  if skipped:
+    which = ", ".join(f"{n} of {task}" for task, n in skipped.items())
+    print(
+      f"collect: {sum(skipped.values())} episodes were skipped ({which}); failures.jsonl beside their logs says why"
+    )
+  if collection.given_up:
+    task, reason = next(iter(collection.given_up.items()))
+    raise GatoError(
+      f"{len(collection.given_up)} tasks were given up after failures in a row, {task}: {reason}; see {collection.log} "
+      "and failures.jsonl beside the logs, the same command goes on with them"
+    )
 
 
 def main(experiment: cli.Experiment) -> None:
-  config = experiment.section(collect.CollectConfig, "collect")
-  missing = {
-    f"{domain.name}.{task}": sum(
-      len(seeds) for _, seeds in collect.missing_shards(domain, task, experiment.raw, config)
-    )
-    for domain, task in experiment.control_tasks
-  }
-  total = sum(missing.values())
-  if not total:
-    print(f"collect: nothing to do, all episodes of {len(missing)} tasks are in {experiment.raw}")
+  collection = collect.Collection(
+    experiment.control_tasks, experiment.raw, experiment.section(collect.CollectConfig, "collect")
+  )
+  if collection.is_complete:
+    print(f"collect: nothing to do, all episodes of {len(collection.missing)} tasks are in {experiment.raw}")
     return
-  with tqdm.tqdm(total=total, unit="episode", desc="collect", dynamic_ncols=True) as bar:
-    for task, episodes in collect.collect(experiment.control_tasks, experiment.raw, config):
-      missing[task] -= episodes
-      bar.update(episodes)
-      bar.set_postfix_str(f"{task}, {sum(n > 0 for n in missing.values())} tasks left")
+  run(collection)
 
 
 if __name__ == "__main__":

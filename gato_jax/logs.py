@@ -1,15 +1,17 @@
 """Raw episode logs: EnvLogger's Riegeli files in shards that appear whole or not at all.
 
   <raw>/<domain>/<task>/spec.json          the task's spec, from the live environment
-  <raw>/<domain>/<task>/shard-00000/       some episodes: Riegeli files and rows.jsonl
-  <raw>/<domain>/<task>/shard-00001.partial/   being written, or left by a kill: never read, collected again
+  <raw>/<domain>/<task>/failures.jsonl     attempts at episodes that a simulator did not finish
+  <raw>/<domain>/<task>/shard-00000/       some episodes: runs of EnvLogger, and rows.jsonl
+  <raw>/<domain>/<task>/shard-00001.partial/   some of its episodes, left by a kill: not read before it is complete
 
-A shard's episodes depend on its number only, so what a kill took is collected again exactly.
+An episode depends on its seed and its shard's number only, so what a kill took is collected again exactly.
 """
 
 import json
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,9 +22,12 @@ import numpy as np
 np.unicode_ = np.str_
 import envlogger  # noqa: E402
 from envlogger import reader as envlogger_reader  # noqa: E402
+from envlogger.backends import riegeli_backend_writer  # noqa: E402
 
 from gato_jax import results, specs  # noqa: E402
 from gato_jax.errors import GatoError  # noqa: E402
+
+_WRITING, _METADATA = "writing", "metadata.riegeli"
 
 
 def task_directory(raw: pathlib.Path, domain: str, task: str) -> pathlib.Path:
@@ -60,31 +65,95 @@ def rows(directory: pathlib.Path) -> list[results.Row]:
 
 
 class ShardWriter:
-  """Context of one shard: `environment` logs; the folder gets its final name only when the context ends well."""
+  """Context of one shard, whose folder gets its final name when the context ends well, with any episode at all.
 
-  def __init__(self, directory: pathlib.Path, index: int, environment: dm_env.Environment):
+  A run of EnvLogger is kept, whole or not at all, when it is PART_SECONDS old: no more than that of finished episodes
+  is lost to a kill. The next writer of the same shard goes on behind what was kept.
+
+  Attributes:
+    rows: of the episodes that are kept, those of earlier writers included.
+  """
+
+  PART_SECONDS = 2.0
+
+  def __init__(self, directory: pathlib.Path, index: int, environment: dm_env.Environment | None = None):
+    self._index = index
     self._final = directory / f"shard-{index:05d}"
     self._partial = self._final.with_suffix(".partial")
-    shutil.rmtree(self._partial, ignore_errors=True)
-    self._partial.mkdir(parents=True)
-    self.environment = envlogger.EnvLogger(
-      environment,
-      data_directory=str(self._partial),
-      step_fn=lambda timestep, action, env: None,
-    )
-    self._rows: list[results.Row] = []
+    self._partial.mkdir(parents=True, exist_ok=True)
+    self._environment = environment
+    self._backend: Any = None
+    self._logger: envlogger.EnvLogger | None = None
+    self._new: list[results.Row] = []
+    self._discard()
+    self.rows = partial_rows(directory, index)
 
-  def append(self, row: results.Row) -> None:
-    self._rows.append(row)
+  @property
+  def environment(self) -> dm_env.Environment:
+    """Logs what is played in it; to be asked for before each episode."""
+    if self._logger is None:
+      self._began = time.monotonic()
+      self._logger = envlogger.EnvLogger(
+        self._environment,
+        backend=self._open,
+        data_directory=str(self._partial / _WRITING),
+        step_fn=lambda timestep, action, env: None,
+      )
+    return self._logger
+
+  def _open(self, **settings: Any) -> Any:
+    (self._partial / _WRITING).mkdir()
+    self._backend = riegeli_backend_writer.RiegeliBackendWriter(**settings)
+    return self._backend
+
+  def append(self, row: results.Row) -> int:
+    """An episode was played; returns how many are kept now that were not before."""
+    self._new.append(row)
+    return self._keep() if time.monotonic() - self._began > self.PART_SECONDS else 0
+
+  def _keep(self) -> int:
+    self._backend.close()  # the logger's own close() would close the environment too
+    self._logger = None
+    (run,) = (path for path in (self._partial / _WRITING).iterdir() if path.is_dir())
+    results.append(run / "rows.jsonl", self._new)
+    (self._partial / _WRITING / _METADATA).replace(self._partial / _METADATA)
+    run.rename(self._partial / run.name)
+    (self._partial / _WRITING).rmdir()
+    kept = len(self._new)
+    self.rows += self._new
+    self._new = []
+    return kept
+
+  def _discard(self) -> None:
+    """What is left of an interrupted run; an older version left them without rows."""
+    for path in self._partial.iterdir():
+      if path.is_dir() and not (path / "rows.jsonl").exists():
+        shutil.rmtree(path)
+
+  def finish(self) -> int:
+    """Keeps what is open and gives the shard its name; returns how many episodes are kept that were not before."""
+    kept = self._keep() if self._new else 0
+    self.rows = partial_rows(self._final.parent, self._index)  # in the order in which EnvLogger reads its runs
+    if self.rows:
+      (self._partial / "rows.jsonl").unlink(missing_ok=True)
+      results.append(self._partial / "rows.jsonl", self.rows)
+      self._partial.rename(self._final)
+    return kept
 
   def __enter__(self) -> "ShardWriter":
     return self
 
   def __exit__(self, error_type: Any, error: Any, trace: Any) -> None:
-    self.environment.close()
-    if error_type is None:
-      results.append(self._partial / "rows.jsonl", self._rows)
-      self._partial.rename(self._final)
+    if error_type is None and self._partial.exists():
+      self.finish()
+    elif self._logger is not None:
+      self._backend.close()
+
+
+def partial_rows(directory: pathlib.Path, index: int) -> list[results.Row]:
+  """Rows of the episodes that are kept of a shard that is not complete, in the order in which they were played."""
+  runs = sorted((directory / f"shard-{index:05d}.partial").glob("*/rows.jsonl"))
+  return [row for run in runs for row in results.read(run)]
 
 
 def read_shard(shard: pathlib.Path) -> Iterator[tuple[results.Row, dict[str, np.ndarray]]]:

@@ -5,19 +5,14 @@ leaves no core idle. Whatever has been observed by the time the policy is free i
 """
 
 import collections
-import contextlib
-import multiprocessing
 import os
 import pathlib
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing import connection as connections
 from typing import Any, Protocol
 
-from gato_jax import results, specs
+from gato_jax import results, specs, worker
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import simulator
 from gato_jax.evaluate.config import EvaluateConfig
@@ -41,51 +36,14 @@ def default_workers() -> int:
   return min(64, 4 * len(os.sched_getaffinity(0)))
 
 
-class _Process:
+class _Process(worker.Worker):
   """One simulator process: its job and the time by which it must be heard of."""
 
   def __init__(self, log: pathlib.Path):
-    ours, theirs = multiprocessing.Pipe()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    one_thread = {"OMP_NUM_THREADS": "1"}  # simulators share the cores among each other, not their BLAS threads
-    with theirs, log.open("ab") as file:
-      self._process = subprocess.Popen(
-        [sys.executable, "-m", simulator.__name__, str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=file,
-        stderr=file,
-        env={**os.environ, **one_thread, "PYTHONPATH": paths},
-      )
-    self.connection = ours
+    super().__init__(simulator.__name__, log)
     self.domains: set[str] = set()  # whose environments it has made
     self.job: Job | None = None
     self.deadline = _FOREVER
-
-  def send(self, kind: str, content: Any) -> None:
-    """A process that is gone is noticed when its answer is awaited."""
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-      simulator.send(self.connection, kind, content)
-
-  @property
-  def is_gone(self) -> bool:
-    return self._process.poll() is not None
-
-  def end(self, patience: float = 0.0, hangs: bool = False) -> str:
-    """Ends the process, after `patience` seconds by force, and says how it ended.
-
-    Args:
-      hangs: it first writes to the log where it is.
-    """
-    self.connection.close()
-    if hangs:
-      self._process.send_signal(signal.SIGABRT)  # faulthandler
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      self._process.wait(patience)
-    self._process.kill()
-    status = self._process.wait()
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
 
 class Simulators:
@@ -184,7 +142,7 @@ class Simulators:
       process = self._processes[slot]
       job = process.job
       try:
-        kind, content = simulator.receive(connection)
+        kind, content = worker.receive(connection)
       except (EOFError, ConnectionResetError):
         yield self._failed(slot, f"the simulator's process ended by {process.end(_ENDING_SECONDS)}")
         continue

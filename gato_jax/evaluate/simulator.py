@@ -7,11 +7,6 @@ To it go ("job", Job), then for each observation ("action", action) or ("refuse"
 policy, ("alive", None) now and then where the actor is here, and ("row", Row) or ("failed", why).
 """
 
-import ctypes
-import faulthandler
-import pickle
-import resource
-import signal
 import sys
 import time
 import traceback
@@ -21,23 +16,12 @@ from typing import Any
 
 import dm_env
 
-from gato_jax import environment_loop, realtime, results, specs
+from gato_jax import environment_loop, realtime, results, specs, worker
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import jobs, sequential
 
 _ALIVE_SECONDS = 1.0
 _VIDEO_FRAMES_A_SECOND = 8  # of tasks without time
-_PR_SET_PDEATHSIG = 1
-
-
-def send(connection: Connection, kind: str, content: Any) -> None:
-  """One message; both ends pickle, the other end is this program."""
-  connection.send_bytes(pickle.dumps((kind, content), pickle.HIGHEST_PROTOCOL))
-
-
-def receive(connection: Connection) -> tuple[str, Any]:
-  """The next message; EOFError where the other end is gone."""
-  return pickle.loads(connection.recv_bytes())
 
 
 class RemotePolicy:
@@ -51,8 +35,8 @@ class RemotePolicy:
 
   def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> Mapping[int, Any]:
     ((slot, timestep),) = timesteps.items()
-    send(self._connection, "observation", specs.flatten(timestep.observation))
-    kind, content = receive(self._connection)
+    worker.send(self._connection, "observation", specs.flatten(timestep.observation))
+    kind, content = worker.receive(self._connection)
     if kind == "refuse":
       raise GatoError(content)
     return {slot: content}
@@ -71,7 +55,7 @@ class Here:
 
   def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> Mapping[int, Any]:
     if time.monotonic() - self._said > _ALIVE_SECONDS:
-      send(self._connection, "alive", None)
+      worker.send(self._connection, "alive", None)
       self._said = time.monotonic()
     return self._actor.act(timesteps)
 
@@ -89,7 +73,7 @@ class Simulator:
     """Plays until the other end is gone."""
     while True:
       try:
-        _, job = receive(self._connection)
+        _, job = worker.receive(self._connection)
       except EOFError:
         return
       try:
@@ -101,9 +85,9 @@ class Simulator:
         traceback.print_exc()
         self._environment = None  # in an unknown state: the next job makes another
         text = str(e) if isinstance(e, GatoError) else f"{type(e).__name__}: {e}"
-        send(self._connection, "failed", " ".join(text.split()))
+        worker.send(self._connection, "failed", " ".join(text.split()))
       else:
-        send(self._connection, "row", played)
+        worker.send(self._connection, "row", played)
 
   def _play(self, job: jobs.Job) -> results.Row:
     self._open(job)
@@ -131,7 +115,7 @@ class Simulator:
       self._environment.close()
     self._environment = job.domain.make_environment(job.task)
     self._name, self._spec = job.name, specs.environment_task_spec(job.domain, job.task, self._environment)
-    send(self._connection, "opened", self._spec.to_json())
+    worker.send(self._connection, "opened", self._spec.to_json())
 
   def _actor(self, job: jobs.Job) -> environment_loop.Actor:
     if job.actor == jobs.POLICY:
@@ -142,11 +126,7 @@ class Simulator:
 
 
 def main(descriptor: int) -> None:
-  faulthandler.enable()  # a crash, or the SIGABRT that ends a hang, leaves a traceback in the log
-  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the policy process decides
-  ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a hanging simulator does not outlive a killed parent
-  with Connection(descriptor) as connection:
+  with worker.connect(descriptor) as connection:
     Simulator(connection).run()
 
 
