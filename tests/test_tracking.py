@@ -59,6 +59,8 @@ def test_rows_and_config_reach_wandb(tmp_path, monkeypatch):
     for row in ROWS:
       track(row)
   assert history(tmp_path) == ROWS
+  (metric,) = [record.metric for record in records(tmp_path) if record.HasField("metric")]
+  assert (metric.glob_name, metric.step_metric) == ("*", "step")
   (run,) = [record.run for record in records(tmp_path) if record.HasField("run")]
   config = {update.key: json.loads(update.value_json) for update in run.config.update}
   assert run.display_name == tmp_path.name and config["train"] == {"steps": 3}
