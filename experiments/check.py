@@ -21,7 +21,10 @@ _TASKS = flags.DEFINE_list("tasks", None, "Some of its tasks; all by default.")
 _EPISODES = flags.DEFINE_integer("episodes", 10, "Expert episodes a task, collected where they are missing.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Raw logs and datasets.")
 _LENGTH = flags.DEFINE_integer("sequence_length", 1024, "Of the windows whose reading is timed.")
-_WRITE_SCORES = flags.DEFINE_bool("write_scores", False, "Measures random and expert returns into scores.json.")
+_WRITE_SCORES = flags.DEFINE_bool(
+  "write_scores", False, "Measures random and expert returns of --tasks into scores.json; the other tasks' stay there."
+)
+_SCORE_EPISODES = flags.DEFINE_integer("score_episodes", scores_json.EPISODES, "Of each kind a task, --write_scores.")
 
 
 def check_datasets(domain: str, tasks: list[str], data_dir: pathlib.Path, sequence_length: int) -> None:
@@ -41,6 +44,16 @@ def check_datasets(domain: str, tasks: list[str], data_dir: pathlib.Path, sequen
   sys.exit(0 if fine else 1)
 
 
+def write_scores(domain: specs.Domain, tasks: list[str]) -> None:
+  """Task by task, so that a killed run keeps what it measured."""
+  path = rlds_builders.scores_path(domain.name)
+  scores = json.loads(path.read_text()) if path.exists() else {}
+  for task in tqdm.tqdm(tasks, desc="measure scores", unit="task"):
+    scores[task] = scores_json.measure(domain, task, evaluate.FIRST_SEED, _SCORE_EPISODES.value)
+    scores["how"] = scores_json.how(domain, evaluate.FIRST_SEED)
+    path.write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
+
+
 def main() -> None:
   domain, data_dir = rlds_builders.get(_DOMAIN.value), pathlib.Path(_DATA_DIR.value)
   tasks = _TASKS.value or list(domain.tasks)
@@ -54,8 +67,7 @@ def main() -> None:
       environment = domain.make_environment(task)
       specs.check_environment(specs.environment_task_spec(domain, task, environment), environment)
     if _WRITE_SCORES.value:
-      measured = scores_json.measure(domain, tqdm.tqdm(tasks, desc="measure scores", unit="task"), evaluate.FIRST_SEED)
-      rlds_builders.scores_path(domain.name).write_text(json.dumps(measured, indent=1) + "\n")
+      write_scores(domain, tasks)
   spawn = multiprocessing.get_context("spawn")
   arguments = (domain.name, tasks, data_dir, _LENGTH.value)
   process = spawn.Process(target=check_datasets, args=arguments)

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,26 @@ from gato_jax.environment_loop import PerSlot
 EPISODES = 20  # a task, for random and expert each
 
 
-def measure(domain: specs.Domain, tasks: Iterable[str], first_seed: int) -> dict[str, Any]:
-  """Plays random actions and the expert on the same seeds, one environment at a time, in this process."""
-  seeds = range(first_seed, first_seed + EPISODES)
-  command = f"python -m experiments.check --domain={domain.name} --write_scores"
-  played = f"{EPISODES} random and {EPISODES} expert episodes a task, seeds {seeds[0]} to {seeds[-1]}"
-  machine = f"one process on {platform.machine()}, {os.cpu_count()} cores"
-  measured: dict[str, Any] = {
-    "how": f"{command}: {played}; undiscounted returns; seconds_per_episode is the expert's, {machine}"
+def how(domain: specs.Domain, first_seed: int) -> str:
+  """What the entries of a domain's scores.json are; each says itself how many episodes it took."""
+  return (
+    f"python -m experiments.check --domain={domain.name} --write_scores: as many random as expert episodes, seeds from "
+    f"{first_seed}; undiscounted returns; seconds_per_episode is the expert's, one process on {platform.machine()}, "
+    f"{os.cpu_count()} cores"
+  )
+
+
+def measure(domain: specs.Domain, task: str, first_seed: int, episodes: int = EPISODES) -> dict[str, Any]:
+  """A task's entry: plays random actions and the expert on the same seeds, one environment, in this process."""
+  seeds = range(first_seed, first_seed + episodes)
+  random = list(evaluate.play(domain, task, evaluate.random_actor, "random", seeds, slots=1))
+  expert = list(evaluate.play(domain, task, _expert_actor(domain, task), "expert", seeds, slots=1))
+  return {
+    **_statistics("random", random),
+    **_statistics("expert", expert),
+    "episodes": episodes,
+    "seconds_per_episode": round(float(np.mean([row.seconds for row in expert])), 4),
   }
-  for task in tasks:
-    random = list(evaluate.play(domain, task, evaluate.random_actor, "random", seeds, slots=1))
-    expert = list(evaluate.play(domain, task, _expert_actor(domain, task), "expert", seeds, slots=1))
-    measured[task] = {
-      **_statistics("random", random),
-      **_statistics("expert", expert),
-      "episodes": EPISODES,
-      "seconds_per_episode": round(float(np.mean([row.seconds for row in expert])), 4),
-    }
-  return measured
 
 
 def _expert_actor(domain: specs.Domain, task: str):
