@@ -189,15 +189,3 @@ def _columns(steps: list[Any]) -> dict[str, np.ndarray]:
   columns["reward"] = np.array([float(s.timestep.reward) for s in steps[1:]] + [0.0], np.float32)
   columns["discount"] = np.array([float(s.timestep.discount) for s in steps[1:]] + [0.0], np.float32)
   return columns
-
-
-def nested(columns: Mapping[str, Any]) -> dict[str, Any]:
-  """Flat "/"-joined keys -> nested dicts; the inverse of specs.flatten."""
-  tree: dict[str, Any] = {}
-  for key, value in columns.items():
-    *parents, leaf = key.split("/")
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[leaf] = value
-  return tree

@@ -34,6 +34,18 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   return dict(sorted(flat.items()))
 
 
+def nested(columns: Mapping[str, Any]) -> dict[str, Any]:
+  """Flat "/"-joined keys -> nested dicts; the inverse of flatten."""
+  tree: dict[str, Any] = {}
+  for key, value in columns.items():
+    *parents, leaf = key.split("/")
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = value
+  return tree
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
   """One task's contract.
@@ -147,6 +159,30 @@ def check_environment(spec: TaskSpec, environment: Any) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+  """Recorded RLDS episodes of TFDS' catalogue, instead of an environment and an expert (docs/domains.md).
+
+  A path names a field of a step, nested keys joined with "/".
+
+  Attributes:
+    dataset: "tfds:NAME" or "tfds:NAME/CONFIG", with ":VERSION" behind it where it should not be the newest.
+    observation: our key -> path; where it is empty, all fields under "observation" by their own keys.
+    action: paths; their values one after the other are the action, continuous.
+    minimum, maximum: of each number of the action, or one for all. What lies outside is moved to the bound.
+    image_size: height and width that images are resized to, multiples of 16; where it is None they must be so already.
+    split: of the dataset.
+  """
+
+  dataset: str
+  observation: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  action: tuple[str, ...] = ("action",)
+  minimum: tuple[float, ...] = (-1.0,)
+  maximum: tuple[float, ...] = (1.0,)
+  image_size: tuple[int, int] | None = None
+  split: str = "train"
+
+
+@dataclasses.dataclass(frozen=True)
 class Domain:
   """A family of tasks that share an environment module. Data only: nothing is imported until a hook is called.
 
@@ -160,6 +196,7 @@ class Domain:
     max_text_tokens: flat observation key -> tokens reserved. task_text_tokens: task -> what differs there.
     held_out: tasks that no mixture takes unless they are named.
     documents: "module:function" of text domains, function() -> iterator of strings; they have no environment.
+    sources: task -> Source, of domains whose episodes others recorded; they have no environment either.
   """
 
   name: str
@@ -172,6 +209,7 @@ class Domain:
   task_text_tokens: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
   held_out: tuple[str, ...] = ()
   documents: str = ""
+  sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
   def make_environment(self, task: str) -> Any:
     self.check_task(task)

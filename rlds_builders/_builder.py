@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import json
@@ -37,7 +38,7 @@ def configs(domain: specs.Domain) -> list[tfds.core.BuilderConfig]:
 def build(domain: specs.Domain, task: str, raw: pathlib.Path, tfds_dir: pathlib.Path) -> bool:
   """Builds one task's dataset unless it holds every logged episode; returns whether there was anything to do.
 
-  A dataset without raw logs came from elsewhere and is kept.
+  A dataset without raw logs came from elsewhere and is kept. One of recorded episodes follows its declaration.
   """
   os.environ["GATO_RAW_DIR"] = str(raw)
   tfds.disable_progress_bar()
@@ -45,7 +46,11 @@ def build(domain: specs.Domain, task: str, raw: pathlib.Path, tfds_dir: pathlib.
   directory = pathlib.Path(tfds_dir) / domain.name / task / VERSION
   if (directory / "dataset_info.json").exists():
     built = tfds.builder_from_directory(directory).info.splits["train"].num_examples
-    if not domain.environment or len(logs.rows(logs.task_directory(raw, domain.name, task))) in (0, built):
+    declared = json.loads(json.dumps(dataclasses.asdict(domain.sources[task]))) if domain.sources else None
+    if declared is not None:
+      if tfds.builder_from_directory(directory).info.metadata.get("source") == declared:
+        return False
+    elif not domain.environment or len(logs.rows(logs.task_directory(raw, domain.name, task))) in (0, built):
       return False
   shutil.rmtree(directory, ignore_errors=True)
   with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints through the caller's progress bar
@@ -75,18 +80,13 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return self.builder_config.name
 
 
-class EpisodeBuilder(_Builder, skip_registration=True):
-  """RLDS episodes of one task. Subclasses give DOMAIN and BUILDER_CONFIGS."""
+class EpisodesBase(_Builder, skip_registration=True):
+  """What logged and recorded episodes share."""
 
-  @property
-  def _directory(self) -> pathlib.Path:
-    return logs.task_directory(raw_directory(), self.DOMAIN.name, self.task)
-
-  def _info(self) -> tfds.core.DatasetInfo:
-    spec = logs.read_spec(self._directory)
-    observation = logs.nested({key: _feature(s) for key, s in spec.observation.items()})
+  def _episodes_info(self, spec: specs.TaskSpec, description: str, **metadata: Any) -> tfds.core.DatasetInfo:
+    """RLDS episodes of a task, with the spec beside them."""
     steps = {
-      "observation": observation,
+      "observation": specs.nested({key: _feature(s) for key, s in spec.observation.items()}),
       "action": _feature(spec.action),
       "reward": np.float32,
       "discount": np.float32,
@@ -94,7 +94,7 @@ class EpisodeBuilder(_Builder, skip_registration=True):
       "is_last": np.bool_,
       "is_terminal": np.bool_,
     }
-    metadata = {
+    episode_metadata = {
       "agent_id": tfds.features.Text(),
       "task": tfds.features.Text(),
       "seed": np.int64,
@@ -102,15 +102,28 @@ class EpisodeBuilder(_Builder, skip_registration=True):
       "return": np.float32,
       "length": np.int64,
       "success": np.int64,  # 1, 0, or -1 where the task defines none
-      "disturbed": np.bool_,  # pushed off its path while the expert's own actions were logged (gato_jax/collect.py)
+      "disturbed": np.bool_,  # pushed off its path while the expert's own actions were logged (gato_jax/collect)
       "info": tfds.features.Text(),  # JSON: what episode_info() said beside "success", e.g. what was drawn at random
     }
     return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict({"steps": tfds.features.Dataset(steps), "episode_metadata": metadata}),
-      description=f"{spec.name}: expert episodes in RLDS.",
-      metadata=tfds.core.MetadataDict({"spec": spec.to_json(), "agent_id": self.DOMAIN.agent_id}),
+      features=tfds.features.FeaturesDict(
+        {"steps": tfds.features.Dataset(steps), "episode_metadata": episode_metadata}
+      ),
+      description=f"{spec.name}: {description}",
+      metadata=tfds.core.MetadataDict({"spec": spec.to_json(), "agent_id": self.DOMAIN.agent_id, **metadata}),
       disable_shuffling=True,
     )
+
+
+class EpisodeBuilder(EpisodesBase, skip_registration=True):
+  """RLDS episodes of one task. Subclasses give DOMAIN and BUILDER_CONFIGS."""
+
+  @property
+  def _directory(self) -> pathlib.Path:
+    return logs.task_directory(raw_directory(), self.DOMAIN.name, self.task)
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return self._episodes_info(logs.read_spec(self._directory), "expert episodes in RLDS.")
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     del dl_manager
@@ -126,7 +139,7 @@ class EpisodeBuilder(_Builder, skip_registration=True):
         index += 1
 
   def _example(self, index: int, row: Any, columns: dict[str, np.ndarray]) -> dict[str, Any]:
-    steps = logs.nested(columns)
+    steps = specs.nested(columns)
     n = row.length + 1
     last = np.arange(n) == n - 1
     # The step before the last one carries the last transition's discount: 0 where the environment ended by itself.

@@ -47,8 +47,8 @@ BUILDERS_MAY_IMPORT = ("gato_jax.errors", "gato_jax.specs", "gato_jax.environmen
 BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads the raw logs
 
 # Third-party packages -> a pattern of the files that may import them (tests and benchmarks may import anything).
-SIMULATOR_FILES = r"rlds_builders/[^/]+/(environment|expert)\.py"
-TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|[^/]+/[^/]+_dataset_builder)\.py"
+SIMULATOR_FILES = r"rlds_builders/[^/]+/(environment|expert|experts/[^/]+)\.py"
+TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|_catalogue|[^/]+/[^/]+_dataset_builder)\.py"
 OWNERS = {
   **dict.fromkeys(
     ("dm_control", "metaworld", "minigrid", "ale_py", "envpool", "miniworld", "vizdoom"), SIMULATOR_FILES

@@ -17,8 +17,11 @@ def get_config(
 ) -> ml_collections.ConfigDict:
   config = default.get_config(variant)
   config.name = variant
+  # What others recorded (robot_rlds, ...) has to be fetched first: whoever has it names it in a config.
   config.domains = default.domains(
-    **{name: domain.weight for name, domain in rlds_builders.domains().items() if name != "dummy"}
+    **{
+      name: domain.weight for name, domain in rlds_builders.domains().items() if not domain.sources and name != "dummy"
+    }
   )
   config.data.sequence_length = 1024
   config.optimizer.update(peak_learning_rate=peak_learning_rate, warmup_steps=15_000, decay_steps=1_000_000)

@@ -1,0 +1,20 @@
+"""RL Unplugged's locomotion tasks of TFDS' catalogue: recorded episodes with an egocentric camera, no simulator."""
+
+from gato_jax import specs
+
+TASKS = (
+  "humanoid_corridor",
+  "humanoid_gaps",
+  "humanoid_walls",
+  "rodent_bowl_escape",
+  "rodent_gaps",
+  "rodent_mazes",
+  "rodent_two_touch",
+)
+DOMAIN = specs.Domain(
+  name="unplugged_locomotion",
+  tasks=TASKS,
+  weight=0.0,  # not of the paper's mixture
+  agent_id="rlu-recorded",
+  sources={task: specs.Source(f"tfds:rlu_locomotion/{task}") for task in TASKS},
+)
