@@ -10,7 +10,14 @@ from scipy import linalg
 def gain(
   model: mujoco.MjModel, qpos: np.ndarray, state_cost: np.ndarray, control_cost: float, substeps: int = 1
 ) -> np.ndarray:
-  """The gain [A, 2 nv] of u = -gain @ (qpos - rest, qvel), for the infinite-horizon, discrete-time problem.
+  """The gain [A, 2 nv] of u = -gain @ (qpos - rest, qvel); arguments as of `regulator`."""
+  return regulator(model, qpos, state_cost, control_cost, substeps)[0]
+
+
+def regulator(
+  model: mujoco.MjModel, qpos: np.ndarray, state_cost: np.ndarray, control_cost: float, substeps: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+  """Gain [A, 2 nv] and cost to go P [2 nv, 2 nv] of the infinite-horizon, discrete-time problem.
 
   Args:
     model: the simulated model, without activations.
@@ -31,4 +38,4 @@ def gain(
     held_a, held_b = a @ held_a, a @ held_b + b
   r = control_cost * np.eye(model.nu)
   p = linalg.solve_discrete_are(held_a, held_b, np.diag(state_cost), r)
-  return np.linalg.solve(r + held_b.T @ p @ held_b, held_b.T @ p @ held_a)
+  return np.linalg.solve(r + held_b.T @ p @ held_b, held_b.T @ p @ held_a), p

@@ -64,16 +64,27 @@ class SamplingPlanner:
     score: Trajectories -> score of each step [B, T], higher is better: the reward plus any shaping.
     settings: see Settings.
     substeps: physics steps per control step.
+    law: (qpos, qvel) -> action [A]. Plans are then differences from what the law would do, and it alone acts where
+      no plan scores better.
   """
 
   def __init__(
-    self, model: mujoco.MjModel, score: Callable[[Trajectories], np.ndarray], settings: Settings, substeps: int
+    self,
+    model: mujoco.MjModel,
+    score: Callable[[Trajectories], np.ndarray],
+    settings: Settings,
+    substeps: int,
+    law: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
   ):
     self._source = model
     self._score = score
     self._settings = settings
     self._substeps = substeps // settings.coarse
+    self._law = law
     self._low, self._high = model.actuator_ctrlrange.T.copy()
+    self._middle = np.zeros_like(self._low) if law else (self._low + self._high) / 2
+    reach = self._high - self._low if law else (self._high - self._low) / 2
+    self._min_knot, self._max_knot = self._middle - reach, self._middle + reach
     steps = np.arange(settings.horizon)
     self._knot_times = np.arange(0, settings.horizon + settings.knot_interval, settings.knot_interval)
     self._spline = _interpolation(steps, self._knot_times, settings.spline)  # [T, K]
@@ -88,7 +99,7 @@ class SamplingPlanner:
       self._model.opt.timestep *= self._settings.coarse
     self._data = mujoco.MjData(self._model)
     self._random = np.random.default_rng(seed)
-    self._knots = np.tile((self._low + self._high) / 2, (len(self._knot_times), 1))
+    self._knots = np.tile(self._middle, (len(self._knot_times), 1))
     self._noise = np.tile(self._settings.noise * (self._high - self._low) / 2, (len(self._knot_times), 1))
     self._step = 0
 
@@ -97,16 +108,20 @@ class SamplingPlanner:
     since = self._step % self._settings.replan_interval
     if since == 0:
       if self._step:
-        self._knots = np.clip(self._shift @ self._knots, self._low, self._high)
+        self._knots = np.clip(self._shift @ self._knots, self._min_knot, self._max_knot)
         self._noise = np.clip(self._shift @ self._noise, 0, None)
       self._plan(full_state(self._model, data))
     self._step += 1
-    return np.clip(self._spline[since] @ self._knots, self._low, self._high)
+    action = self._spline[since] @ self._knots
+    if self._law:
+      action = action + self._law(data.qpos, data.qvel)
+    return np.clip(action, self._low, self._high)
 
   def _plan(self, state: np.ndarray) -> None:
+    base = self._law_actions(state) if self._law else 0.0
     for _ in range(self._settings.iterations):
       knots = self._samples()
-      scores = self._evaluate(state, knots)
+      scores = self._evaluate(state, knots, base)
       if self._settings.elites:
         self._move_to_elites(knots, scores)
       else:
@@ -120,9 +135,9 @@ class SamplingPlanner:
     noise = self._random.standard_normal((half, *self._knots.shape)) * scales * self._noise
     around = np.broadcast_to(self._knots, noise.shape).copy()
     if s.fresh:
-      around[-round(s.fresh * half) :] = (self._low + self._high) / 2
+      around[-round(s.fresh * half) :] = self._middle
     knots = np.concatenate([self._knots[None], around + noise, around - noise])
-    return np.concatenate([np.clip(knots, self._low, self._high), _CALM * self._knots[None]])
+    return np.concatenate([np.clip(knots, self._min_knot, self._max_knot), _CALM * self._knots[None]])
 
   def _move(self, knots: np.ndarray, scores: np.ndarray) -> None:
     temperature = self._settings.temperature * scores.std() + 1e-9
@@ -137,9 +152,19 @@ class SamplingPlanner:
     learned = (1 - _COVARIANCE_RATE) * self._noise + _COVARIANCE_RATE * best.std(axis=0)
     self._noise = np.clip(learned, _MIN_NOISE * first, first)
 
-  def _evaluate(self, state: np.ndarray, knots: np.ndarray) -> np.ndarray:
+  def _law_actions(self, state: np.ndarray) -> np.ndarray:
+    """[T, A]: what the law does from `state` on."""
+    data = self._data
+    mujoco.mj_setState(self._model, data, state, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+    actions = np.empty((self._settings.horizon, len(self._low)))
+    for action in actions:
+      action[:] = data.ctrl[:] = np.clip(self._law(data.qpos, data.qvel), self._low, self._high)
+      mujoco.mj_step(self._model, data, self._substeps)
+    return actions
+
+  def _evaluate(self, state: np.ndarray, knots: np.ndarray, base: np.ndarray | float) -> np.ndarray:
     s = self._settings
-    actions = np.clip(np.einsum("tk,bka->bta", self._spline, knots), self._low, self._high)
+    actions = np.clip(base + np.einsum("tk,bka->bta", self._spline, knots), self._low, self._high)
     scores = self._score(simulate(self._model, self._data, state, actions, self._substeps)).mean(axis=1)
     if s.control_cost:
       scores = scores - s.control_cost * np.square(actions).mean(axis=(1, 2))

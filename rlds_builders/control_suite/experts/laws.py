@@ -5,9 +5,8 @@ from collections.abc import Callable
 import mujoco
 import numpy as np
 
+from rlds_builders.control_suite.experts.actors import Law
 from rlds_builders.planners import lqr
-
-Law = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def point_mass(model: mujoco.MjModel) -> Law:

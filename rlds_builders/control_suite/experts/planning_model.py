@@ -22,7 +22,20 @@ _SENSORS = {
 }
 _SUFFIX = {_POSITION: "pos", _Z_AXIS: "zaxis"}
 # What a task or a randomised variant changes: everything but names, sensors and what compiling derives for drawing.
-_PREFIXES = ("actuator_", "body_", "dof_", "eq_", "geom_", "hfield_", "jnt_", "pair_", "qpos", "site_", "tendon_", "wrap_")
+_PREFIXES = (
+  "actuator_",
+  "body_",
+  "dof_",
+  "eq_",
+  "geom_",
+  "hfield_",
+  "jnt_",
+  "pair_",
+  "qpos",
+  "site_",
+  "tendon_",
+  "wrap_",
+)
 
 
 class PlanningModel:
@@ -48,7 +61,9 @@ class PlanningModel:
       if isinstance(value, np.ndarray):
         ours = getattr(self.model, name)
         if ours.shape != value.shape:
-          raise GatoError(f"planning model: {name} has shape {value.shape} in the environment, {ours.shape} in the suite")
+          raise GatoError(
+            f"planning model: {name} has shape {value.shape} in the environment, {ours.shape} in the suite"
+          )
         ours[:] = value
     self.model.opt.gravity[:] = self._source.opt.gravity
     self.model.opt.timestep = self._source.opt.timestep

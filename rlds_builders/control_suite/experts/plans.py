@@ -25,8 +25,7 @@ def _finger_turn(t: Trajectories) -> np.ndarray:
 
 
 def _finger_spin(t: Trajectories) -> np.ndarray:
-  speed = -t.sensor("hinge_velocity")[..., 0]
-  return rewards.finger_spin(t) + np.clip(speed, -5, 20) / 20
+  return np.clip(-t.sensor("hinge_velocity")[..., 0], -5, 20)
 
 
 def _fish_swim(t: Trajectories) -> np.ndarray:
@@ -38,8 +37,9 @@ def _swimmer(t: Trajectories) -> np.ndarray:
 
 
 def _hopper_stand(t: Trajectories) -> np.ndarray:
-  height = np.minimum(rewards.hopper_height(t), 0.8)
-  return rewards.hopper_stand(t) + height + 0.3 * np.cos(t.qpos[..., 2]) - 0.02 * np.square(t.qvel).mean(axis=-1)
+  height = np.minimum(t.sensor("torso.pos")[..., 2], 1)
+  calm = -0.005 * np.square(t.qvel).mean(axis=-1)
+  return rewards.hopper_stand(t) + height + 0.5 * np.cos(t.qpos[..., 2]) + calm
 
 
 def _hopper_hop(t: Trajectories) -> np.ndarray:
@@ -50,7 +50,9 @@ def _hopper_hop(t: Trajectories) -> np.ndarray:
 
 _REACHER = Settings(horizon=40, knot_interval=8, noise=0.2, control_cost=0.02, change_cost=0.02)
 _FINGER = Settings(horizon=60, knot_interval=10, noise=0.7, replan_interval=4, control_cost=0.02, change_cost=0.02)
-_CHEETAH = Settings(horizon=60, knot_interval=6, samples=64, noise=0.8, spread=4, replan_interval=2, temperature=0.1)
+_FISH = Settings(
+  horizon=40, knot_interval=5, samples=32, noise=0.6, spread=4, temperature=0.1, coarse=2, control_cost=0.01
+)
 _WALKER = Settings(
   horizon=40, knot_interval=5, samples=40, noise=0.6, spread=4, temperature=0.1, coarse=2, control_cost=0.02
 )
@@ -62,13 +64,35 @@ PLANS: dict[str, tuple[Reward, Settings]] = {
       horizon=40, knot_interval=8, samples=16, noise=1.0, replan_interval=5, control_cost=0.01, change_cost=0.01
     ),
   ),
-  "cheetah-run": (rewards.REWARDS["cheetah-run"], _CHEETAH),
-  "finger-spin": (_finger_spin, _FINGER),
+  "cheetah-run": (
+    rewards.cheetah,
+    Settings(horizon=60, knot_interval=10, samples=128, noise=1.0, spread=4, temperature=0.05, spline="cubic"),
+  ),
+  "finger-spin": (
+    _finger_spin,
+    # A push lasts a few steps only: short and fine plans, found anew at every step.
+    Settings(horizon=10, knot_interval=1, samples=200, noise=2.0, spread=3, temperature=0, replan_interval=1),
+  ),
   "finger-turn_easy": (_finger_turn, _FINGER),
   "finger-turn_hard": (_finger_turn, _FINGER),
+  "fish-swim": (_fish_swim, _FISH),
+  "fish-upright": (rewards.fish_upright, _FISH),
+  "hopper-stand": (
+    _hopper_stand,
+    Settings(
+      horizon=60,
+      knot_interval=12,
+      samples=64,
+      noise=1.5,
+      spread=5,
+      temperature=0.05,
+      spline="cubic",
+      control_cost=0.01,
+    ),
+  ),
   "reacher-easy": (_reacher, _REACHER),
   "reacher-hard": (_reacher, _REACHER),
-  "walker-run": (rewards.REWARDS["walker-run"], _WALKER),
-  "walker-stand": (rewards.REWARDS["walker-stand"], _WALKER),
-  "walker-walk": (rewards.REWARDS["walker-walk"], _WALKER),
+  "walker-run": (rewards.walker(8.0), _WALKER),
+  "walker-stand": (rewards.walker(0.0), _WALKER),
+  "walker-walk": (rewards.walker(1.0), _WALKER),
 }

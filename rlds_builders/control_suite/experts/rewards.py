@@ -199,9 +199,7 @@ def walker_height(t: Trajectories) -> np.ndarray:
 
 def walker(speed: float) -> Reward:
   def reward(t: Trajectories) -> np.ndarray:
-    standing = rewards.tolerance(
-      walker_height(t), (_WALKER_STAND_HEIGHT, _INFINITY), margin=_WALKER_STAND_HEIGHT / 2
-    )
+    standing = rewards.tolerance(walker_height(t), (_WALKER_STAND_HEIGHT, _INFINITY), margin=_WALKER_STAND_HEIGHT / 2)
     stand = (3 * standing + (1 + walker_upright(t)) / 2) / 4
     if not speed:
       return stand
