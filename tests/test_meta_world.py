@@ -125,3 +125,20 @@ def test_render():
 def test_a_renderer_that_cannot_start_is_named_in_one_line():
   message = _render(PYOPENGL_PLATFORM="osmesa")  # MuJoCo then refuses to use EGL
   assert "MUJOCO_GL=egl" in message and "libegl1" in message and "\n" not in message
+
+
+def test_the_papers_45_and_all_50_are_one_config_line_away():
+  """PAPER_TASKS and DOMAIN.tasks are what a config names; a bare weight leaves assembly out."""
+  from experiments import cli
+  from experiments.configs import default
+
+  def chosen(mix):
+    config = default.get_config()
+    config.domains = default.domains(meta_world=mix)
+    return {task for _, task in cli.Experiment(config).tasks}
+
+  every = set(metaworld.env_dict.ALL_V3_ENVIRONMENTS)
+  assert len(every) == 50 and chosen((8.96, *meta_world.DOMAIN.tasks)) == every
+  assert chosen(8.96) == every - {"assembly-v3"}
+  paper = chosen((8.96, *meta_world.PAPER_TASKS))
+  assert len(paper) == 45 and paper < chosen(8.96)
