@@ -82,7 +82,7 @@ def test_a_task_that_always_fails_is_left_for_the_next_run(tmp_path):
   with pytest.raises(GatoError, match="1 tasks were given up after failures in a row, failing.never: OSError: no disp"):
     verb.run(collection(tmp_path, "never", "fine"))
   assert seeds(tmp_path, "fine") == list(range(EPISODES))
-  assert len(failures(tmp_path, "never")) == 6  # two attempts at three episodes
+  assert 6 <= len(failures(tmp_path, "never")) <= 8  # two attempts at three episodes, and at one of the other worker
   assert collection(tmp_path, "never").missing == {"failing.never": EPISODES}
 
 
