@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -17,8 +16,6 @@ from ml_collections import config_flags
 import rlds_builders
 from gato_jax import specs
 from gato_jax.errors import GatoError
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a verb's output is its own: progress, results, errors
 
 
 class Experiment:

@@ -2,13 +2,13 @@
 
 import json
 
-import mujoco
 import numpy as np
 import pytest
 
 import rlds_builders
 from gato_jax import environment_loop
 from rlds_builders import control_suite
+from rlds_builders._mujoco import mujoco  # which chooses the GL library before MuJoCo is imported
 from rlds_builders.control_suite import environment as control_environment
 from rlds_builders.control_suite import expert
 from rlds_builders.control_suite.experts import planning_model
