@@ -33,7 +33,7 @@ def _play(environment, act) -> dict[str, np.ndarray]:
   """Rewards [T], actions [T, ...] and observations "observation/KEY" [T + 1, ...]; of pictures the last alone."""
   environment.seed(_SEED)
   timesteps, actions = [environment.reset()], []
-  for _ in range(_STEPS):
+  while len(actions) < _STEPS and not timesteps[-1].last():
     actions.append(act(timesteps[-1], len(actions)))
     timesteps.append(environment.step(actions[-1]))
   environment.close()
