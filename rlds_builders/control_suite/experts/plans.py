@@ -7,6 +7,8 @@ from rlds_builders.control_suite.experts.rewards import Reward
 from rlds_builders.planners.rollouts import Trajectories
 from rlds_builders.planners.sampling import Settings
 
+_SPINNER_REACH = 0.2  # metres from its hinge
+
 
 def _reacher(t: Trajectories) -> np.ndarray:
   distance = np.linalg.norm(rewards.finger_to_target(t), axis=-1)
@@ -29,7 +31,9 @@ def _finger_turn(t: Trajectories) -> np.ndarray:
 
 
 def _finger_spin(t: Trajectories) -> np.ndarray:
-  return np.clip(-t.sensor("hinge_velocity")[..., 0], -5, 20)
+  away = np.linalg.norm(t.sensor("touchtop_pos") - t.sensor("spinner"), axis=-1)
+  # Plans are short: without the slope a finger that starts far from the spinner never finds it.
+  return np.clip(-t.sensor("hinge_velocity")[..., 0], -5, 20) - 10 * np.maximum(away - _SPINNER_REACH, 0)
 
 
 def _fish_swim(t: Trajectories) -> np.ndarray:
