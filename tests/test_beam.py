@@ -26,7 +26,7 @@ def build(domain, task, raw, data_dir, options=""):
   if options:
     command.append(f"--beam_pipeline_options={options}")
   folder = pathlib.Path(rlds_builders.__file__).parent / domain
-  environment = os.environ | {"GATO_RAW_DIR": str(raw)}
+  environment = os.environ | {"GATO_RAW_DIR": str(raw), "PYTHONPATH": str(folder.parent.parent)}
   done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr
   return done.stdout + done.stderr
