@@ -1,19 +1,19 @@
 """The base of every domain's TFDS builder: raw logs -> RLDS episodes in array_record, one config per task.
 
 `tfds build` in a domain's folder works as its users know it; the raw logs are found through GATO_RAW_DIR
-(default data/raw under the current folder).
+(default data/raw under the current folder). With Beam's options it runs on Apache Beam (docs/beam.md).
 """
 
 import contextlib
 import dataclasses
-import functools
 import importlib
 import io
-import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ from gato_jax.errors import GatoError
 
 VERSION = "1.0.0"
 SUCCESS_UNDEFINED = -1
+_BEAM_WORKERS_ERROR = re.compile(r"GatoError: (.+) \[while running ")
 
 
 def raw_directory() -> pathlib.Path:
@@ -129,7 +130,13 @@ class EpisodeBuilder(EpisodesBase, skip_registration=True):
 
   def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
     self._on_beam = bool(download_config.beam_runner or download_config.beam_options)
-    super()._download_and_prepare(dl_manager, download_config)
+    try:
+      super()._download_and_prepare(dl_manager, download_config)
+    except (GatoError, RuntimeError) as e:  # a Beam worker's error comes with pages of its processes' tracebacks
+      ours = _BEAM_WORKERS_ERROR.search("".join(traceback.format_exception_only(e)))
+      if not ours:
+        raise
+      raise GatoError(ours[1]) from None
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     del dl_manager
@@ -143,11 +150,11 @@ class EpisodeBuilder(EpisodesBase, skip_registration=True):
 
   def _generate_examples(self, shards: Sequence[tuple[int, str]]) -> Any:
     """Of shards and the numbers of their first episodes: an iterator, or Beam's transform where Beam was asked for."""
-    read = functools.partial(_read, agent_id=self.DOMAIN.agent_id)
+    agent_id = self.DOMAIN.agent_id
     if not self._on_beam:
-      return itertools.chain.from_iterable(map(read, shards))
+      return (numbered for shard in shards for numbered in _read(shard, agent_id))
     beam = tfds.core.lazy_imports.apache_beam
-    return beam.Create(shards) | beam.Reshuffle() | beam.FlatMap(read)
+    return beam.Create(shards) | beam.Reshuffle() | beam.FlatMap(_read, agent_id)
 
 
 def _read(numbered: tuple[int, str], agent_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
