@@ -133,11 +133,11 @@ def test_tfds_build_on_beam_builds_the_same_records(dummy_raw, meta_world_raw, t
   with job_service() if runner == PORTABLE else contextlib.nullcontext() as port:
     beam = tfds_build(domain, task, raw, tmp_path / "beam", runner.format(port=port))
   assert plain.returncode == beam.returncode == 0, plain.stderr + beam.stderr
-  assert "using Beam" not in plain.stderr and "ordering is enabled, using Beam" in beam.stderr  # TFDS says so
+  assert "using Beam" not in plain.stdout and "ordering is enabled, using Beam" in beam.stdout  # TFDS says so
   if runner == DIRECT:  # each worker process reports to the first one when it is there
-    assert beam.stderr.count('message: "Python sdk harness starting."') == 2
+    assert beam.stdout.count('message: "Python sdk harness starting."') == 2
   else:
-    assert "Job state changed to DONE" in beam.stderr
+    assert "Job state changed to DONE" in beam.stdout
   assert_same(records(tmp_path / "plain", domain, task), records(tmp_path / "beam", domain, task))
 
 
