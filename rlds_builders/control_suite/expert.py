@@ -7,13 +7,13 @@ parameters anew at reset(), which follows the environment's: randomised variants
 from typing import Any
 
 from gato_jax import specs
-from rlds_builders.control_suite.experts import acrobot, laws, plans, rewards
+from rlds_builders.control_suite.experts import acrobot, laws, plans, rewards, swimmer
 from rlds_builders.control_suite.experts.actors import Catch, Feedback, Planner
 
 REWARDS = rewards.REWARDS
 
 
-def make(environment: Any, task: str) -> Planner | Feedback | Catch:
+def make(environment: Any, task: str) -> Planner | Feedback | Catch | swimmer.Swimmer:
   """The expert of `task`, playing in `environment`, which has `.physics`, `.task` and `.substeps`.
 
   Raises:
@@ -23,5 +23,7 @@ def make(environment: Any, task: str) -> Planner | Feedback | Catch:
     return Feedback(environment, laws.LAWS[task])
   if task.startswith("acrobot-"):
     return Catch(environment, task, acrobot.Basin, acrobot.SETTINGS)
+  if task in swimmer.WAVES:
+    return swimmer.Swimmer(environment, swimmer.WAVES[task])
   specs.check_name(task, plans.PLANS, "task")
-  return Planner(environment, task, *plans.PLANS[task])
+  return Planner(environment, task, *plans.PLANS[task], plans.AROUND.get(task))

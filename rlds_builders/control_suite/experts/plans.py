@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlds_builders.control_suite.experts import rewards
+from rlds_builders.control_suite.experts import gaits, rewards
 from rlds_builders.control_suite.experts.rewards import Reward
 from rlds_builders.planners.rollouts import Trajectories
 from rlds_builders.planners.sampling import Settings
@@ -19,6 +19,10 @@ def _ball_in_cup(t: Trajectories) -> np.ndarray:
   return np.where(rewards.ball_in_cup(t) > 0, 1.0, -np.linalg.norm(to_target, axis=-1) - to_target[..., 1])
 
 
+def _cheetah(t: Trajectories) -> np.ndarray:
+  return rewards.cheetah(t) - 2 * np.maximum(gaits.pitched(t.qpos[..., 2]) - 0.4, 0)  # it would tumble at full speed
+
+
 def _finger_turn(t: Trajectories) -> np.ndarray:
   slope = -2 * np.maximum(rewards.tip_distance(t), 0)
   return rewards.finger_turn(t) + slope - 0.002 * np.abs(t.qvel[..., 2])
@@ -32,10 +36,6 @@ def _fish_swim(t: Trajectories) -> np.ndarray:
   return rewards.fish_swim(t) - 2 * np.linalg.norm(rewards.mouth_to_target(t), axis=-1)
 
 
-def _swimmer(t: Trajectories) -> np.ndarray:
-  return rewards.swimmer(t) - np.linalg.norm(rewards.nose_to_target(t), axis=-1)
-
-
 def _hopper_stand(t: Trajectories) -> np.ndarray:
   height = np.minimum(t.sensor("torso.pos")[..., 2], 1)
   calm = -0.005 * np.square(t.qvel).mean(axis=-1)
@@ -43,9 +43,29 @@ def _hopper_stand(t: Trajectories) -> np.ndarray:
 
 
 def _hopper_hop(t: Trajectories) -> np.ndarray:
-  height = np.minimum(rewards.hopper_height(t), 0.8)
-  speed = np.clip(t.sensor("torso_subtreelinvel")[..., 0], -1, 2.5)
-  return rewards.hopper_hop(t) + height + 0.2 * speed + 0.3 * np.cos(t.qpos[..., 2])
+  height = np.minimum(t.sensor("torso.pos")[..., 2], 1)
+  speed = np.clip(t.sensor("torso_subtreelinvel")[..., 0], -1, 2.2)
+  return rewards.hopper_hop(t) + height + 0.5 * np.cos(t.qpos[..., 2]) + 0.4 * speed
+
+
+def _humanoid(speed: float) -> Reward:
+  reward = rewards.humanoid(speed)
+
+  def score(t: Trajectories) -> np.ndarray:
+    height = np.minimum(t.sensor("head.pos")[..., 2], 1.5)
+    calm = -0.002 * np.square(t.qvel).mean(axis=-1)
+    return 2 * reward(t) + height + 0.3 * t.sensor("torso.zaxis")[..., 2] + calm
+
+  return score
+
+
+def _bring_ball(t: Trajectories) -> np.ndarray:
+  reach = np.linalg.norm(t.sensor("pinch.pos") - t.sensor("ball.pos"), axis=-1)
+  return 3 * rewards.bring_ball(t) - rewards.ball_distance(t) - reach
+
+
+def _quadruped(t: Trajectories) -> np.ndarray:
+  return rewards.quadruped(0.5)(t) + 0.5 * t.sensor("torso.zaxis")[..., 2] + np.minimum(t.qpos[..., 2], 0.6)
 
 
 _REACHER = Settings(horizon=40, knot_interval=8, noise=0.2, control_cost=0.02, change_cost=0.02)
@@ -53,6 +73,7 @@ _FINGER = Settings(horizon=60, knot_interval=10, noise=0.7, replan_interval=4, c
 _FISH = Settings(
   horizon=40, knot_interval=5, samples=32, noise=0.6, spread=4, temperature=0.1, coarse=2, control_cost=0.01
 )
+_HUMANOID = Settings(horizon=30, knot_interval=6, samples=40, noise=0.8, spread=8, temperature=0.05, control_cost=0.05)
 _WALKER = Settings(
   horizon=40, knot_interval=5, samples=40, noise=0.6, spread=4, temperature=0.1, coarse=2, control_cost=0.02
 )
@@ -65,8 +86,8 @@ PLANS: dict[str, tuple[Reward, Settings]] = {
     ),
   ),
   "cheetah-run": (
-    rewards.cheetah,
-    Settings(horizon=60, knot_interval=10, samples=128, noise=1.0, spread=4, temperature=0.05, spline="cubic"),
+    _cheetah,
+    Settings(horizon=60, knot_interval=12, samples=128, noise=1.0, spread=10, temperature=0.05, spline="cubic"),
   ),
   "finger-spin": (
     _finger_spin,
@@ -77,6 +98,10 @@ PLANS: dict[str, tuple[Reward, Settings]] = {
   "finger-turn_hard": (_finger_turn, _FINGER),
   "fish-swim": (_fish_swim, _FISH),
   "fish-upright": (rewards.fish_upright, _FISH),
+  "hopper-hop": (
+    _hopper_hop,
+    Settings(horizon=50, knot_interval=10, samples=96, noise=1.5, spread=6, temperature=0.05, spline="cubic"),
+  ),
   "hopper-stand": (
     _hopper_stand,
     Settings(
@@ -90,9 +115,25 @@ PLANS: dict[str, tuple[Reward, Settings]] = {
       control_cost=0.01,
     ),
   ),
+  "humanoid-run": (_humanoid(10.0), _HUMANOID),
+  "humanoid-stand": (_humanoid(0.0), _HUMANOID),
+  "humanoid-walk": (_humanoid(1.0), _HUMANOID),
+  "manipulator-bring_ball": (
+    _bring_ball,
+    Settings(horizon=30, knot_interval=6, samples=40, noise=1.0, spread=6, temperature=0.05, coarse=2),
+  ),
+  "quadruped-walk": (
+    _quadruped,
+    Settings(
+      horizon=30, knot_interval=6, samples=40, noise=0.8, spread=6, temperature=0.1, coarse=2, control_cost=0.02
+    ),
+  ),
   "reacher-easy": (_reacher, _REACHER),
   "reacher-hard": (_reacher, _REACHER),
   "walker-run": (rewards.walker(8.0), _WALKER),
   "walker-stand": (rewards.walker(0.0), _WALKER),
   "walker-walk": (rewards.walker(1.0), _WALKER),
 }
+
+# Laws around which the planner plans.
+AROUND = {"cheetah-run": gaits.cheetah}
