@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 import rlds_builders
 from gato_jax import collect, logs, specs
 from gato_jax.errors import GatoError
+from rlds_builders import _builder
 from rlds_builders.dummy import dummy_dataset_builder
 
 ROOT = pathlib.Path(rlds_builders.__file__).parent
@@ -94,6 +95,9 @@ def test_beam_in_this_process_builds_the_same_records(dummy_raw, tmp_path, task)
   ours = records(tmp_path / "plain", "dummy", task)
   assert [record["episode_metadata/seed"] for record in ours] == list(range(30))
   assert_same(ours, records(tmp_path / "beam", "dummy", task))
+  assert not _builder.build(
+    rlds_builders.get("dummy"), task, dummy_raw, tmp_path / "beam"
+  )  # experiments.build keeps it
 
 
 @pytest.mark.parametrize("runner", [None, "DirectRunner"])
