@@ -95,9 +95,8 @@ def test_beam_in_this_process_builds_the_same_records(dummy_raw, tmp_path, task)
   ours = records(tmp_path / "plain", "dummy", task)
   assert [record["episode_metadata/seed"] for record in ours] == list(range(30))
   assert_same(ours, records(tmp_path / "beam", "dummy", task))
-  assert not _builder.build(
-    rlds_builders.get("dummy"), task, dummy_raw, tmp_path / "beam"
-  )  # experiments.build keeps it
+  domain = rlds_builders.get("dummy")
+  assert not _builder.build(domain, task, dummy_raw, tmp_path / "beam")  # experiments.build keeps it
 
 
 @pytest.mark.parametrize("runner", [None, "DirectRunner"])
