@@ -1,11 +1,8 @@
 """The control suite: planned rewards are the suite's own, episodes depend on their seed, experts reach the goal."""
 
-import json
-
 import numpy as np
 import pytest
 
-import rlds_builders
 from gato_jax import environment_loop
 from rlds_builders import control_suite
 from rlds_builders._mujoco import mujoco  # which chooses the GL library before MuJoCo is imported
@@ -15,7 +12,16 @@ from rlds_builders.control_suite.experts import planning_model
 from rlds_builders.planners import rollouts
 
 _TASKS = control_suite.DOMAIN.tasks
-_SCORES = json.loads(rlds_builders.scores_path("control_suite").read_text())  # of the experts that were measured
+# A few seconds an episode; scores.json has all.
+_QUICK = (
+  "ball_in_cup-catch",
+  "cartpole-balance",
+  "cartpole-swingup",
+  "pendulum-swingup",
+  "point_mass-easy",
+  "point_mass-hard",
+  "reacher-easy",
+)
 
 
 def _play(environment, act, seed, steps):
@@ -95,7 +101,7 @@ def test_a_planner_repeats_itself_after_reset():
   np.testing.assert_array_equal(*runs)
 
 
-@pytest.mark.parametrize("task", [task for task in _TASKS if task in _SCORES])
+@pytest.mark.parametrize("task", _QUICK)
 def test_experts_hold_the_goal_once_there(task):
   environment = control_environment.make(task)
   actor = expert.make(environment, task)

@@ -1,5 +1,6 @@
 """The control suite from pixels: one small picture a step, the benchmark's tasks, and experts that see the state."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import rlds_builders
 from gato_jax import environment_loop
 from rlds_builders import control_suite_pixels
 from rlds_builders.control_suite import environment as control_suite
@@ -68,6 +70,14 @@ def test_the_expert_acts_on_the_state_behind_the_pixels():
   good, chance = play(expert), play(environment_loop.RandomExpert(environment.action_spec()))
   environment.close()
   assert good > 145 > 130 > chance
+  environment = control_suite.make("cartpole-balance")
+  assert good == play(DOMAIN.make_expert(environment, "cartpole-balance"))  # pictures change nothing
+
+
+def test_the_scores_are_the_suites():
+  """Neither experts nor random actions see the picture: returns are the same, number by number."""
+  pixels, states = (json.loads(rlds_builders.scores_path(name).read_text()) for name in (DOMAIN.name, "control_suite"))
+  assert pixels == {**{task: states[task] for task in DOMAIN.tasks}, "how": pixels["how"]}
 
 
 def test_without_a_display_it_says_what_to_install():

@@ -43,8 +43,7 @@ def test_tasks_are_the_benchmark_without_finger_turns():
     assert domain.name in domain.environment
 
 
-@pytest.mark.parametrize("task", _TASKS)
-@pytest.mark.parametrize("which", _SUITES)
+@pytest.mark.parametrize(("which", "task"), [*(("large", task) for task in _TASKS), ("small", "humanoid-walk")])
 def test_each_ratio_lies_in_the_intervals_and_is_the_episodes(which, task):
   domain, intervals = _SUITES[which]
   nominal = control_suite.make(task).physics.model.ptr

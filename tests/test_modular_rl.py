@@ -138,7 +138,7 @@ def test_the_expert_gets_further_than_chance_and_standing_still():
     environment.seed(3)
     timestep, rewards = environment.reset(), []
     actor.reset(3)
-    while not timestep.last() and len(rewards) < 150:
+    while not timestep.last() and len(rewards) < 100:
       timestep = environment.step(actor.act(timestep))
       rewards.append(timestep.reward)
     return sum(rewards)

@@ -61,7 +61,14 @@ def alone():
 
 @pytest.mark.parametrize(
   ("shape", "accumulate"),
-  [((8, 1, 1), 1), ((1, 8, 1), 1), ((2, 2, 2), 1), ((1, 1, 2), 1), ((1, 1, 1), 4), ((2, 2, 2), 2)],
+  [
+    ((8, 1, 1), 1),
+    ((1, 8, 1), 1),
+    pytest.param((2, 2, 2), 1, marks=pytest.mark.slow),  # the last one has its axes too
+    ((1, 1, 2), 1),
+    ((1, 1, 1), 4),
+    ((2, 2, 2), 2),
+  ],
 )
 def test_loss_and_gradients_equal_one_device(shape, accumulate):
   """Also with stochastic depth and drawn patch positions: a row's draws do not depend on where it lies."""
@@ -80,6 +87,7 @@ def test_loss_and_gradients_equal_one_device(shape, accumulate):
   jax.tree_util.tree_map_with_path(same, ours, theirs)
 
 
+@pytest.mark.slow  # tests/test_processes.py compares 12 steps of 8 devices with those of one
 def test_three_steps_equal_one_device():
   def losses(t):
     state, found = t.init(), []

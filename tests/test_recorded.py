@@ -1,0 +1,87 @@
+"""Every simulator still plays what it once played: the first steps of a recorded expert episode, one a domain.
+
+python tests/test_recorded.py NAME ... records those domains anew, after a change that is meant.
+"""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))  # run as a script
+
+import numpy as np
+import pytest
+
+import rlds_builders
+
+_FOLDER = pathlib.Path(__file__).parent / "recorded"
+_STEPS, _SEED = 8, 3
+# A cheap task each.
+_TASKS = {
+  "babyai": "GoToObj",
+  "control_suite": "cartpole-swingup",
+  "control_suite_pixels": "cartpole-swingup",
+  "control_suite_random_large": "cartpole-swingup",
+  "control_suite_random_small": "cartpole-swingup",
+  "dummy": "reach",
+  "meta_world": "reach-v3",
+  "modular_rl": "hopper-thigh",
+  "sokoban": "boxes_1",
+}
+
+
+def _play(environment, act) -> dict[str, np.ndarray]:
+  """Rewards [T], actions [T, ...] and observations "observation/KEY" [T + 1, ...]; of pictures the last alone."""
+  environment.seed(_SEED)
+  timesteps, actions = [environment.reset()], []
+  while len(actions) < _STEPS and not timesteps[-1].last():
+    actions.append(act(timesteps[-1], len(actions)))
+    timesteps.append(environment.step(actions[-1]))
+  environment.close()
+  played = {"actions": np.array(actions), "rewards": np.array([t.reward for t in timesteps[1:]])}
+  for key in timesteps[0].observation:
+    values = np.array([t.observation[key] for t in timesteps])
+    values = values.astype(str) if values.dtype == object else values
+    played[f"observation/{key}"] = values[-1:] if _is_picture(values) else values
+  return played
+
+
+def _is_picture(values: np.ndarray) -> bool:
+  return values.dtype == np.uint8 and values.ndim == 4
+
+
+def record(name: str) -> None:
+  domain = rlds_builders.get(name)
+  environment = domain.make_environment(_TASKS[name])
+  expert = domain.make_expert(environment, _TASKS[name])
+
+  def act(timestep, step):
+    if step == 0:
+      expert.reset(_SEED)
+    return expert.act(timestep)
+
+  _FOLDER.mkdir(exist_ok=True)
+  np.savez_compressed(_FOLDER / f"{name}.npz", **_play(environment, act))
+
+
+def test_every_simulated_domain_is_recorded():
+  assert set(_TASKS) == {name for name, domain in rlds_builders.domains().items() if domain.environment}
+
+
+@pytest.mark.parametrize("name", _TASKS)
+def test_the_recorded_actions_lead_where_they_led(name):
+  with np.load(_FOLDER / f"{name}.npz") as recorded:
+    before = dict(recorded)
+  now = _play(rlds_builders.get(name).make_environment(_TASKS[name]), lambda _, step: before["actions"][step])
+  assert set(now) == set(before)
+  for key, value in before.items():
+    if _is_picture(value):  # OpenGL's versions differ by shades
+      assert np.abs(now[key].astype(float) - value).mean() < 2, key
+    elif value.dtype.kind in "US":
+      np.testing.assert_array_equal(now[key], value, err_msg=key)
+    else:
+      np.testing.assert_allclose(now[key], value, rtol=1e-4, atol=1e-4, err_msg=key)
+
+
+if __name__ == "__main__":
+  for domain_name in sys.argv[1:] or _TASKS:
+    record(domain_name)
