@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from gato_jax import results
@@ -65,10 +66,9 @@ def test_files_and_commands_up_to_check(copy):
 def test_the_whole_page(copy):
   said = follow(copy, sections())
   assert (copy / "rlds_builders/lander/scores.json").exists() and (copy / "work/lander/report/index.html").exists()
-  rows = list(results.read(copy / "work/lander/results.jsonl"))
-  means = {}
-  for row in rows:
-    means.setdefault((row.task, row.actor), []).append(row.episode_return)
-  for task in ("lander.calm", "lander.windy"):
-    agent, random = means[task, "gato"], means[task, "random"]
-    assert len(agent) == 20 and sum(agent) / 20 > sum(random) / len(random) + 10, said
+  returns = {"gato": [], "random": []}
+  for row in results.read(copy / "work/lander/results.jsonl"):
+    if row.actor in returns:
+      returns[row.actor].append(row.episode_return)
+  assert len(returns["gato"]) == len(returns["random"]) == 40
+  assert np.mean(returns["gato"]) > np.mean(returns["random"]) + 10, said  # a tenth of what landing every time earns
