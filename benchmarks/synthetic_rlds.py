@@ -43,7 +43,7 @@ def build(data_dir: pathlib.Path, domain: str, episodes: int, length: int) -> No
         columns = _play(environment, length, seed=index)
         total = float(columns["reward"].sum())
         row = results.Row(spec.name, "expert", index, total, length, False, 0.0)
-        yield index, self._example(index, row, columns)
+        yield index, _builder.example(index, row, columns, self.DOMAIN.agent_id)
 
   os.environ["GATO_RAW_DIR"] = str(data_dir / "raw")
   tfds.disable_progress_bar()

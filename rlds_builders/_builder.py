@@ -1,7 +1,7 @@
 """The base of every domain's TFDS builder: raw logs -> RLDS episodes in array_record, one config per task.
 
 `tfds build` in a domain's folder works as its users know it; the raw logs are found through GATO_RAW_DIR
-(default data/raw under the current folder).
+(default data/raw under the current folder). With Beam's options it runs on Apache Beam (docs/beam.md).
 """
 
 import contextlib
@@ -11,19 +11,22 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from dm_env import specs as dm_specs
 
-from gato_jax import logs, specs
+from gato_jax import logs, results, specs
 from gato_jax.errors import GatoError
 
 VERSION = "1.0.0"
 SUCCESS_UNDEFINED = -1
+_BEAM_WORKERS_ERROR = re.compile(r"GatoError: (.+) \[while running ")
 
 
 def raw_directory() -> pathlib.Path:
@@ -125,40 +128,64 @@ class EpisodeBuilder(EpisodesBase, skip_registration=True):
   def _info(self) -> tfds.core.DatasetInfo:
     return self._episodes_info(logs.read_spec(self._directory), "expert episodes in RLDS.")
 
+  def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
+    self._on_beam = bool(download_config.beam_runner or download_config.beam_options)
+    try:
+      super()._download_and_prepare(dl_manager, download_config)
+    except (GatoError, RuntimeError) as e:  # a Beam worker's error comes with pages of its processes' tracebacks
+      ours = _BEAM_WORKERS_ERROR.search("".join(traceback.format_exception_only(e)))
+      if not ours:
+        raise
+      raise GatoError(ours[1]) from None
+
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     del dl_manager
-    if not logs.shards(self._directory):
+    shards = logs.shards(self._directory)
+    if not shards:
       raise GatoError(f"no complete shards in {self._directory}; run python -m experiments.collect")
-    return {"train": self._generate_examples()}
+    lengths = [sum(1 for _ in results.read(shard / "rows.jsonl")) for shard in shards]
+    starts = np.cumsum([0, *lengths[:-1]]).tolist()
+    numbered = [(start, str(shard.absolute())) for start, shard in zip(starts, shards, strict=True)]
+    return {"train": self._generate_examples(numbered)}
 
-  def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-    index = 0
-    for shard in logs.shards(self._directory):
-      for row, columns in logs.read_shard(shard):
-        yield index, self._example(index, row, columns)
-        index += 1
+  def _generate_examples(self, shards: Sequence[tuple[int, str]]) -> Any:
+    """Of shards and the numbers of their first episodes: an iterator, or Beam's transform where Beam was asked for."""
+    agent_id = self.DOMAIN.agent_id
+    if not self._on_beam:
+      return (numbered for shard in shards for numbered in _read(shard, agent_id))
+    beam = tfds.core.lazy_imports.apache_beam
+    return beam.Create(shards) | beam.Reshuffle() | beam.FlatMap(_read, agent_id)
 
-  def _example(self, index: int, row: Any, columns: dict[str, np.ndarray]) -> dict[str, Any]:
-    steps = specs.nested(columns)
-    n = row.length + 1
-    last = np.arange(n) == n - 1
-    # The step before the last one carries the last transition's discount: 0 where the environment ended by itself.
-    terminal = last & (columns["discount"][-2] == 0)
-    steps.update(is_first=np.arange(n) == 0, is_last=last, is_terminal=terminal)
-    return {
-      "steps": steps,
-      "episode_metadata": {
-        "agent_id": self.DOMAIN.agent_id,
-        "task": row.task,
-        "seed": row.seed,
-        "index": index,
-        "return": row.episode_return,
-        "length": row.length,
-        "success": SUCCESS_UNDEFINED if row.success is None else int(row.success),
-        "disturbed": row.actor != "expert",
-        "info": json.dumps(row.info, sort_keys=True),
-      },
-    }
+
+def _read(numbered: tuple[int, str], agent_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Episodes of a raw shard whose first one has a number; on Beam this runs in any process of any machine."""
+  start, shard = numbered
+  for index, (row, columns) in enumerate(logs.read_shard(pathlib.Path(shard)), start):
+    yield index, example(index, row, columns, agent_id)
+
+
+def example(index: int, row: results.Row, columns: dict[str, np.ndarray], agent_id: str) -> dict[str, Any]:
+  """An episode of a raw log as RLDS."""
+  steps = specs.nested(columns)
+  n = row.length + 1
+  last = np.arange(n) == n - 1
+  # The step before the last one carries the last transition's discount: 0 where the environment ended by itself.
+  terminal = last & (columns["discount"][-2] == 0)
+  steps.update(is_first=np.arange(n) == 0, is_last=last, is_terminal=terminal)
+  return {
+    "steps": steps,
+    "episode_metadata": {
+      "agent_id": agent_id,
+      "task": row.task,
+      "seed": row.seed,
+      "index": index,
+      "return": row.episode_return,
+      "length": row.length,
+      "success": SUCCESS_UNDEFINED if row.success is None else int(row.success),
+      "disturbed": row.actor != "expert",
+      "info": json.dumps(row.info, sort_keys=True),
+    },
+  }
 
 
 class DocumentBuilder(_Builder, skip_registration=True):

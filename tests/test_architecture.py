@@ -44,7 +44,8 @@ LAYERS = {
   "experiments": 5,
 }
 BUILDERS_MAY_IMPORT = ("gato_jax.errors", "gato_jax.specs", "gato_jax.environment_loop")
-BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads the raw logs
+BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads the raw logs and their rows
+BASE_MAY_IMPORT = ("gato_jax.logs", "gato_jax.results")
 
 # Third-party packages -> a pattern of the files that may import them (tests and benchmarks may import anything).
 SIMULATOR_FILES = r"rlds_builders/([^/]+/(environment|expert|experts/[^/]+)|_mujoco)\.py"
@@ -108,7 +109,7 @@ def violations(source: str, file: str) -> list[str]:
     if under(module, "gato_jax") and (under(name, "rlds_builders") or under(name, "launch")):
       found.append(f"{where}: the library knows tasks by their spec, never by name")
     if under(module, "rlds_builders") and under(name, "gato_jax"):
-      allowed = (*BUILDERS_MAY_IMPORT, *(["gato_jax.logs"] if module == BUILDER_BASE else []))
+      allowed = (*BUILDERS_MAY_IMPORT, *(BASE_MAY_IMPORT if module == BUILDER_BASE else []))
       if not any(under(name, package) for package in allowed):
         found.append(f"{where}: builders see only {', '.join(allowed)}")
     for package, pattern in OWNERS.items():
@@ -164,7 +165,7 @@ def test_a_planted_violation_is_found(file, source, message):
     ("gato_jax/report/page.py", "import matplotlib.figure"),
     ("rlds_builders/babyai/environment.py", "import minigrid\nfrom gato_jax import specs"),
     ("rlds_builders/babyai/babyai_dataset_builder.py", "import tensorflow_datasets as tfds"),
-    ("rlds_builders/_builder.py", "import tensorflow as tf\nfrom gato_jax import logs, specs"),
+    ("rlds_builders/_builder.py", "import tensorflow as tf\nfrom gato_jax import logs, results, specs"),
     ("rlds_builders/planners/mpc.py", "from mujoco import rollout"),
     ("experiments/train.py", "from absl import app, flags\nfrom gato_jax.train import loop\nimport rlds_builders"),
   ],

@@ -74,7 +74,7 @@ def test_logs_without_info_are_built(raw, tmp_path):
 
 def test_datasets_that_were_built_without_info_train(raw, tmp_path, monkeypatch):
   """As the builder was before: without the field in its features and in its examples."""
-  info, example = _builder.EpisodeBuilder._info, _builder.EpisodeBuilder._example
+  info, example = _builder.EpisodeBuilder._info, _builder.example
 
   def old_info(self):
     new = info(self)
@@ -83,13 +83,13 @@ def test_datasets_that_were_built_without_info_train(raw, tmp_path, monkeypatch)
     new.features._feature_dict = tfds.features.FeaturesDict(fields)._feature_dict
     return new
 
-  def old_example(self, *arguments):
-    new = example(self, *arguments)
+  def old_example(*arguments):
+    new = example(*arguments)
     del new["episode_metadata"]["info"]
     return new
 
   monkeypatch.setattr(_builder.EpisodeBuilder, "_info", old_info)
-  monkeypatch.setattr(_builder.EpisodeBuilder, "_example", old_example)
+  monkeypatch.setattr(_builder, "example", old_example)
   _builder.build(rlds_builders.get("dummy"), "reach", raw, tmp_path)
   assert "info" not in metadata(tmp_path)[0]
   monkeypatch.undo()
