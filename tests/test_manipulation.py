@@ -1,4 +1,4 @@
-"""Jaco manipulation: the suite's tasks, episodes that depend on their seed, success from built states, and the experts."""
+"""Jaco manipulation: the suite's tasks, episodes that depend on their seed, success from built states, the experts."""
 
 import numpy as np
 import pytest

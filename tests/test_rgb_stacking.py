@@ -11,6 +11,7 @@ from rlds_builders.rgb_stacking.experts import placing
 
 DOMAIN = rgb_stacking.DOMAIN
 _IDLE = np.array([0, 0, 0, 0, -1], np.float32)  # stands still, gripper open
+_LYING = (0.5**0.5, 0, 0.5**0.5, 0)  # b6, a high block, on its side
 
 
 def _started(task="triplet4", seed=0, **options):
@@ -19,10 +20,10 @@ def _started(task="triplet4", seed=0, **options):
   return environment, environment.reset()
 
 
-def _put(environment, colour, position):
-  """Teleports an object, upright, at rest."""
+def _put(environment, colour, position, quaternion=(1, 0, 0, 0)):
+  """Teleports an object, at rest."""
   (prop,) = [p for p in environment._cell.task.props if p.name == f"rgb_object_{colour}"]
-  prop.set_pose(environment.physics, np.array(position), np.array([1.0, 0, 0, 0]))
+  prop.set_pose(environment.physics, np.array(position), np.array(quaternion, float))
   environment.physics.data.qvel[:] = 0
   environment.physics.forward()
 
@@ -95,12 +96,12 @@ def test_an_episode_ends_at_its_horizon(monkeypatch):
 def test_rewards_of_a_built_stack():
   environment, _ = _started(reward="sparse")  # red is the cube s0
   _put(environment, "green", [0.52, 0.08, 0.0748])
-  _put(environment, "blue", [0.62, -0.05, 0.0748])
+  _put(environment, "blue", [0.62, -0.05, 0.0658], _LYING)
   _put(environment, "red", [0.56, -0.05, 0.0748])
   assert environment.step(_IDLE).reward == 0 and not environment.episode_info()["success"]  # beside it
   reaching = rewards.shaped(environment.scene)
   blue = environment.scene.position("blue")
-  _put(environment, "red", blue + [0, 0, 0.0495])
+  _put(environment, "red", blue + [0, 0, 0.041])
   for _ in range(3):
     timestep = environment.step(_IDLE)
   assert timestep.reward == 1 and environment.episode_info()["success"]

@@ -56,6 +56,8 @@ class RgbStacking(_wrappers.Environment):
     if built:  # the first reset compiles the model that stays
       self.scene = rewards.Scene(self._cell.physics, self._cell.task)
       self._pictures = _mujoco.Pictures("rgb_stacking", self._cell.physics.model.ptr, _SIZE)
+    else:  # a fresh controller: it starts its search at its last solution, so it would remember the episode before
+      self.robot.arm_effector.after_compile(self._cell.task.root_entity.mjcf_model, self.physics)
     self._step = 0
     return dm_env.restart(self._observe())
 
