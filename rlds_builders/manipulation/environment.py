@@ -12,6 +12,12 @@ from rlds_builders import _mujoco, _wrappers
 from dm_control import manipulation
 
 SUCCESS = 0.95  # of the reward, whose highest value is 1 in every task; README says what that means in each
+_WELDED = (
+  "reassemble_3_bricks_fixed_order",
+  "stack_2_bricks",
+  "stack_3_bricks",
+)  # always the first brick, to the table:
+_STILL = ("duplo2x4/angular_velocity", "duplo2x4/linear_velocity")  # zeros then, which say nothing
 _SIZE = 128  # pixels, height and width of videos
 
 
@@ -20,6 +26,7 @@ class Manipulation(_wrappers.Environment):
 
   def __init__(self, task: str):
     self._environment = manipulation.load(f"{task}_features", seed=0)
+    self._left_out = _STILL if task in _WELDED else ()
     self._pictures: _mujoco.Pictures | None = None
     self._reward = 0.0
 
@@ -39,9 +46,7 @@ class Manipulation(_wrappers.Environment):
   def reset(self) -> dm_env.TimeStep:
     self.close()  # the model is compiled anew
     order = getattr(self.task, "_initial_order", None)
-    if (
-      order is not None
-    ):  # the suite shuffles the last episode's order again: an episode would depend on the one before
+    if order is not None:  # the suite shuffles the last episode's order again, so that an episode would depend on it
       order[:] = np.arange(len(order))
     self._reward = 0.0
     return self._converted(self._environment.reset())
@@ -57,7 +62,8 @@ class Manipulation(_wrappers.Environment):
     return {"success": self._reward >= SUCCESS}
 
   def observation_spec(self) -> dict[str, specs.Array]:
-    return {k: specs.Array(v.shape[1:], np.float32, k) for k, v in self._environment.observation_spec().items()}
+    fields = self._environment.observation_spec()
+    return {k: specs.Array(v.shape[1:], np.float32, k) for k, v in fields.items() if k not in self._left_out}
 
   def action_spec(self) -> specs.BoundedArray:
     """Velocities, 1 is the highest: six arm joints (0.63 or 0.84 rad/s), three fingers (5 rad/s, positive closes)."""
@@ -78,7 +84,8 @@ class Manipulation(_wrappers.Environment):
 
   def _converted(self, timestep: dm_env.TimeStep) -> dm_env.TimeStep:
     """float32, without the suite's leading axis of length 1."""
-    return timestep._replace(observation={k: np.asarray(v[0], np.float32) for k, v in timestep.observation.items()})
+    fields = {k: np.asarray(v[0], np.float32) for k, v in timestep.observation.items() if k not in self._left_out}
+    return timestep._replace(observation=fields)
 
 
 def make(task: str) -> Manipulation:
