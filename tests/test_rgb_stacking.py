@@ -42,7 +42,7 @@ def _thumbnail(picture):
 
 
 def _played(environment, actions=None):
-  """The expert's first steps of triplet1, seed 3, or those that `actions` give: actions, numbers, the first pictures."""
+  """The expert's first steps of triplet1, seed 3, or those of `actions`: actions, numbers, the first pictures."""
   expert = DOMAIN.make_expert(environment, "triplet1")
   environment.seed(3)
   timestep = environment.reset()
