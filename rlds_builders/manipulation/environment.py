@@ -12,12 +12,9 @@ from rlds_builders import _mujoco, _wrappers
 from dm_control import manipulation
 
 SUCCESS = 0.95  # of the reward, whose highest value is 1 in every task; README says what that means in each
-_WELDED = (
-  "reassemble_3_bricks_fixed_order",
-  "stack_2_bricks",
-  "stack_3_bricks",
-)  # always the first brick, to the table:
-_STILL = ("duplo2x4/angular_velocity", "duplo2x4/linear_velocity")  # zeros then, which say nothing
+# Where the first brick is always welded to the table its velocities are zeros, which say nothing.
+_WELDED = ("reassemble_3_bricks_fixed_order", "stack_2_bricks", "stack_3_bricks")
+_STILL = ("duplo2x4/angular_velocity", "duplo2x4/linear_velocity")
 _SIZE = 128  # pixels, height and width of videos
 
 
