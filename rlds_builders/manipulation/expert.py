@@ -43,6 +43,8 @@ _ROOM, _PALM = 0.022, 0.06  # m, from a finger's middle and from the palm's
 
 
 class Stage(enum.Enum):
+  """What the hand is about."""
+
   APPROACH = enum.auto()  # over the brick, open
   DESCEND = enum.auto()
   GRASP = enum.auto()

@@ -24,6 +24,8 @@ _FALLEN_STEPS = 10  # contacts flicker: this long without success, red does not 
 
 
 class Stage(enum.Enum):
+  """Of one attempt, in their order."""
+
   APPROACH = enum.auto()  # over red, open
   DESCEND = enum.auto()
   GRASP = enum.auto()

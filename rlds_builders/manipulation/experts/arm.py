@@ -32,6 +32,7 @@ class Arm:
 
   @property
   def yaw(self) -> float:
+    """rad, of the closing direction about the vertical."""
     return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
 
   def action(self, linear: np.ndarray, yaw_rate: float) -> np.ndarray:

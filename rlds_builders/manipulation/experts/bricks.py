@@ -18,6 +18,7 @@ class Brick:
 
   @property
   def position(self) -> np.ndarray:
+    """[3], metres."""
     return self._data.xpos[self._body].copy()
 
   @property
@@ -34,7 +35,7 @@ class Brick:
 
   @property
   def yaw(self) -> float:
-    """Of the short side."""
+    """rad, of the short side."""
     rotation = self._data.xmat[self._body].reshape(3, 3)
     return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
 
