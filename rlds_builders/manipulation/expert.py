@@ -29,6 +29,7 @@ _LOST = 0.04  # m, between brick and hand
 _PATIENCE = 60  # steps a stage may take
 _DESCENT_PATIENCE = 28
 _PRESS_PATIENCE = 35
+_RELEASE_PATIENCE = 16  # a finger that a brick holds back would never part
 _SETTLED, _FALLEN = 10, 0.02  # steps after which a brick that is this many metres off has fallen
 _FIST = 1.25  # rad, of closed fingers
 _CLOSING_STEPS = 6  # at least
@@ -214,7 +215,7 @@ class Builder:
         if self._steps > _PRESS_PATIENCE:  # jammed on the studs, or askew above them
           return self._go(Stage.RELEASE if brick[2] > -_STUDS else Stage.LIFT)
       case Stage.RELEASE:
-        if np.max(self._fingers.qpos) < _PARTED or late:
+        if np.max(self._fingers.qpos) < _PARTED or self._steps > _RELEASE_PATIENCE:
           jammed = self._move.press and -_STUDS < brick[2] < -_CLICKED
           return self._go(Stage.RISE if jammed else Stage.LEAVE)
       case Stage.RISE:
