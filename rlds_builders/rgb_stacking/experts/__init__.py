@@ -1,0 +1,1 @@
+"""Where the stacking expert grasps and puts things down."""
