@@ -1,6 +1,6 @@
 """Jaco manipulation: the suite's tasks, episodes that depend on their seed, success from built states, the experts.
 
-python tests/test_manipulation.py records tests/data/manipulation.npz anew.
+python tests/test_manipulation.py records tests/recorded/manipulation.npz anew.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ from dm_control import manipulation as suite
 
 DOMAIN = manipulation.DOMAIN
 _MASTERED = [task for task in DOMAIN.tasks if task not in DOMAIN.held_out]
-_RECORDED = pathlib.Path(__file__).parent / "data/manipulation.npz"
+_RECORDED = pathlib.Path(__file__).parent / "recorded/manipulation.npz"
 _RECORDED_STEPS = 60
 
 

@@ -1,6 +1,6 @@
 """RGB stacking: what a step holds, seeds, both rewards on built states, pictures, and the scripted expert.
 
-python tests/test_rgb_stacking.py records tests/data/rgb_stacking.npz anew.
+python tests/test_rgb_stacking.py records tests/recorded/rgb_stacking.npz anew.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ from rlds_builders.rgb_stacking.experts import placing
 
 DOMAIN = rgb_stacking.DOMAIN
 _CAMERAS = stacking_environment.CAMERAS
-_RECORDED = pathlib.Path(__file__).parent / "data/rgb_stacking.npz"
+_RECORDED = pathlib.Path(__file__).parent / "recorded/rgb_stacking.npz"
 _RECORDED_STEPS = 20
 _IDLE = np.array([0, 0, 0, 0, -1], np.float32)  # stands still, gripper open
 _LYING = (0.5**0.5, 0, 0.5**0.5, 0)  # b6, a high block, on its side
