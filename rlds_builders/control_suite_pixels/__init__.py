@@ -12,5 +12,5 @@ DOMAIN = specs.Domain(
   environment="rlds_builders.control_suite_pixels.environment:make",
   expert="rlds_builders.control_suite.expert:make",
   agent_id=control_suite.DOMAIN.agent_id,
-  held_out=("cartpole-swingup",),
+  held_out=control_suite.DOMAIN.held_out,
 )
