@@ -29,6 +29,7 @@ def a_service_of_its_own():
 
 def records(workdir: pathlib.Path) -> list[wandb_internal_pb2.Record]:
   """What wandb kept of an offline run: a LevelDB log, 32 KiB blocks of [checksum 4, length 2, kind 1, data]."""
+  wandb.teardown()  # its service may still be writing what a finished run said last
   (path,) = workdir.glob("wandb/offline-run-*/*.wandb")
   data, at, whole, found = path.read_bytes(), 7, b"", []  # behind the file's header
   while at + 7 <= len(data):
