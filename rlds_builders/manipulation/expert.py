@@ -8,6 +8,7 @@ from typing import Any
 import dm_env
 import numpy as np
 
+from rlds_builders._angles import wrapped
 from rlds_builders.manipulation.environment import Manipulation
 from rlds_builders.manipulation.experts import arm
 from rlds_builders.manipulation.experts.bricks import Brick, Grasp, Move
@@ -119,7 +120,7 @@ class Builder:
       crowded = max(0.0, _ROOM - gaps.min(initial=_ROOM))
       if self._move.tall:
         crowded += max(0.0, _PALM - np.linalg.norm(middle - obstacles, axis=-1).min())
-      turn = abs(_wrapped(yaw - self._arm.yaw))
+      turn = abs(wrapped(yaw - self._arm.yaw))
       return crowded + 0.2 * abs(grasp.shift) + 0.004 * turn + 0.02 * self._failed.count(grasp)
 
     return min((Grasp(shift, turn) for shift in _SHIFTS for turn in (0.0, np.pi)), key=cost)
@@ -129,11 +130,11 @@ class Builder:
     brick, grasp = self._move.brick, self._grasp
     middle = brick.position + grasp.shift * brick.along
     position = middle + _FINGERS_OFF_PINCH * self._arm.rotation[:, 1] + [0, 0, _GRASP_HEIGHT]
-    return position - self._arm.position, _wrapped(brick.yaw + grasp.turn - self._arm.yaw)
+    return position - self._arm.position, wrapped(brick.yaw + grasp.turn - self._arm.yaw)
 
   def _brick_error(self) -> tuple[np.ndarray, float]:
     position, yaw = self._move.target()
-    return position - self._move.brick.position, _half_turn(yaw - self._move.brick.yaw)
+    return position - self._move.brick.position, wrapped(yaw - self._move.brick.yaw, np.pi)
 
   def _velocity(self) -> tuple[np.ndarray, float]:
     """m/s [3] and rad/s."""
@@ -247,15 +248,6 @@ class Builder:
     self._stage = stage
     self._hold = self._arm.position
     return True
-
-
-def _wrapped(angle: float) -> float:
-  return (angle + np.pi) % (2 * np.pi) - np.pi
-
-
-def _half_turn(angle: float) -> float:
-  """In [-pi/2, pi/2): bricks look the same from both ends."""
-  return (angle + np.pi / 2) % np.pi - np.pi / 2
 
 
 def _action(joints: np.ndarray, fingers: np.ndarray) -> np.ndarray:

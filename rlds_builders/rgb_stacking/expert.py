@@ -8,6 +8,7 @@ import enum
 import dm_env
 import numpy as np
 
+from rlds_builders import _angles
 from rlds_builders.rgb_stacking import assembly
 from rlds_builders.rgb_stacking.environment import RgbStacking
 from rlds_builders.rgb_stacking.experts import placing
@@ -56,7 +57,7 @@ class Stacker:
     gripper = _CLOSE if Stage.GRASP.value <= self._stage.value <= Stage.LOWER.value else _OPEN
     position, yaw = self._target()
     linear = _GAIN * (position - self._scene.pinch)
-    angular = _GAIN * _wrap(yaw - _yaw(self._scene))
+    angular = _GAIN * _angles.wrapped(yaw - _angles.yaw(self._scene.pinch_rotation))
     velocity = np.array([*linear, angular]) / assembly.MAX_VELOCITY
     velocity[:3] /= max(1.0, np.abs(velocity[:3]).max())  # a straight line, at most at full speed
     return np.clip([*velocity, gripper], -1, 1).astype(np.float32)
@@ -91,7 +92,7 @@ class Stacker:
   def _arrived(self) -> bool:
     position, yaw = self._target()
     near = np.linalg.norm(position - self._scene.pinch) < _ARRIVED[0]
-    return bool(near and abs(_wrap(yaw - _yaw(self._scene))) < _ARRIVED[1])
+    return bool(near and abs(_angles.wrapped(yaw - _angles.yaw(self._scene.pinch_rotation))) < _ARRIVED[1])
 
   def _advance(self) -> bool:
     """Moves on to the next stage where it is time to; returns whether it did."""
@@ -149,14 +150,6 @@ class Stacker:
     self._failed.append(self._grasp)
     self._begin()
     return True
-
-
-def _yaw(scene) -> float:
-  return placing.yaw_of(scene.pinch_rotation)
-
-
-def _wrap(angle: float) -> float:
-  return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def make(environment: RgbStacking, task: str) -> Stacker:

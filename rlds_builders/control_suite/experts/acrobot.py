@@ -3,6 +3,7 @@
 import mujoco
 import numpy as np
 
+from rlds_builders._angles import wrapped
 from rlds_builders.control_suite.experts import rewards
 from rlds_builders.planners import lqr
 from rlds_builders.planners.rollouts import Trajectories
@@ -29,7 +30,7 @@ class Basin:
     return self._distance(qpos, qvel) < _SLACK
 
   def law(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    return -self._gain @ np.concatenate([_wrapped(qpos), qvel])
+    return -self._gain @ np.concatenate([wrapped(qpos), qvel])
 
   def score(self, t: Trajectories) -> np.ndarray:
     distance = self._distance(t.qpos, t.qvel)
@@ -39,7 +40,7 @@ class Basin:
     return np.where(np.maximum.accumulate(distance < _SLACK, axis=1), _CAUGHT, slope)
 
   def _distance(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    state = np.concatenate([_wrapped(qpos), qvel], axis=-1)
+    state = np.concatenate([wrapped(qpos), qvel], axis=-1)
     return np.einsum("...i,ij,...j->...", state, self._cost, state) / self._enough
 
   def _energy(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
@@ -56,7 +57,3 @@ class Basin:
   @property
   def _arms(self) -> tuple:
     return self._upper, self._lower
-
-
-def _wrapped(angle: np.ndarray) -> np.ndarray:
-  return (angle + np.pi) % (2 * np.pi) - np.pi

@@ -9,6 +9,7 @@ import pathlib
 import mujoco
 import numpy as np
 
+from rlds_builders._angles import wrapped
 from rlds_builders.control_suite import environment as control_environment
 from rlds_builders.control_suite.experts import rewards
 from rlds_builders.control_suite.experts.actors import Law
@@ -38,7 +39,7 @@ def cheetah(model: mujoco.MjModel) -> Law:
 
 def pitched(angle: np.ndarray) -> np.ndarray:
   """Radians between 0 and pi from level."""
-  return np.abs((angle + np.pi) % (2 * np.pi) - np.pi)
+  return np.abs(wrapped(angle))
 
 
 def find_cheetah(settings: search.SearchSettings) -> search.Linear:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import mujoco
 import numpy as np
 
+from rlds_builders._angles import wrapped
 from rlds_builders.control_suite.experts.actors import Law
 from rlds_builders.planners import lqr
 
@@ -29,7 +30,7 @@ def pendulum(model: mujoco.MjModel) -> Law:
   gain = lqr.gain(model, np.zeros(1), np.array([10.0, 1.0]), 1.0)
 
   def law(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    angle = _wrapped(qpos)
+    angle = wrapped(qpos)
     balance = -gain @ np.concatenate([angle, qvel])
     if abs(balance[0]) < 1 and abs(angle[0]) < 0.6:
       return balance
@@ -44,7 +45,7 @@ def cartpole_swingup(model: mujoco.MjModel) -> Law:
   gain = _cartpole_gain(model)
 
   def law(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    angle = _wrapped(qpos[1:])
+    angle = wrapped(qpos[1:])
     balance = -gain @ np.concatenate([qpos[:1], angle, qvel])
     if abs(balance[0]) < 1.5 and abs(angle[0]) < 0.7:
       return balance
@@ -53,10 +54,6 @@ def cartpole_swingup(model: mujoco.MjModel) -> Law:
     return -pump - 0.3 * qpos[:1]
 
   return law
-
-
-def _wrapped(angle: np.ndarray) -> np.ndarray:
-  return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def _pole_energy(model: mujoco.MjModel, pole: str, angle: np.ndarray, velocity: np.ndarray) -> np.ndarray:

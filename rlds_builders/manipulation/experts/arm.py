@@ -3,6 +3,8 @@
 import mujoco
 import numpy as np
 
+from rlds_builders import _angles
+
 GAIN = 8.0  # 1/s, of position and angle errors
 _DAMPING = 0.05
 _FASTEST = 0.5  # m/s
@@ -33,7 +35,7 @@ class Arm:
   @property
   def yaw(self) -> float:
     """rad, of the closing direction about the vertical."""
-    return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
+    return _angles.yaw(self.rotation)
 
   def action(self, linear: np.ndarray, yaw_rate: float) -> np.ndarray:
     """[6] in [-1, 1]: the pinch point moves at `linear` m/s, the hand turns about the vertical and points down."""

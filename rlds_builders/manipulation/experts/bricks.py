@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rlds_builders import _angles
+
 
 class Brick:
   """The pose of a Duplo brick, whose frame stands at the middle of its bottom, or of another prop, at its middle."""
@@ -36,8 +38,7 @@ class Brick:
   @property
   def yaw(self) -> float:
     """rad, of the short side."""
-    rotation = self._data.xmat[self._body].reshape(3, 3)
-    return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
+    return _angles.yaw(self._data.xmat[self._body].reshape(3, 3))
 
 
 @dataclasses.dataclass(frozen=True)

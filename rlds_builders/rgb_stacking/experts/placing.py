@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 from scipy import spatial
 
+from rlds_builders import _angles
 from rlds_builders.rgb_stacking import assembly, rewards
 from rlds_builders.rgb_stacking.environment import RgbStacking
 
@@ -34,11 +35,6 @@ class Target:
 
   position: np.ndarray
   yaw: float
-
-
-def yaw_of(rotation: np.ndarray) -> float:
-  """Of the gripper's first axis, which is horizontal; the fingers close along the second."""
-  return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
 
 
 class Hull:
@@ -189,7 +185,7 @@ class _Trials:
     mujoco.mj_forward(self._model, self._data)
     self._start = self._data.qpos.copy()
     self._address = self._model.jnt_qposadr[self._model.body_jntadr[self._model.body_rootid[scene.body("red")]]]
-    self._pinch, self._yaw = scene.pinch, yaw_of(scene.pinch_rotation)
+    self._pinch, self._yaw = scene.pinch, _angles.yaw(scene.pinch_rotation)
     self._red, self._blue = (self._data.geom_xpos[scene.geom(colour)].copy() for colour in ("red", "blue"))
     self.turns = [turn for turn in _TURNS if abs(self._yaw + turn - _YAW_CENTRE) <= _YAW_RANGE]
 
