@@ -2,7 +2,15 @@
 
 import setuptools
 
-SIMULATORS = ["dm-control==1.0.31", "mujoco==3.3.3", "metaworld==3.0.0", "minigrid==3.2.0", "gymnasium==1.4.0"]
+SIMULATORS = [
+  "dm-control==1.0.31",
+  "gymnasium==1.4.0",
+  "metaworld==3.0.0",
+  "minigrid==3.2.0",
+  "miniworld==2.1.0",
+  "mujoco==3.3.3",
+  "vizdoom==1.3.2",
+]
 DATA = [
   "array-record",
   "envlogger==1.2",
@@ -40,6 +48,7 @@ setuptools.setup(
     "data": DATA,
     "train": TRAIN,
     "report": REPORT,
+    "atari": ["ale-py==0.12.1"],  # GPL-2, so never part of "all"
     "wandb": ["wandb==0.31.0"],
     "gpu": ["jax[cuda12]==0.10.2"],
     "tpu": ["jax[tpu]==0.10.2"],
