@@ -21,13 +21,21 @@ class Budget:
     horizon: planned actions that a course is long.
     discount: of a reward, for every planned action that comes before it.
     life: what losing a life costs, in the planner's eyes alone; no score shows it.
+    curiosity: what a state is worth whose memory holds only values that were not played through for long: less than
+      any point, it decides where no points are in sight.
   """
 
-  repeat: int = 2
-  nodes: int = 20
-  horizon: int = 20
+  repeat: int = 1
+  nodes: int = 10
+  horizon: int = 40
   discount: float = 0.995
   life: float = 10_000.0
+  curiosity: float = 0.01
+
+
+_MEMORY = 128  # bytes
+_BYTE = np.arange(_MEMORY) * 256  # where a byte's 256 values begin in a table
+_FORGOTTEN = 200  # decisions after which a value counts as never seen
 
 
 class _Node:
@@ -66,6 +74,8 @@ class Search:
     """Forgets what was planned; rollouts draw from a generator with this seed."""
     self._random = random.Random(seed)
     self._root: _Node | None = None
+    self._now = 0
+    self._seen = np.full(_MEMORY * 256, -_FORGOTTEN)  # when a byte last had a value
 
   def plan(self, state: Any) -> int:
     """The action, of ALE's 18, to play from an emulator's state."""
@@ -73,6 +83,8 @@ class Search:
     emulator.restoreState(state)
     if self._root is None or not np.array_equal(self._root.memory, emulator.getRAM()):  # pushed off the course
       self._root = _Node(emulator, 0.0)
+    self._now += 1
+    self._seen[self._root.memory + _BYTE] = self._now
     self._at = self._root  # the node whose state the emulator is in
     horizon = self._budget.horizon
     tried = self._rollout(horizon)  # makes the best course as long as the horizon again
@@ -122,4 +134,7 @@ class Search:
     self._at = child = _Node(emulator, reward)
     if child.lives < node.lives:
       child.reward -= self._budget.life
+    elif self._budget.curiosity:
+      age = np.minimum(self._now - self._seen[child.memory + _BYTE], _FORGOTTEN)
+      child.reward += self._budget.curiosity * age.mean() / _FORGOTTEN
     return child
