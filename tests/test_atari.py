@@ -13,7 +13,6 @@ from rlds_builders import atari, atari_extended
 from rlds_builders.atari import environment as atari_environment
 from rlds_builders.atari import expert as atari_expert
 from rlds_builders.atari import search
-from rlds_builders.atari_extended import environment as extended_environment
 
 NOOP, FIRE, RIGHT = 0, 1, 3
 
@@ -158,7 +157,7 @@ class River:
     self._far, self._frame, self._lives = state
 
   def getRAM(self):
-    return np.array([self._far, self._frame, self._lives], np.uint8)
+    return np.array([self._far, self._frame, self._lives] + [0] * 125, np.uint8)
 
   def lives(self):
     return self._lives
@@ -188,6 +187,27 @@ def test_points_are_worth_a_life_where_a_life_costs_nothing():
   planner = search.Search(River(), frames=1, budget=search.Budget(repeat=1, nodes=30, horizon=10, life=0.0))
   planner.reset(0)
   assert planner.plan(game.cloneState()) == FIRE
+
+
+def test_without_points_it_goes_where_it_has_not_been():
+  class Meadow(River):
+    """No points, no end: RIGHT goes on, anything else goes back to the beginning."""
+
+    def act(self, action):
+      self._far = self._far + 1 if action == RIGHT else 0
+      return 0
+
+  def far(curiosity):
+    meadow = Meadow()
+    planner = search.Search(Meadow(), frames=1, budget=search.Budget(nodes=20, horizon=8, curiosity=curiosity))
+    planner.reset(0)
+    reached = 0
+    for _ in range(30):
+      meadow.act(planner.plan(meadow.cloneState()))
+      reached = max(reached, meadow.cloneState()[0])
+    return reached
+
+  assert far(curiosity=0.01) > 10 > far(curiosity=0.0)
 
 
 @pytest.mark.parametrize("game", ["qbert", "ms_pacman"])
@@ -230,4 +250,3 @@ def test_budgets_are_of_games_that_are_there():
   for game in atari_expert._BUDGETS:
     assert game in atari.DOMAIN.tasks + atari_extended.DOMAIN.tasks
     search.Budget(**atari_expert._BUDGETS[game])
-  assert set(extended_environment._LEFT_OUT) <= set(atari_extended.DOMAIN.tasks)
