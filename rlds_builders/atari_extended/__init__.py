@@ -8,9 +8,9 @@ DOMAIN = dataclasses.replace(
   atari.DOMAIN,
   name="atari_extended",
   tasks=(
-    "air_raid", "atlantis2", "carnival", "darkchambers", "defender", "donkey_kong", "entombed", "frogger",
-    "galaxian", "human_cannonball", "journey_escape", "kaboom", "keystone_kapers", "king_kong", "klax", "koolaid",
-    "laser_gates", "lost_luggage", "mario_bros", "mr_do", "pacman", "pooyan", "sir_lancelot", "solaris", "surround", "trondead",
+    "air_raid", "atlantis2", "carnival", "darkchambers", "defender", "donkey_kong", "entombed", "frogger", "galaxian",
+    "human_cannonball", "journey_escape", "kaboom", "keystone_kapers", "king_kong", "klax", "koolaid", "laser_gates",
+    "lost_luggage", "mario_bros", "mr_do", "pacman", "pooyan", "sir_lancelot", "solaris", "surround", "trondead",
     "turmoil", "yars_revenge",
   ),
   weight=10.0,
