@@ -25,7 +25,7 @@ _SEARCH = {
     "speed": 0,
     "count": (_PLAYER_BALL, _ENEMY),
   },
-  "heist": {"actions": _FOUR, "hold": 2, "speed": 0, "count": None},  # keys and doors vanish
+  "heist": {"actions": _FOUR, "hold": 2, "cell": 0.25, "count": None},  # keys and doors vanish
   "jumper": _JUMPS,
   "leaper": {"actions": (*_FOUR, environment.NOTHING), "hold": 5, "speed": 0, "time": 5},  # a hop takes five steps
   "maze": {"actions": _FOUR, "hold": 1, "cell": 1.0, "speed": 0},
@@ -43,6 +43,7 @@ _ROLLING = {
   "plunder": {"actions": (_LEFT, environment.NOTHING, _RIGHT, _FIRE), "horizon": 70, "discount": 0.985},
   "starpilot": {"actions": (*_NINE, 9, 10, 11)},
 }
+_PATIENCE = 10  # rolling plans after a search that found nothing
 _SAFE = ("caveflyer", "dodgeball", "miner")
 
 
@@ -59,6 +60,7 @@ class Expert:
 
   def reset(self, seed: int) -> None:
     self._rolling.reset(seed)
+    self._in_vain = 0  # rolling plans to be followed before searching again
     self._plan: list[tuple[int, np.ndarray]] = []  # actions, and where the agent is before each
 
   def act(self, timestep: dm_env.TimeStep) -> np.ndarray:
@@ -71,8 +73,12 @@ class Expert:
     return np.int32(self._plan.pop(0)[0])
 
   def _actions(self, saved: bytes) -> list[int]:
-    found = self._search.plan(saved) if self._search else None
-    return found or self._rolling.plan(saved)
+    if self._search and not self._in_vain:
+      if found := self._search.plan(saved):
+        return found
+      self._in_vain = _PATIENCE
+    self._in_vain = max(0, self._in_vain - 1)
+    return self._rolling.plan(saved)
 
   def _follow(self, saved: bytes, actions: list[int]) -> list[tuple[int, np.ndarray]]:
     self._preview.restore(saved)
