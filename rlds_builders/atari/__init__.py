@@ -17,6 +17,6 @@ DOMAIN = specs.Domain(
   weight=9.5,
   environment="rlds_builders.atari.environment:make",
   expert="rlds_builders.atari.expert:make",
-  agent_id="rollout-iw-v1",
+  agent_id="rollouts-v1",
   held_out=("boxing",),  # as in the paper
 )  # fmt: skip
