@@ -10,7 +10,7 @@ from rlds_builders.atari import search
 _FAR = dict(repeat=4, horizon=20)  # five seconds ahead instead of less than three, in coarse actions
 _FARTHER = dict(repeat=4, horizon=40, nodes=20)
 _MIDDLE = dict(repeat=2, horizon=40)
-_MORE = dict(nodes=30)  # games where this decides whether the average human is passed
+_MORE = dict(nodes=20)  # games where this decides whether the average human is passed
 _BUDGETS: dict[str, dict[str, int]] = {
   "amidar": dict(_FAR, nodes=20),
   "asterix": dict(nodes=15),
@@ -19,12 +19,16 @@ _BUDGETS: dict[str, dict[str, int]] = {
   "berzerk": dict(_MIDDLE, nodes=20),
   "bowling": dict(_MIDDLE, nodes=20),
   "crazy_climber": _MORE,
+  "darkchambers": _FAR,
   "enduro": _MIDDLE,
   "freeway": _FARTHER,
   "gravitar": dict(_FAR, nodes=20),
   "hero": dict(_FAR, nodes=20),
   "ice_hockey": dict(_FAR, nodes=20),
+  "journey_escape": _FAR,
   "kung_fu_master": _MORE,
+  "laser_gates": _FAR,
+  "mario_bros": _FAR,
   "name_this_game": dict(nodes=15),
   "pong": _MORE,
   "private_eye": _FAR,
