@@ -50,9 +50,8 @@ def write_scores(domain: specs.Domain, tasks: list[str]) -> None:
   path = rlds_builders.scores_path(domain.name)
   scores = json.loads(path.read_text()) if path.exists() else {}
   for task in tqdm.tqdm(tasks, desc="measure scores", unit="task"):
-    published = {key: value for key, value in scores.get(task, {}).items() if key in scores_json.PUBLISHED}
     measured = scores_json.measure(domain, task, evaluate.FIRST_SEED, _SCORE_EPISODES.value, _RANDOM_EPISODES.value)
-    scores[task] = {**published, **measured}
+    scores[task] = scores_json.replaced(scores.get(task, {}), measured)
     scores["how"] = scores_json.how(domain, evaluate.FIRST_SEED)
     path.write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
 

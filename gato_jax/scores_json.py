@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from gato_jax import evaluate, results, specs
 from gato_jax.environment_loop import PerSlot
 
 EPISODES = 20  # a task, for random and expert each
-PUBLISHED = ("human",)  # what an entry may hold that was not measured here; measuring anew keeps it
+_PUBLISHED = ("human",)  # what an entry may hold that is not measured here
 
 
 def how(domain: specs.Domain, first_seed: int) -> str:
@@ -41,6 +41,11 @@ def measure(
     "episodes": episodes,
     "seconds_per_episode": round(float(np.mean([row.seconds for row in expert])), 4),
   }
+
+
+def replaced(entry: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
+  """A task's entry after it was measured anew: what others published stays."""
+  return {**{key: entry[key] for key in _PUBLISHED if key in entry}, **measured}
 
 
 def _expert_actor(domain: specs.Domain, task: str):

@@ -1,13 +1,15 @@
 """Both Atari domains: pictures, seeds, ends, modes, and a planner that reaches what a toy game hides."""
 
 import importlib
+import json
 import sys
 
 import numpy as np
 import pytest
 from ale_py import roms
 
-from gato_jax import environment_loop
+import rlds_builders
+from gato_jax import environment_loop, scores_json
 from gato_jax.errors import GatoError
 from rlds_builders import atari, atari_extended
 from rlds_builders.atari import environment as atari_environment
@@ -36,6 +38,12 @@ def test_51_and_28_games_that_ale_has():
   assert (len(atari.DOMAIN.tasks), len(atari_extended.DOMAIN.tasks)) == (51, 28)
   assert len(set(games)) == 79 and set(games) <= set(roms.get_all_rom_ids())
   assert atari.DOMAIN.held_out == ("boxing",) and not atari_extended.DOMAIN.held_out
+
+
+def test_the_published_human_scores_stay_when_a_game_is_measured_anew():
+  scores = json.loads(rlds_builders.scores_path("atari").read_text())
+  assert all(np.isfinite(scores[game]["human"]) for game in atari.DOMAIN.tasks) and "dqn_zoo" in scores["human_from"]
+  assert scores_json.replaced({"human": 3.0, "random": 1.0, "old": 1}, {"random": 2.0}) == {"human": 3.0, "random": 2.0}
 
 
 def test_without_ale_py_one_line_says_what_to_install(monkeypatch):
