@@ -7,19 +7,26 @@ from rlds_builders.atari import environment as atari_environment
 from rlds_builders.atari import search
 
 # What differs from search.Budget, found by playing a minute of each game with three or four budgets (README).
-_FAR = dict(repeat=4, horizon=20)  # five seconds ahead instead of less than three, in coarse actions
-_FARTHER = dict(repeat=4, horizon=40, nodes=20)
-_MIDDLE = dict(repeat=2, horizon=40)
+_FAR = dict(repeat=4, horizon=20, danger=60)  # five seconds ahead instead of less than three, in coarse actions
+_FARTHER = dict(_FAR, horizon=40, nodes=20)
+_MIDDLE = dict(repeat=2, horizon=40, danger=120)
+_BOLD = dict(danger=10)  # no second thoughts about a life: measured before there were any, and good enough so
 _MORE = dict(nodes=20)  # games where this decides whether the average human is passed
 _BUDGETS: dict[str, dict[str, int]] = {
   "amidar": dict(_FAR, nodes=20),
+  "assault": _BOLD,
   "asterix": dict(nodes=15),
+  "atlantis": _BOLD,
   "bank_heist": dict(_FAR, nodes=20),
   "battle_zone": _FAR,
   "berzerk": dict(_MIDDLE, nodes=20),
   "bowling": dict(_MIDDLE, nodes=20),
+  "breakout": _BOLD,
+  "centipede": _BOLD,
+  "chopper_command": _BOLD,
   "crazy_climber": _MORE,
   "darkchambers": _FAR,
+  "demon_attack": _BOLD,
   "enduro": _MIDDLE,
   "freeway": _FARTHER,
   "gravitar": dict(_FAR, nodes=20),
@@ -34,6 +41,8 @@ _BUDGETS: dict[str, dict[str, int]] = {
   "private_eye": _FAR,
   "riverraid": _MORE,
   "robotank": _FAR,
+  "time_pilot": _BOLD,
+  "video_pinball": _BOLD,
   "wizard_of_wor": _MORE,
   "zaxxon": _FAR,
 }

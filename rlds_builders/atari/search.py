@@ -18,6 +18,7 @@ class Budget:
   Attributes:
     repeat: environment steps that a planned action lasts.
     nodes: new states that are tried for each decision.
+    danger: how many are tried while every course found so far loses a life.
     horizon: planned actions that a course is long.
     discount: of a reward, for every planned action that comes before it.
     life: what losing a life costs, in the planner's eyes alone; no score shows it.
@@ -27,6 +28,7 @@ class Budget:
 
   repeat: int = 1
   nodes: int = 10
+  danger: int = 200
   horizon: int = 40
   discount: float = 0.995
   life: float = 10_000.0
@@ -88,8 +90,8 @@ class Search:
     self._at = self._root  # the node whose state the emulator is in
     horizon = self._budget.horizon
     tried = self._rollout(horizon)  # makes the best course as long as the horizon again
-    for _ in range(4 * self._budget.nodes):  # a game that is about to end leaves little that is new
-      if tried >= self._budget.nodes:
+    for _ in range(4 * self._budget.danger):  # a game that is about to end leaves little that is new
+      if tried >= (self._budget.danger if self._root.value < -self._budget.life / 2 else self._budget.nodes):
         break
       tried += self._rollout(self._random.randrange(horizon))
     action = self._best(self._root)
