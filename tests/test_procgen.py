@@ -108,6 +108,23 @@ def test_far_rewards_are_reached(game):
   assert episode.success and episode.episode_return >= 10
 
 
+@pytest.mark.parametrize("game", ["dodgeball", "maze"])  # one rolls, where its search is not asked, one searches
+def test_what_the_expert_does_follows_from_the_seed(game):
+  env = environment.make(game)
+  expert = procgen.DOMAIN.make_expert(env, game)
+  expert._search = expert._search if game == "maze" else None
+  played = []
+  for seed in (3, 4, 3):
+    env.seed(seed)
+    timestep, actions = env.reset(), []
+    expert.reset(seed)
+    for _ in range(8):
+      actions.append(int(expert.act(timestep)))
+      timestep = env.step(np.int32(actions[-1]))
+    played.append(actions)
+  assert played[0] == played[2] != played[1]
+
+
 def test_off_its_plan_the_expert_plans_anew():
   env = environment.make("maze")
   expert = procgen.DOMAIN.make_expert(env, "maze")

@@ -12,7 +12,7 @@ from rlds_builders.procgen import environment
 from rlds_builders.procgen import state as procgen_state
 from rlds_builders.procgen.experts import rolling
 
-_NODES = 20_000  # states looked at before giving up
+_NODES = 20_000  # states looked at before giving up, over all sizes of cells
 _FINER = (1, 2, 4)  # cells and velocities, where the way was not found: two states in one cell may lead elsewhere
 
 
@@ -47,10 +47,11 @@ class Search:
     self._actions = np.array(actions, np.int32)
     self._hold, self._cell, self._speed, self._time = hold, cell, speed, time
     self._count, self._tail, self._safe = count, tail, safe
-    self._finer = 1
+    self._finer, self._left = 1, _NODES
 
   def plan(self, state: bytes) -> list[int] | None:
     """Actions from a saved state up to the next reward; None where none was found, in smaller and smaller cells."""
+    self._left = _NODES
     for self._finer in _FINER:
       if (found := self._search(state)) is not None:
         return found
@@ -60,7 +61,8 @@ class Search:
     seen = {self._key(state)}
     parents: list[tuple[int, int]] = [(-1, -1)]  # of every node: its parent, the action that led here
     queue = collections.deque([(0, state)])  # all edges take equally long, so first in, first out
-    while queue and len(parents) < _NODES:
+    while queue and self._left > 0:
+      self._left -= 1
       node, saved = queue.popleft()
       alive, rewarded = self._expand(saved)
       for branch, steps in rewarded:
