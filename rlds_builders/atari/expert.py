@@ -9,7 +9,7 @@ from rlds_builders.atari import search
 # What differs from search.Budget, found by playing a minute of each game with three or four budgets (README).
 _FAR = dict(repeat=4, horizon=20, danger=60)  # five seconds ahead instead of less than three, in coarse actions
 _FARTHER = dict(_FAR, horizon=40, nodes=20)
-_MIDDLE = dict(repeat=2, horizon=40, danger=120)
+_MIDDLE = dict(repeat=2, horizon=40, danger=120)  # where a life is only counted as lost after a while
 _BOLD = dict(danger=10)  # no second thoughts about a life: measured before there were any, and good enough so
 _MORE = dict(nodes=20)  # games where this decides whether the average human is passed
 _BUDGETS: dict[str, dict[str, int]] = {
@@ -33,14 +33,17 @@ _BUDGETS: dict[str, dict[str, int]] = {
   "hero": dict(_FAR, nodes=20),
   "ice_hockey": dict(_FAR, nodes=20),
   "journey_escape": _FAR,
+  "kangaroo": _MIDDLE,
   "kung_fu_master": _MORE,
   "laser_gates": _FAR,
   "mario_bros": _FAR,
   "name_this_game": dict(nodes=15),
+  "phoenix": _MIDDLE,
   "pong": _MORE,
   "private_eye": _FAR,
   "riverraid": _MORE,
   "robotank": _FAR,
+  "space_invaders": _MIDDLE,
   "time_pilot": _BOLD,
   "video_pinball": _BOLD,
   "wizard_of_wor": _MORE,
