@@ -9,6 +9,7 @@ from rlds_builders.atari import search
 # What differs from search.Budget, found by playing a minute of each game with three or four budgets (README).
 _FAR = dict(repeat=4, horizon=20, danger=60)  # five seconds ahead instead of less than three, in coarse actions
 _FARTHER = dict(_FAR, horizon=40, nodes=20)
+_FARTHEST = dict(_FAR, horizon=80, nodes=40)
 _MIDDLE = dict(repeat=2, horizon=40, danger=120)  # where a life is only counted as lost after a while
 _BOLD = dict(danger=10)  # no second thoughts about a life: measured before there were any, and good enough so
 _LONG = dict(horizon=80, nodes=20)  # five seconds ahead in fine actions, at twice the time
@@ -19,6 +20,7 @@ _BUDGETS: dict[str, dict[str, int]] = {
   "atlantis": _BOLD,
   "bank_heist": dict(_FAR, nodes=20),
   "battle_zone": _FAR,
+  "beam_rider": _LONG,
   "berzerk": dict(_MIDDLE, nodes=20),
   "bowling": dict(_MIDDLE, nodes=20),
   "breakout": _BOLD,
@@ -46,9 +48,10 @@ _BUDGETS: dict[str, dict[str, int]] = {
   "space_invaders": _MIDDLE,
   "time_pilot": _BOLD,
   "tutankham": _LONG,
+  "venture": _FARTHEST,
   "video_pinball": _BOLD,
   "wizard_of_wor": _LONG,
-  "zaxxon": _FAR,
+  "zaxxon": _MIDDLE,
 }
 
 
