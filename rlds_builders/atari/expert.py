@@ -30,6 +30,7 @@ _BUDGETS: dict[str, dict[str, int]] = {
   "darkchambers": _FAR,
   "demon_attack": _BOLD,
   "enduro": _MIDDLE,
+  "entombed": _LONG,
   "freeway": _FARTHER,
   "gravitar": dict(_FAR, nodes=20),
   "hero": dict(_FAR, nodes=20),
