@@ -114,6 +114,13 @@ class World(MiniWorldEnv):
     choices = {"wall_tex": _WALLS, "floor_tex": _FLOORS, "ceil_tex": _CEILINGS}
     self._theme = {part: names[self.np_random.integers(len(names))] for part, names in choices.items()}
 
+  def place_apart(self, entity: Entity, gap: float, **where: Any) -> Entity:
+    """place_entity() with at least `gap` metres, at the time, to everything else."""
+    radius, entity.radius = entity.radius, entity.radius + gap
+    self.place_entity(entity, **where)
+    entity.radius = radius
+    return entity
+
   def move(self, action: int) -> tuple[float, bool]:
     """Acts and judges; returns the reward and whether the task is over."""
     agent = self.agent

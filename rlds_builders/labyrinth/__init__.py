@@ -37,7 +37,5 @@ DOMAIN = specs.Domain(
   environment="rlds_builders.labyrinth.environment:make",
   expert="rlds_builders.labyrinth.expert:make",
   agent_id="shortest-path-v1",
-  held_out=(
-    "apples_in_order",
-  ),  # for the paper's fine-tuning task, order_of_apples_forage_simple (GATO_SPEC section 5)
+  held_out=("apples_in_order",),  # for the paper's order_of_apples_forage_simple (GATO_SPEC section 5)
 )

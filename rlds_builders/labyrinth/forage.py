@@ -31,10 +31,10 @@ class Collect(World):
 
   def scatter(self, good: list[Entity], bad: list[Entity]) -> None:
     """Places them and the agent anywhere."""
-    self.good = [self.place_entity(entity) for entity in good]
-    self.bad = [self.place_entity(entity) for entity in bad]
+    self.good = [self.place_apart(entity, 0.3) for entity in good]
+    self.bad = [self.place_apart(entity, 0.6) for entity in bad]
     self._spoiled = False
-    self.place_agent()
+    self.place_apart(self.agent, 0.4)
 
 
 class Forage(Collect):
@@ -51,14 +51,14 @@ class Forage(Collect):
 
 
 class ForageShapes(Collect):
-  """Medkits are good, potions are bad."""
+  """Ducks are good, potions are bad."""
 
   limit = 250
 
   def _gen_world(self) -> None:
     self.add_rect_room(min_x=0, max_x=11, min_z=0, max_z=11)
-    good = [MeshEnt("medkit", 0.5, static=False) for _ in range(5)]
-    self.scatter(good, [MeshEnt("potion", 0.7, static=False) for _ in range(4)])
+    good = [MeshEnt("duckie", 0.6, static=False) for _ in range(5)]
+    self.scatter(good, [MeshEnt("potion", 0.8, static=False) for _ in range(4)])
 
 
 class ExploreRooms(Collect):

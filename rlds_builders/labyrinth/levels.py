@@ -253,12 +253,11 @@ class Sign(Choice):
   def _gen_world(self) -> None:
     room = self.add_rect_room(min_x=0, max_x=9, min_z=0, max_z=9)
     colours = self.np_random.permutation(COLOURS[:3])
-    boxes = [
-      self.place_entity(Box(colour), pos=np.array([7.5, 0.0, 1.5 + 3.0 * place]))
-      for place, colour in enumerate(colours)
-    ]
+    boxes = []
+    for place, colour in enumerate(colours):
+      boxes.append(self.place_entity(Box(colour), pos=np.array([7.5, 0.0, 1.5 + 3.0 * place])))
     right = self.np_random.integers(3)
     self.right, self.wrong = boxes[right], boxes[:right] + boxes[right + 1 :]
-    text = TextFrame(pos=[9.0, 1.75, 4.5], dir=math.pi, str=self.right.color.upper(), height=1.2)
+    text = TextFrame(pos=[9.0, 1.9, 4.5], dir=math.pi, str=self.right.color.upper(), height=1.5)
     self.entities.append(text)
     self.place_agent(room=room, max_x=3.0, dir=self.np_random.uniform(-0.5, 0.5))

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from rlds_builders import _miniworld
 from rlds_builders._miniworld import Room, World
 
 WALL = 0.3  # metres between neighbouring rooms

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from rlds_builders import _miniworld
-from rlds_builders._miniworld import DROP, PICK_UP, Ball, Box, Entity, Goal, MeshEnt, World
+from rlds_builders._miniworld import Ball, Box, Entity, MeshEnt, World
 
 COLOURS = ("red", "green", "blue", "yellow", "purple")
 KINDS: dict[str, Callable[[str], Entity]] = {
