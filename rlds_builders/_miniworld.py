@@ -115,10 +115,13 @@ class World(MiniWorldEnv):
     self._theme = {part: names[self.np_random.integers(len(names))] for part, names in choices.items()}
 
   def place_apart(self, entity: Entity, gap: float, **where: Any) -> Entity:
-    """place_entity() with at least `gap` metres, at the time, to everything else."""
-    radius, entity.radius = entity.radius, entity.radius + gap
+    """place_entity() with at least `gap` metres to everything that was placed before, walls aside."""
+    others = list(self.entities)
+    for other in others:
+      other.radius += gap
     self.place_entity(entity, **where)
-    entity.radius = radius
+    for other in others:
+      other.radius -= gap
     return entity
 
   def move(self, action: int) -> tuple[float, bool]:
