@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from rlds_builders import _miniworld
-from rlds_builders.labyrinth import forage, levels
+from rlds_builders import _miniworld, _wrappers, labyrinth
+from rlds_builders.labyrinth import dm_lab, forage, levels
 
 _LEVELS: dict[str, Callable[[], _miniworld.World]] = {
   "alcoves": levels.Alcoves,
@@ -36,6 +36,8 @@ _LEVELS: dict[str, Callable[[], _miniworld.World]] = {
 }
 
 
-def make(task: str) -> _miniworld.Environment:
+def make(task: str) -> _wrappers.Environment:
   """The environment of one task, e.g. "maze_3x3"."""
+  if task.startswith(labyrinth.DM_LAB):
+    return dm_lab.make(task)
   return _miniworld.Environment(_LEVELS[task]())
