@@ -10,6 +10,7 @@ import dm_env
 import numpy as np
 import pyglet
 from dm_env import specs
+from PIL import Image
 
 from gato_jax.errors import GatoError
 from rlds_builders import _wrappers
@@ -22,7 +23,7 @@ try:
   from miniworld import envs  # noqa: F401
   from miniworld.entity import Ball, Box, Entity, Key, MeshEnt, TextFrame  # noqa: F401  for the domains' levels
   from miniworld.miniworld import MiniWorldEnv, Room
-  from miniworld.opengl import FrameBuffer
+  from miniworld.opengl import FrameBuffer, Texture
   from miniworld.params import DEFAULT_PARAMS
   from pyglet import gl
 except ImportError as error:  # how pyglet reports a missing library
@@ -52,6 +53,24 @@ def _params() -> Any:
   params.set("cam_pitch", -12)
   params.set("cam_fov_y", 70)
   return params
+
+
+def _load_texture(path: str) -> Any:
+  """Texture.load() in a hundredth of the time: pyglet's way from RGB to RGBA is a regular expression."""
+  picture = Image.open(path).convert("RGBA").transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+  pixels = picture.tobytes()
+  texture = pyglet.image.ImageData(*picture.size, "RGBA", pixels).get_texture()
+  gl.glEnable(texture.target)
+  gl.glBindTexture(texture.target, texture.id)
+  gl.glTexImage2D(gl.GL_TEXTURE_2D, 0, gl.GL_RGB, *picture.size, 0, gl.GL_RGBA, gl.GL_UNSIGNED_BYTE, pixels)
+  gl.glGenerateMipmap(gl.GL_TEXTURE_2D)
+  gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MAG_FILTER, gl.GL_LINEAR)
+  gl.glTexParameteri(gl.GL_TEXTURE_2D, gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR_MIPMAP_LINEAR)
+  gl.glBindTexture(gl.GL_TEXTURE_2D, 0)
+  return texture
+
+
+Texture.load = staticmethod(_load_texture)
 
 
 @dataclasses.dataclass(frozen=True)
