@@ -22,6 +22,7 @@ _CANNOT_RENDER = "miniworld: cannot render ({}); run: sudo apt-get install libeg
 try:
   from miniworld import envs  # noqa: F401
   from miniworld.entity import Ball, Box, Entity, Key, MeshEnt, TextFrame  # noqa: F401  for the domains' levels
+  from miniworld.math import intersect_circle_segs
   from miniworld.miniworld import MiniWorldEnv, Room
   from miniworld.opengl import FrameBuffer, Texture
   from miniworld.params import DEFAULT_PARAMS
@@ -213,8 +214,10 @@ class World(MiniWorldEnv):
     entity, agent = self.agent.carrying, self.agent
     if entity is None:
       return
-    place = agent.pos + self.drop_distance(entity) * agent.dir_vec
-    if not self.intersect(entity, place, entity.radius):
+    way = self.drop_distance(entity) * agent.dir_vec
+    place, between = agent.pos + way, agent.pos + way / 2
+    through_wall = intersect_circle_segs(between, entity.radius, self.wall_segs)
+    if not through_wall and not self.intersect(entity, place, entity.radius):
       entity.pos, entity.dir, agent.carrying = place, agent.dir, None
       self.entities.append(entity)
 

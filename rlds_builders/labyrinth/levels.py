@@ -161,7 +161,7 @@ class BoxesInOrder(InOrder):
 
   def _gen_world(self) -> None:
     self.add_rect_room(min_x=0, max_x=10, min_z=0, max_z=10)
-    self.queue = [self.place_entity(Box(colour)) for colour in COLOURS[:3]]
+    self.queue = [self.place_apart(Box(colour), 0.6) for colour in COLOURS[:3]]
     self.place_agent()
 
   def avoided(self) -> list[Entity]:
@@ -220,8 +220,8 @@ class OddOneOut(Choice):
     self.add_rect_room(min_x=0, max_x=9, min_z=0, max_z=9)
     many, one = self.np_random.choice(COLOURS, 2, replace=False)
     kind = (Box, lambda colour: Ball(colour, 0.9))[self.np_random.integers(2)]
-    self.right = self.place_entity(kind(one))
-    self.wrong = [self.place_entity(kind(many)) for _ in range(3)]
+    self.right = self.place_apart(kind(one), 0.6)
+    self.wrong = [self.place_apart(kind(many), 0.6) for _ in range(3)]
     self.place_agent()
 
 

@@ -19,5 +19,6 @@ DOMAIN = specs.Domain(
   environment="rlds_builders.playroom.environment:make",
   expert="rlds_builders.playroom.expert:make",
   agent_id="shortest-path-v1",
-  max_text_tokens={"instruction": 20},
+  max_text_tokens={"instruction": 10},  # every reserved token is a token less of context
+  task_text_tokens={task: {"instruction": 6} for task in ("go_to", "go_to_largest", "pick_up", "touch_all")},
 )
