@@ -167,15 +167,18 @@ class Source:
   Attributes:
     dataset: "tfds:NAME" or "tfds:NAME/CONFIG", with ":VERSION" behind it where it should not be the newest.
     observation: our key -> path; where it is empty, all fields under "observation" by their own keys.
-    action: paths; their values one after the other are the action, continuous.
+    action: paths; their values one after the other are the action, continuous; of a discrete one, one path.
+    choices: of a discrete action, which is then an integer from 0 to choices - 1; 0: the action is continuous.
     minimum, maximum: of each number of the action, or one for all. What lies outside is moved to the bound.
     image_size: height and width that images are resized to, multiples of 16; where it is None they must be so already.
+      Grey images become RGB.
     split: of the dataset.
   """
 
   dataset: str
   observation: Mapping[str, str] = dataclasses.field(default_factory=dict)
   action: tuple[str, ...] = ("action",)
+  choices: int = 0
   minimum: tuple[float, ...] = (-1.0,)
   maximum: tuple[float, ...] = (1.0,)
   image_size: tuple[int, int] | None = None

@@ -57,20 +57,29 @@ def task_spec(domain: specs.Domain, task: str, builder: tfds.core.DatasetBuilder
   observation = _observation(source, fields)
   for path in (*observation.values(), *source.action):
     specs.check_name(path, fields, f"field of a step in {where}")
-  action = sum(int(np.prod(fields[path].shape, dtype=int)) for path in source.action)
-  bounds = []
-  for values in (source.minimum, source.maximum):
-    if len(values) not in (1, action):
-      raise GatoError(
-        f"{where}: the action has {action} numbers, its bounds {len(values)}; give as many, or one for all"
-      )
-    bounds.append(np.broadcast_to(np.float32(values), (action,)))
+  numbers = sum(int(np.prod(fields[path].shape, dtype=int)) for path in source.action)
   return specs.TaskSpec(
     name=f"{domain.name}.{task}",
     observation={key: _spec(fields[path], source, f"{where}, {path}") for key, path in observation.items()},
-    action=dm_specs.BoundedArray((action,), np.float32, *bounds, name="action"),
+    action=_action_spec(source, numbers, where),
     max_text_tokens={**domain.max_text_tokens, **domain.task_text_tokens.get(task, {})},
   )
+
+
+def _action_spec(source: specs.Source, numbers: int, where: str) -> dm_specs.BoundedArray:
+  """numbers: of the recorded action's fields together."""
+  if source.choices:
+    if numbers != 1:
+      raise GatoError(f"{where}: a discrete action (choices={source.choices}) is one number, this one has {numbers}")
+    return dm_specs.DiscreteArray(source.choices, np.int32, name="action")
+  bounds = []
+  for values in (source.minimum, source.maximum):
+    if len(values) not in (1, numbers):
+      raise GatoError(
+        f"{where}: the action has {numbers} numbers, its bounds {len(values)}; give as many, or one for all"
+      )
+    bounds.append(np.broadcast_to(np.float32(values), (numbers,)))
+  return dm_specs.BoundedArray((numbers,), np.float32, *bounds, name="action")
 
 
 def _nested(features: Any) -> Any:
@@ -92,8 +101,10 @@ def _spec(feature: Any, source: specs.Source, where: str) -> dm_specs.Array:
     return dm_specs.StringArray(())
   if isinstance(feature, tfds.features.Image) or (dtype == np.uint8 and len(shape) == 3):
     size = source.image_size or shape[:2]
-    if None in size or any(side % 16 for side in size) or shape[2] != 3:
-      raise GatoError(f"{where}: images are {shape}; give the source an image_size of multiples of 16, of RGB images")
+    if None in size or any(side % 16 for side in size) or shape[2] not in (1, 3):
+      raise GatoError(
+        f"{where}: images are {shape}; give the source an image_size of multiples of 16, of RGB or grey images"
+      )
     return dm_specs.BoundedArray((*size, 3), np.uint8, 0, 255)
   if None in shape:
     raise GatoError(f"{where}: the shape {shape} is not the same in every step")
@@ -139,12 +150,13 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
       index += 1
     if not index:
       raise GatoError(f"{self._source.dataset} holds no episode of two steps or more")
-    share = self._outside / steps
-    if share.max() > _OUTSIDE_SHARE:
-      worst, spec = int(share.argmax()), self._spec.action
+    spec, share = self._spec.action, np.ravel(self._outside / steps)
+    if share.max() > (0 if self._source.choices else _OUTSIDE_SHARE):
+      worst = int(share.argmax())
+      bounds = [float(np.ravel(bound)[worst]) for bound in (spec.minimum, spec.maximum)]
       raise GatoError(
         f"{self._spec.name}: {share[worst]:.0%} of the values of action number {worst} lie outside "
-        f"[{spec.minimum[worst]:g}, {spec.maximum[worst]:g}]; the source's minimum and maximum do not fit"
+        f"[{bounds[0]:g}, {bounds[1]:g}]; the source's minimum and maximum, or choices, do not fit"
       )
 
   def _columns(self, recorded: Any) -> dict[str, Any]:
@@ -154,13 +166,12 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
     observation = {}
     for key, path in paths.items():
       observation[key] = [self._value(step[path], self._spec.observation[key]) for step in flat]
-    actions = [
-      np.concatenate([np.ravel(step[path]) for path in self._source.action]).astype(np.float32) for step in flat
-    ]
+    spec = self._spec.action
+    actions = [np.concatenate([np.ravel(step[path]) for path in self._source.action]) for step in flat]
     is_last = np.arange(len(flat)) == len(flat) - 1
     return {
       "observation": specs.nested(observation),
-      "action": self._within_bounds(np.array(actions, np.float32)),
+      "action": self._within_bounds(np.array(actions, spec.dtype).reshape(len(flat), *spec.shape)),
       "reward": np.array([step.get("reward", 0.0) for step in flat], np.float32),
       "discount": np.array([step.get("discount", 1.0) for step in flat], np.float32),
       "is_first": np.arange(len(flat)) == 0,
@@ -173,11 +184,12 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
       return value
     if spec.dtype == np.uint8 and value.shape != spec.shape:
       height, width = spec.shape[:2]
-      return np.asarray(Image.fromarray(value).resize((width, height), Image.Resampling.BILINEAR))
+      image = Image.fromarray(value.squeeze(-1) if value.shape[-1] == 1 else value).convert("RGB")
+      return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return np.asarray(value, spec.dtype)
 
   def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
-    """Actions [n, A] moved to their bounds; the last one, which nothing follows, is zero as in our own logs."""
+    """Actions [n, A] or [n] moved to their bounds; the last, which nothing follows, is zero as in our own logs."""
     spec = self._spec.action
     rounding = 1e-3 * (spec.maximum - spec.minimum)
     outside = (actions < spec.minimum - rounding) | (actions > spec.maximum + rounding)

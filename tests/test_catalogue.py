@@ -18,8 +18,9 @@ from gato_jax.tokens import codec, layout
 from rlds_builders import _builder, _catalogue
 
 TEXT = codec.default_text_codec()
-CODE_DOMAINS = ("d4rl_mujoco", "unplugged_control_suite", "unplugged_locomotion", "robosuite")
+CODE_DOMAINS = ("d4rl_mujoco", "unplugged_control_suite", "unplugged_locomotion", "robosuite", "unplugged_dmlab")
 CODE_TASKS = [(name, task) for name in CODE_DOMAINS for task in rlds_builders.get(name).tasks]
+CODE_TASKS += [("unplugged_atari", task) for task in ("asterix", "carnival-last", "zaxxon-last")]  # all are alike
 ROBOTS = rlds_builders.get("robot_rlds").tasks
 EPISODES, STEPS = 5, 7
 
@@ -34,7 +35,8 @@ def test_every_task_fits_the_catalogues_features(name, task):
   domain = rlds_builders.get(name)
   spec = _catalogue.task_spec(domain, task, _catalogue.load(domain.sources[task]))
   table = layout.TokenLayout(spec, TEXT)
-  assert spec.observation and table.length <= 512 and np.all(spec.action.maximum == 1)
+  assert spec.observation and table.length <= 512
+  assert np.all(spec.action.maximum == (domain.sources[task].choices or 2) - 1)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,46 @@ def test_catalogue_episodes_train(tmp_path, monkeypatch, name, task):
     np.testing.assert_array_equal(values, np.array([step[path] for step in flat[:-1]], values.dtype))
   found = batch(tmp_path, f"{name}.{task}")
   assert found["targets"].any() and (found["kinds"] > 0).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+  ("name", "task", "path"),
+  [
+    ("unplugged_atari", "pong", "observation"),
+    ("unplugged_atari", "space_invaders-last", "observation"),
+    ("unplugged_dmlab", "rooms_watermaze", "observation/pixels"),
+  ],
+)
+def test_pictures_and_discrete_actions_train(tmp_path, monkeypatch, name, task, path):
+  domain = rlds_builders.get(name)
+  mocked(monkeypatch, domain.sources[task].choices)
+  _builder.build(domain, task, tmp_path, tmp_path)
+  recorded = list(_catalogue.load(domain.sources[task]).as_dataset(split=domain.sources[task].split))
+  steps = [specs.flatten(step) for step in tfds.as_numpy(recorded[2]["steps"])]
+  prepare.prepare(tmp_path, f"{name}.{task}", TEXT)
+  data = episodes.load(tmp_path, f"{name}.{task}")
+  observation, actions = data.window(2, 0, STEPS - 1)
+  assert actions.dtype == np.int32 and actions.tolist() == [step["action"] for step in steps[:-1]]
+  (picture,) = observation.values()
+  assert picture.shape == (STEPS - 1, *domain.sources[task].image_size, 3)
+  np.testing.assert_allclose(picture.mean(axis=(1, 2, 3)), [step[path].mean() for step in steps[:-1]], atol=3)
+  if steps[0][path].shape[-1] == 1:
+    assert (np.ptp(picture, axis=-1) == 0).all()
+  found = batch(tmp_path, f"{name}.{task}")
+  assert found["patches"].any() and found["targets"].any()
+
+
+def test_an_action_that_is_no_choice_is_refused(tmp_path, monkeypatch):
+  domain = rlds_builders.get("unplugged_atari")
+  fewer = {**domain.sources, "pong": dataclasses.replace(domain.sources["pong"], choices=4)}
+  domain = dataclasses.replace(domain, sources=fewer)
+  module = importlib.import_module("rlds_builders.unplugged_atari.unplugged_atari_dataset_builder")
+  monkeypatch.setattr(module.Builder, "DOMAIN", domain)
+  mocked(monkeypatch, 18)
+  with pytest.raises(
+    GatoError, match=r"unplugged_atari.pong: \d+% of the values of action number 0 lie outside \[0, 3"
+  ):
+    _builder.build(domain, "pong", tmp_path, tmp_path)
 
 
 def vector(*shape, dtype=np.float32):
@@ -146,14 +188,21 @@ class Recorded(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield i, {"steps": steps[i * STEPS : (i + 1) * STEPS]}
 
 
-def mocked(monkeypatch):
-  """Of the catalogue's features, values that mock_data invents; our own builder writes real files."""
+def mocked(monkeypatch, choices=None):
+  """Of the catalogue's features, values that mock_data invents; our own builder writes real files.
+
+  choices: of a discrete action, which mock_data does not know.
+  """
   load = _catalogue.load
+
+  def choose(episode):
+    return {**episode, "steps": episode["steps"].map(lambda step: {**step, "action": step["action"] % choices})}
 
   def mocked_load(source):
     builder = load(source)
     with tfds.testing.mock_data(num_examples=EPISODES, num_sub_examples=STEPS):
       recorded = builder.as_dataset(split=source.split)
+    recorded = recorded.map(choose) if choices else recorded
     builder.as_dataset = lambda split: recorded
     return builder
 
@@ -247,6 +296,7 @@ def test_a_changed_declaration_is_built_again(tmp_path, monkeypatch):
     (dict(observation={"height": "observation/hight"}), "unknown field of a step .*did you mean 'observation/height'"),
     (dict(action=("act",)), "unknown field of a step .*did you mean 'action'"),
     (dict(minimum=(-1.0, -1.0)), "the action has 6 numbers, its bounds 2"),
+    (dict(choices=4), "a discrete action .choices=4. is one number, this one has 6"),
   ],
 )
 def test_a_wrong_declaration_is_one_clear_error(changes, message):

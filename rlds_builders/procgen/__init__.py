@@ -1,0 +1,29 @@
+"""Procgen: sixteen games whose levels are drawn from the seed (Cobbe et al. 2020). Data only, no simulator."""
+
+from gato_jax import specs
+
+DOMAIN = specs.Domain(
+  name="procgen",
+  tasks=(
+    "bigfish",
+    "bossfight",
+    "caveflyer",
+    "chaser",
+    "climber",
+    "coinrun",
+    "dodgeball",
+    "fruitbot",
+    "heist",
+    "jumper",
+    "leaper",
+    "maze",
+    "miner",
+    "ninja",
+    "plunder",
+    "starpilot",
+  ),
+  weight=5.34,
+  environment="rlds_builders.procgen.environment:make",
+  expert="rlds_builders.procgen.expert:make",
+  agent_id="search-v1",
+)
