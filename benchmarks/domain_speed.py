@@ -59,13 +59,12 @@ def _babyai(level: str) -> Callable[[], None]:
   return _gymnasium(babyai.make(level).gym)
 
 
-def _miniworld(domain: str) -> Callable[[str], Callable[[], None]]:
-  def simulator(task: str) -> Callable[[], None]:
-    import rlds_builders
+def _miniworld(task: str) -> Callable[[], None]:
+  from rlds_builders import _miniworld
 
-    return _gymnasium(rlds_builders.get(domain).make_environment(task).gym)
-
-  return simulator
+  # MiniWorld's level of the name, or that which is most like it.
+  name = {"four_rooms": "FourRooms", "pickup_objects": "PickupObjects"}.get(task, "RoomObjects")
+  return _gymnasium(getattr(_miniworld.envs, name)())
 
 
 def _procgen(game: str) -> Callable[[], None]:
@@ -81,8 +80,8 @@ _SIMULATORS: dict[str, Callable[[str], Callable[[], None]]] = {
   "atari": _atari,
   "atari_extended": _atari,
   "babyai": _babyai,
-  "labyrinth": _miniworld("labyrinth"),
-  "playroom": _miniworld("playroom"),
+  "labyrinth": _miniworld,
+  "playroom": _miniworld,
   "procgen": _procgen,
 }
 

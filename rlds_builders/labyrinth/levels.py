@@ -54,7 +54,7 @@ class Maze(Reach, envs.Maze):
 
   def __init__(self, side: int):
     self.num_rows = self.num_cols = side
-    self.limit = 50 * side * (side - 1) + 50
+    self.limit = 150 * (side - 1)
     super().__init__()
 
 
@@ -93,8 +93,8 @@ class Obstacles(Reach):
     self.box = self.place_entity(Box("red"))
     for index in range(14):
       name, height = (("barrel", 1.0), ("cone", 0.9), ("office_chair", 1.1))[index % 3]
-      self.place_entity(MeshEnt(name, height))
-    self.place_agent()
+      self.place_apart(MeshEnt(name, height), 1.0)  # wide enough to pass
+    self.place_apart(self.agent, 0.3)
 
 
 class Alcoves(Reach):
