@@ -21,7 +21,7 @@ pyglet.options["headless"] = True
 _CANNOT_RENDER = "miniworld: cannot render ({}); run: sudo apt-get install libegl1 libegl-mesa0 libgl1 libglu1-mesa"
 try:
   from miniworld import envs  # noqa: F401
-  from miniworld.entity import Ball, Box, Entity, Key, MeshEnt, TextFrame  # noqa: F401  for the domains' levels
+  from miniworld.entity import COLORS, Box, Entity, Key, MeshEnt, TextFrame  # noqa: F401  for the domains' levels
   from miniworld.math import intersect_circle_segs
   from miniworld.miniworld import MiniWorldEnv, Room
   from miniworld.opengl import FrameBuffer, Texture
@@ -93,6 +93,34 @@ def _screen() -> _Screen:
   gl.glEnable(gl.GL_DEPTH_TEST)
   gl.glEnable(gl.GL_CULL_FACE)
   return _Screen(window, FrameBuffer(WIDTH, HEIGHT, _SAMPLES), FrameBuffer(_LARGE * WIDTH, _LARGE * HEIGHT, _SAMPLES))
+
+
+class Ball(Entity):
+  """A ball of 180 faces: MiniWorld's has 5,000, which halves the speed of a level for the same picture."""
+
+  def __init__(self, color: str, size: float):
+    super().__init__()
+    self.color, self.height, self.radius = color, size, size / 2
+
+  def render(self) -> None:
+    gl.glDisable(gl.GL_TEXTURE_2D)
+    gl.glColor3f(*COLORS[self.color])
+    gl.glPushMatrix()
+    gl.glTranslatef(self.pos[0], self.pos[1] + self.radius, self.pos[2])
+    gl.glScalef(self.radius, self.radius, self.radius)
+    gl.glCallList(_sphere())
+    gl.glPopMatrix()
+
+
+@functools.cache
+def _sphere() -> int:
+  """The display list of a sphere of radius 1."""
+  drawing, quadric = gl.glGenLists(1), gl.gluNewQuadric()
+  gl.glNewList(drawing, gl.GL_COMPILE)
+  gl.gluSphere(quadric, 1.0, 18, 10)
+  gl.glEndList()
+  gl.gluDeleteQuadric(quadric)
+  return drawing
 
 
 class World(MiniWorldEnv):

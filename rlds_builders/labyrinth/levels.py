@@ -162,7 +162,7 @@ class BoxesInOrder(InOrder):
   def _gen_world(self) -> None:
     self.add_rect_room(min_x=0, max_x=10, min_z=0, max_z=10)
     self.queue = [self.place_apart(Box(colour), 0.6) for colour in COLOURS[:3]]
-    self.place_agent()
+    self.place_apart(self.agent, 0.4)
 
   def avoided(self) -> list[Entity]:
     return self.queue[1:]
@@ -222,7 +222,7 @@ class OddOneOut(Choice):
     kind = (Box, lambda colour: Ball(colour, 0.9))[self.np_random.integers(2)]
     self.right = self.place_apart(kind(one), 0.6)
     self.wrong = [self.place_apart(kind(many), 0.6) for _ in range(3)]
-    self.place_agent()
+    self.place_apart(self.agent, 0.4)
 
 
 class MatchSample(Choice):
@@ -246,7 +246,7 @@ class MatchSample(Choice):
 
 
 class Sign(Choice):
-  """A word on the wall names the colour of the box to touch (Liu et al. 2020, MiniWorld's Sign, turned to face us)."""
+  """A letter on the wall, R, G or B, says which box to touch (after Liu et al. 2020 and MiniWorld's Sign)."""
 
   limit = 150
 
@@ -258,6 +258,6 @@ class Sign(Choice):
       boxes.append(self.place_entity(Box(colour), pos=np.array([7.5, 0.0, 1.5 + 3.0 * place])))
     right = self.np_random.integers(3)
     self.right, self.wrong = boxes[right], boxes[:right] + boxes[right + 1 :]
-    text = TextFrame(pos=[9.0, 1.9, 4.5], dir=math.pi, str=self.right.color.upper(), height=1.5)
+    text = TextFrame(pos=[9.0, 1.7, 4.5], dir=math.pi, str=self.right.color[0].upper(), height=2.0)
     self.entities.append(text)
     self.place_agent(room=room, max_x=3.0, dir=self.np_random.uniform(-0.5, 0.5))
