@@ -13,7 +13,7 @@ from rlds_builders import _angles
 
 LEFT, RIGHT, FORWARD, PICK_UP, DROP = range(5)  # actions
 TURN, STRIDE = math.radians(15), 0.25  # radians and metres of a step
-CELL = 0.2  # metres
+CELL, MOST_CELLS = 0.2, 22_500  # metres a side; a large map has larger cells
 _MARGIN = 0.08  # metres between body and wall that lines of sight keep
 _ROOM = 0.45  # nearer to a wall than this, beside the body, a path costs up to ...
 _SHY = 3.0  # ... so much more
@@ -48,9 +48,11 @@ class Floor:
   def __init__(self, walls: np.ndarray, radius: float):
     self.radius = radius
     self._walls = np.asarray(walls, float)
-    self._low = self._walls.reshape(-1, 2).min(0) - CELL
-    self._shape = tuple(np.ceil((self._walls.reshape(-1, 2).max(0) + CELL - self._low) / CELL).astype(int) + 1)
-    self._middles = self._low + CELL * np.moveaxis(np.indices(self._shape), 0, -1)
+    low, high = (f(self._walls.reshape(-1, 2), axis=0) for f in (np.min, np.max))
+    self._side = max(CELL, math.sqrt(np.prod(high - low) / MOST_CELLS))
+    self._low = low - self._side
+    self._shape = tuple(np.ceil((high + self._side - self._low) / self._side).astype(int) + 1)
+    self._middles = self._low + self._side * np.moveaxis(np.indices(self._shape), 0, -1)
     self._from_walls = self._distance(self._middles)
     self.place([])
 
@@ -98,7 +100,7 @@ class Floor:
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
       a = (slice(0, self._shape[0] - down), slice(max(0, -right), self._shape[1] - max(0, right)))
       b = (slice(down, None), slice(max(0, right), self._shape[1] + min(0, right)))
-      cost = CELL * math.hypot(down, right) * (self._cost[a] + self._cost[b]) / 2
+      cost = self._side * math.hypot(down, right) * (self._cost[a] + self._cost[b]) / 2
       free = np.isfinite(cost)
       rows.append(number[a][free])
       columns.append(number[b][free])
@@ -129,10 +131,10 @@ class Floor:
     """Whether the body fits on the straight line to each of the others; bool [N] for float [N, 2]."""
     offsets = others - point
     longest = float(np.linalg.norm(offsets, axis=-1).max())
-    shares = np.linspace(0, 1, max(2, math.ceil(longest / (CELL / 2))))
+    shares = np.linspace(0, 1, max(2, math.ceil(longest / (self._side / 2))))
     samples = point + shares[:, None, None] * offsets
     clearance = scipy.ndimage.map_coordinates(
-      self._clearance, np.moveaxis((samples - self._low) / CELL, -1, 0), order=1, mode="nearest"
+      self._clearance, np.moveaxis((samples - self._low) / self._side, -1, 0), order=1, mode="nearest"
     )
     least = min(self.radius + _MARGIN, float(clearance[0, 0]))  # who stands close to a wall may leave it
     return (clearance >= least - 1e-9).all(0)
@@ -153,8 +155,8 @@ class Walker:
     del seed
     walls = np.concatenate([self._world.wall_segs[:, :, [0, 2]], *(b[None] for b in self._world.barriers())])
     self._floor = Floor(walls, self._world.agent.radius)
-    self._known: Any = None
-    self._goal: Any = None
+    self._goal: Goal | None = None
+    self._obstacles: list[tuple[float, float, float]] = []
 
   def act(self, timestep: dm_env.TimeStep) -> np.ndarray:
     del timestep
@@ -163,15 +165,15 @@ class Walker:
     return np.int32(self._action(agent.pos[[0, 2]], agent.dir))
 
   def _plan(self, position: np.ndarray) -> None:
-    """Looks for the nearest goal and the ways there, where anything but oneself has moved."""
+    """Looks for the nearest goal when the last one is gone, and for the way there when anything is in another place."""
     goals, obstacles = self._world.goals(), self._world.obstacles()
-    known = [(*goal.position, goal.reach, goal.action) for goal in goals], obstacles
-    if known == self._known:
+    gone = not any(_same(goal, self._goal) for goal in goals)
+    if not gone and obstacles == self._obstacles:
       return
-    self._known = known
+    self._obstacles = obstacles
     wanted = {tuple(goal.position) for goal in goals}
     self._floor.place([circle for circle in obstacles if circle[:2] not in wanted])
-    if self._goal is None or not any(np.array_equal(self._goal.position, goal.position) for goal in goals):
+    if gone:
       costs = self._floor.distances(position)
       self._goal = min(goals, key=lambda goal: costs[self._floor.around(goal.position, goal.reach)].min())
     if self._goal.action is not None:  # what is only passed by is in the way
@@ -201,6 +203,10 @@ class Walker:
     clearance = self._floor.clearance(steps)
     fits = clearance >= self._floor.radius
     return int(_TURNS[np.argmin(np.where(fits, errors, np.inf)) if fits.any() else np.argmax(clearance)])
+
+
+def _same(goal: Goal, other: Goal | None) -> bool:
+  return other is not None and (*goal.position, goal.action) == (*other.position, other.action)
 
 
 def _angle(position: np.ndarray, direction: float, towards: np.ndarray) -> float:

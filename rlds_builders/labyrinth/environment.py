@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from rlds_builders import _miniworld, _wrappers, labyrinth
-from rlds_builders.labyrinth import dm_lab, forage, levels
+from rlds_builders.labyrinth import dm_lab, doom, forage, levels
 
 _LEVELS: dict[str, Callable[[], _miniworld.World]] = {
   "alcoves": levels.Alcoves,
@@ -40,4 +40,6 @@ def make(task: str) -> _wrappers.Environment:
   """The environment of one task, e.g. "maze_3x3"."""
   if task.startswith(labyrinth.DM_LAB):
     return dm_lab.make(task)
+  if task in doom.SCENARIOS:
+    return doom.Doom(doom.SCENARIOS[task])
   return _miniworld.Environment(_LEVELS[task]())
