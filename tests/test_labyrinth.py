@@ -1,8 +1,12 @@
 """The labyrinth: what its levels ask for, seeds, pictures, the map and who walks on it, and DM Lab's adapter."""
 
 import math
+import os
+import pathlib
+import signal
 import subprocess
 import sys
+import time
 import types
 
 import numpy as np
@@ -15,6 +19,8 @@ from rlds_builders._miniworld import FORWARD, LEFT, PICK_UP, RIGHT
 from rlds_builders.labyrinth import dm_lab, environment
 
 DOMAIN = labyrinth.DOMAIN
+DOOM = ("doom_my_way_home", "doom_health_gathering", "doom_health_gathering_supreme")
+MINIWORLD = [task for task in DOMAIN.tasks if task not in DOOM and not task.startswith(labyrinth.DM_LAB)]
 
 
 def world(task: str, seed: int = 0) -> _miniworld.World:
@@ -33,7 +39,7 @@ def beside(made: _miniworld.World, entity) -> None:
   put(made, entity.pos[0] + entity.radius + made.agent.radius + 0.1, entity.pos[2])
 
 
-@pytest.mark.parametrize("task", DOMAIN.tasks)
+@pytest.mark.parametrize("task", MINIWORLD)
 def test_a_task_is_what_its_spec_says_comes_from_its_seed_and_is_solved(task):
   first, second = (DOMAIN.make_environment(task) for _ in range(2))
   spec = specs.environment_task_spec(DOMAIN, task, first)
@@ -225,6 +231,70 @@ def test_without_egl_there_is_one_clear_line():
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
   assert done.returncode and "GatoError: miniworld: cannot render" in done.stderr.splitlines()[-1]
   assert "apt-get install libegl1" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("task", DOOM)
+def test_a_scenario_comes_from_its_seed_and_is_walked(task):
+  made = DOMAIN.make_environment(task)
+  specs.check_environment(specs.environment_task_spec(DOMAIN, task, made), made)
+  pictures, random = [], np.random.default_rng(0)
+  actions = random.integers(3, size=25).astype(np.int32)
+  for seed in (7, 8, 7):
+    made.seed(seed)
+    made.reset()
+    pictures.append(np.array([made.step(action).observation["image"] for action in actions]))
+  np.testing.assert_array_equal(pictures[0], pictures[2])
+  assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 1
+  made.seed(1_000_003)
+  timestep, walker = made.reset(), DOMAIN.make_expert(made, task)
+  walker.reset(0)
+  rewards, goals = [], len(made.goals())
+  while not timestep.last() and len(rewards) < 120:
+    timestep = made.step(walker.act(timestep))
+    rewards.append(timestep.reward)
+  if task == "doom_my_way_home":
+    assert timestep.discount == 0 and sum(rewards) == 1 and made.episode_info()["success"]
+  else:
+    assert sum(rewards) == 120 and goals > 5  # one that stands still dies within 100 steps
+  made.close()
+
+
+def test_who_stands_still_in_acid_dies():
+  made = environment.make("doom_health_gathering")
+  timestep, steps = made.reset(), 0
+  while not timestep.last():
+    timestep, steps = made.step(np.int32(LEFT)), steps + 1
+  assert steps < 120 and timestep.discount == 0 and timestep.reward == 0 and not made.episode_info()["success"]
+  made.close()
+
+
+def test_the_engine_ends_with_a_killed_process_and_writes_nothing_here(tmp_path):
+  code = """
+import os, pathlib, signal
+from rlds_builders.labyrinth import environment
+made = environment.make("doom_my_way_home")
+made.reset()
+(child,) = [child for path in pathlib.Path("/proc/self/task").glob("*/children") for child in path.read_text().split()]
+instance = pathlib.Path(f"/proc/{child}/cmdline").read_text().split("+viz_instance_id")[1].split(chr(0))[1]
+print(child, instance, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+  root = pathlib.Path(__file__).resolve().parent.parent
+  command = [sys.executable, "-c", code]
+  done = subprocess.run(
+    command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}
+  )
+  assert done.returncode == -signal.SIGKILL
+  child, instance = done.stdout.split()
+  status = pathlib.Path("/proc", child, "status")
+  for _ in range(50):
+    running = status.exists() and "(zombie)" not in status.read_text()
+    if not running:
+      break
+    time.sleep(0.1)
+  assert not running and not list(tmp_path.iterdir())
+  for left in pathlib.Path("/dev/shm").glob(f"ViZDoom*{instance}"):  # what a killed process cannot tidy up
+    left.unlink()
 
 
 class Lab:
