@@ -206,6 +206,12 @@ def test_paths_keep_the_body_off_walls_and_circles():
   assert np.linalg.norm(path[0] - start) < 0.3 and np.linalg.norm(path[-1] - goal) < 0.3
   assert floor.clearance(path).min() >= 0.4
   assert path[:, 1].max() > 2.9  # around the wall's end
+  along = _walking.Floor(room(), 0.4)  # beside the wall, but not close
+  wall = along.path(np.array([0.6, 0.5]), along.field(along.around(np.array([5.4, 0.5]), 0.1))[1])
+  assert wall[len(wall) // 2, 1] > 0.7
+  for gap, passed in ((0.7, False), (1.1, True)):
+    narrow = _walking.Floor(room([[3, 0], [3, 2 - gap / 2]], [[3, 2 + gap / 2], [3, 4]]), 0.4)
+    assert np.isfinite(narrow.distances(start)[narrow.around(goal, 0.1)]).all() == passed
   seen = floor.sees(start, np.array([[1.0, 3.2], [5.3, 0.8], [2.9, 0.8]]))
   assert seen.tolist() == [True, False, False]  # across the wall, into the wall
 
@@ -282,7 +288,7 @@ os.kill(os.getpid(), signal.SIGKILL)
   root = pathlib.Path(__file__).resolve().parent.parent
   command = [sys.executable, "-c", code]
   done = subprocess.run(
-    command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}
+    command, capture_output=True, text=True, timeout=30, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}
   )
   assert done.returncode == -signal.SIGKILL
   child, instance = done.stdout.split()
