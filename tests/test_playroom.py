@@ -129,7 +129,7 @@ def test_everything_of_a_colour_in_any_order(worlds):
 
 
 def test_the_right_one_of_two_alike_is_beside_what_is_named(worlds):
-  made = worlds["go_to_beside"]
+  made, coloured = worlds["go_to_beside"], 0
   for seed in range(10):
     made.reset(seed=seed)
     right, other = made.untouched
@@ -137,6 +137,10 @@ def test_the_right_one_of_two_alike_is_beside_what_is_named(worlds):
     gaps = [[np.linalg.norm(a.pos - e.pos) - a.radius - e.radius for a in anchors] for e in (right, other)]
     assert gaps[0][0] == pytest.approx(0.2) and gaps[1][1] == pytest.approx(0.2)
     assert gaps[0][1] > 0.6 and gaps[1][0] > 0.6
+    if hasattr(anchors[0], "color"):  # keys have none
+      coloured += 1
+      assert made.instruction.split()[-2] == anchors[0].color
+  assert coloured >= 4
 
 
 def test_the_largest_or_the_smallest_box(worlds):
