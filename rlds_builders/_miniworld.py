@@ -18,6 +18,7 @@ from rlds_builders._walking import DROP, FORWARD, LEFT, PICK_UP, RIGHT, STRIDE, 
 
 os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa renders in the caller's thread: a picture is too small to share
 pyglet.options["headless"] = True
+pyglet.options["shadow_window"] = False  # it would be opened on import
 _CANNOT_RENDER = "miniworld: cannot render ({}); run: sudo apt-get install libegl1 libegl-mesa0 libgl1 libglu1-mesa"
 try:
   from miniworld import envs  # noqa: F401

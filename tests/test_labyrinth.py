@@ -232,9 +232,16 @@ def test_the_walker_has_no_other_memory_than_its_goal():
     assert action != FORWARD or np.linalg.norm(made.world.agent.pos - before) == pytest.approx(0.25)  # never blocked
 
 
-def test_without_egl_there_is_one_clear_line():
-  code = "import sys; sys.modules['pyglet.libs.egl'] = None; from rlds_builders import _miniworld"
-  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+@pytest.mark.parametrize(
+  ("before", "variables"),
+  [
+    ("import sys; sys.modules['pyglet.libs.egl'] = None", {}),  # no libEGL
+    ("", {"__EGL_VENDOR_LIBRARY_DIRS": "/nonexistent"}),  # no driver
+  ],
+)
+def test_without_egl_there_is_one_clear_line(before, variables):
+  code = f"{before}\nfrom rlds_builders import _miniworld\n_miniworld.World()"
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **variables})
   assert done.returncode and "GatoError: miniworld: cannot render" in done.stderr.splitlines()[-1]
   assert "apt-get install libegl1" in done.stderr.splitlines()[-1]
 
