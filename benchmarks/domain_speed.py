@@ -9,6 +9,8 @@ Rows go to --output, one a task, in place of an earlier one.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -143,7 +145,9 @@ def windows(
 
 def _alone(queue: Any, measure: Callable[..., Iterator], *arguments: Any) -> None:
   os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-  queue.put(list(measure(*arguments)))
+  with contextlib.redirect_stdout(io.StringIO()):  # BabyAI's generator prints what it rejects
+    found = list(measure(*arguments))
+  queue.put(found)
 
 
 def _measured(measure: Callable[..., Iterator], *arguments: Any) -> dict[str, Any]:
@@ -185,7 +189,8 @@ def main() -> None:
     path.write_text("".join(json.dumps(old) + "\n" for old in sorted(rows, key=lambda r: (r["domain"], r["task"]))))
     for name, value in row.items():
       if isinstance(value, dict):
-        print(f"{args.domain}.{task}: {value['median']:,.4g} {name} ({value['low']:,.4g} to {value['high']:,.4g})")
+        median, low, high = (f"{value[key]:,.{2 if name == 'ratio' else 0}f}" for key in ("median", "low", "high"))
+        print(f"{args.domain}.{task}: {median} {name} ({low} to {high})")
 
 
 if __name__ == "__main__":

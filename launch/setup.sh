@@ -75,7 +75,7 @@ prepare() {
 XPK="xpk==1.16.0"
 
 python="$(find_python)"
-stamp="$({ sha256sum requirements.txt constraints.txt setup.py pyproject.toml launch/setup.sh launch/requirements.txt; pwd; } | sha256sum | cut -c1-16)"
+stamp="$({ sha256sum requirements.txt constraints.txt rlds_builders/procgen/requirements.txt setup.py pyproject.toml launch/setup.sh launch/requirements.txt; pwd; } | sha256sum | cut -c1-16)"
 
 packages="$(missing_packages "$python")"
 if [[ -n "$packages" ]]; then
@@ -99,7 +99,7 @@ quiet=(-q)
 [[ -t 1 ]] && quiet=()
 .venv/bin/python -m pip install "${quiet[@]}" -r requirements.txt -c constraints.txt
 .venv/bin/python -m pip install "${quiet[@]}" --no-deps --upgrade --target .venv/libtpu -r launch/requirements.txt
-.venv/bin/python -m pip install -q --no-deps --no-build-isolation -e .
+.venv/bin/python -m pip install -q --no-deps --no-build-isolation -r rlds_builders/procgen/requirements.txt -e .
 printf '%s' "$stamp" > .venv/setup.stamp
 prepare "${1:-}"
 say "ready"

@@ -1,8 +1,8 @@
 """The policy of a checkpoint: prompts, legal actions, wrong specs."""
 
-import conftest
 import numpy as np
 import pytest
+import small_network
 
 import rlds_builders
 from gato_jax import agent, demonstrations, environment_loop, specs
@@ -10,7 +10,7 @@ from gato_jax.agent import prompts
 from gato_jax.errors import GatoError
 
 DOMAIN = rlds_builders.get("dummy")
-CONFIG = conftest.SMALL
+CONFIG = small_network.SMALL
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 """The acting engine: the layout's tokens, the full forward pass's actions, in any company of tasks."""
 
-import conftest
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_network
 from dm_env import specs as dm_specs
 
 from gato_jax.agent import ActConfig, Engine, packing, shapes, step
@@ -16,7 +16,7 @@ from gato_jax.specs import TaskSpec
 from gato_jax.tokens import codec, layout
 from gato_jax.tokens.vocabulary import Kind
 
-CONFIG = conftest.SMALL
+CONFIG = small_network.SMALL
 WINDOW = CONFIG.memory_length
 WORDS = ("go", "go to the red ball", "pick up a key then open the door")
 

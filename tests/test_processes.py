@@ -184,6 +184,7 @@ def test_damage_and_an_error_in_one_process_are_for_both(runs, tmp_path):
   assert rows(tmp_path)[-1]["step"] == 10  # from step 8 on, not from 12
 
 
+@pytest.mark.slow  # it waits until the other is missed
 def test_a_killed_process_ends_the_other(tmp_path):
   (status, error), (killed, _) = run_two(tmp_path, 100, "--mesh=2,2,2", "--alone=10", second=["--kill=6"])
   assert killed == -signal.SIGKILL and status not in (0, loop.PREEMPTED)

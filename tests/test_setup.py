@@ -15,6 +15,8 @@ def setup(folder: pathlib.Path, **environment: str) -> subprocess.CompletedProce
   shutil.copytree(ROOT / "launch", folder / "launch")
   for name in ("requirements.txt", "constraints.txt", "setup.py", "pyproject.toml"):
     shutil.copy(ROOT / name, folder)
+  (folder / "rlds_builders/procgen").mkdir(parents=True)
+  shutil.copy(ROOT / "rlds_builders/procgen/requirements.txt", folder / "rlds_builders/procgen")
   tools = folder / "bin"
   tools.mkdir()
   for tool in TOOLS:

@@ -25,12 +25,12 @@ _SEARCH = {
     "speed": 0,
     "count": (_PLAYER_BALL, _ENEMY),
   },
-  "heist": {"actions": _FOUR, "hold": 2, "speed": 0, "count": None},  # keys and doors vanish
+  "heist": {"actions": _FOUR, "hold": 2, "cell": 0.25, "count": None},  # keys and doors vanish
   "jumper": _JUMPS,
   "leaper": {"actions": (*_FOUR, environment.NOTHING), "hold": 5, "speed": 0, "time": 5},  # a hop takes five steps
   "maze": {"actions": _FOUR, "hold": 1, "cell": 1.0, "speed": 0},
   "miner": {"actions": (*_FOUR, environment.NOTHING), "hold": 1, "cell": 1.0, "speed": 0},
-  "ninja": {"actions": _NINE, "hold": 2, "tail": (-12, -8)},  # how far a jump is charged
+  "ninja": {**_JUMPS, "tail": (-12, -8)},  # how far a jump is charged
 }
 # Where rewards are near. Also what plays on where a search finds nothing, and what says whether a place is safe.
 _ROLLING = {
@@ -43,6 +43,7 @@ _ROLLING = {
   "plunder": {"actions": (_LEFT, environment.NOTHING, _RIGHT, _FIRE), "horizon": 70, "discount": 0.985},
   "starpilot": {"actions": (*_NINE, 9, 10, 11)},
 }
+_PATIENCE = 10  # rolling plans after a search that found nothing, twice as many after the next
 _SAFE = ("caveflyer", "dodgeball", "miner")
 
 
@@ -59,6 +60,7 @@ class Expert:
 
   def reset(self, seed: int) -> None:
     self._rolling.reset(seed)
+    self._wait, self._in_vain = 0, 0  # rolling plans to be followed before searching again; searches without result
     self._plan: list[tuple[int, np.ndarray]] = []  # actions, and where the agent is before each
 
   def act(self, timestep: dm_env.TimeStep) -> np.ndarray:
@@ -71,8 +73,13 @@ class Expert:
     return np.int32(self._plan.pop(0)[0])
 
   def _actions(self, saved: bytes) -> list[int]:
-    found = self._search.plan(saved) if self._search else None
-    return found or self._rolling.plan(saved)
+    if self._search and not self._wait:
+      if found := self._search.plan(saved):
+        return found
+      self._wait = _PATIENCE * 2**self._in_vain
+      self._in_vain += 1
+    self._wait = max(0, self._wait - 1)
+    return self._rolling.plan(saved)
 
   def _follow(self, saved: bytes, actions: list[int]) -> list[tuple[int, np.ndarray]]:
     self._preview.restore(saved)

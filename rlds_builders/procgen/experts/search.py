@@ -12,7 +12,8 @@ from rlds_builders.procgen import environment
 from rlds_builders.procgen import state as procgen_state
 from rlds_builders.procgen.experts import rolling
 
-_NODES = 20_000  # states looked at before giving up
+_NODES = 20_000  # states looked at before giving up, over all sizes of cells
+_FINER = (1, 2, 4)  # cells and velocities, where the way was not found: two states in one cell may lead elsewhere
 
 
 class Search:
@@ -46,13 +47,22 @@ class Search:
     self._actions = np.array(actions, np.int32)
     self._hold, self._cell, self._speed, self._time = hold, cell, speed, time
     self._count, self._tail, self._safe = count, tail, safe
+    self._finer, self._left = 1, _NODES
 
   def plan(self, state: bytes) -> list[int] | None:
-    """Actions from a saved state up to the next reward; None where none was found."""
+    """Actions from a saved state up to the next reward; None where none was found, in smaller and smaller cells."""
+    self._left = _NODES
+    for self._finer in _FINER:
+      if (found := self._search(state)) is not None:
+        return found
+    return None
+
+  def _search(self, state: bytes) -> list[int] | None:
     seen = {self._key(state)}
     parents: list[tuple[int, int]] = [(-1, -1)]  # of every node: its parent, the action that led here
     queue = collections.deque([(0, state)])  # all edges take equally long, so first in, first out
-    while queue and len(parents) < _NODES:
+    while queue and self._left > 0:
+      self._left -= 1
       node, saved = queue.popleft()
       alive, rewarded = self._expand(saved)
       for branch, steps in rewarded:
@@ -102,9 +112,9 @@ class Search:
   def _key(self, saved: bytes) -> Hashable:
     state = procgen_state.parse(saved)
     x, y, *speeds = state.agent.tolist()
-    key = [int(x / self._cell + 0.01), int(y / self._cell + 0.01)]
+    key = [int(self._finer * at / self._cell + 0.01) for at in (x, y)]
     if self._speed:
-      key += [int(np.floor(speed / self._speed + 0.01)) for speed in speeds]
+      key += [int(np.floor(self._finer * speed / self._speed + 0.01)) for speed in speeds]
     if self._time:
       key.append(state.time // self._time)
     if self._count is None:

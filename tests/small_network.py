@@ -1,0 +1,36 @@
+"""An untrained network's checkpoint, for tests that act."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+import rlds_builders
+from gato_jax import checkpoint, demonstrations, logs, specs
+from gato_jax.model import GatoConfig, init_params
+from gato_jax.tokens import codec
+
+SMALL = GatoConfig(
+  layers=2, heads=2, width=32, feed_forward=64, key_size=16, patch_channels=32, dtype="float32", remat="none",
+  memory_length=256,
+)  # fmt: skip
+
+
+def write(path: pathlib.Path, dummy_raw: pathlib.Path) -> pathlib.Path:
+  """A workdir at `path`: checkpoint 5 of a network that knows both dummy tasks, and their demonstrations."""
+  params = jax.tree.map(lambda x: 4 * x, init_params(SMALL, jax.random.key(3)))  # large: decided, not near uniform
+  domain, task_specs = rlds_builders.get("dummy"), {}
+  for task in domain.tasks:
+    environment = domain.make_environment(task)
+    task_specs[f"dummy.{task}"] = specs.environment_task_spec(domain, task, environment).to_json()
+    shard = logs.shards(logs.task_directory(dummy_raw, "dummy", task))[0]
+    pieces = []
+    for row, columns in list(logs.read_shard(shard))[:2]:
+      observation = {k.removeprefix("observation/"): v[: row.length] for k, v in columns.items() if "observation/" in k}
+      pieces.append((observation, columns["action"][: row.length]))
+    demonstrations.write(path, f"dummy.{task}", pieces)
+  store = checkpoint.Checkpoints(path / "checkpoints", keep=1)
+  meta = {"model": SMALL.to_json(), "specs": task_specs}
+  store.save(5, params, {"count": np.zeros([], np.int32)}, meta, codec.default_text_codec().model)
+  store.close()
+  return path
