@@ -61,7 +61,25 @@ def _babyai(level: str) -> Callable[[], None]:
   return _gymnasium(babyai.make(level).gym)
 
 
+def _doom(scenario: str) -> Callable[[], None]:
+  from rlds_builders.labyrinth import environment
+
+  environment_ = environment.make(scenario)
+  environment_.reset()
+  game, random = environment_.game, np.random.default_rng(0)
+
+  def step() -> None:
+    game.make_action([random.integers(-4, 5), random.integers(2)], 4)
+    if game.is_episode_finished():
+      game.new_episode()
+
+  step.environment = environment_  # its folder goes with it
+  return step
+
+
 def _miniworld(task: str) -> Callable[[], None]:
+  if task.startswith("doom_"):
+    return _doom(task)
   from rlds_builders import _miniworld
 
   # MiniWorld's level of the name, or that which is most like it.

@@ -141,7 +141,7 @@ class Floor:
 
 
 class Walker:
-  """An expert: to the nearest goal on the shortest path that keeps off the walls, then what is to be done there.
+  """An expert: to the nearest goal, turning included, on the shortest path that keeps off the walls, then what is to be done there.
 
   Its only memory is which goal it goes to. The world has agent (pos, dir, radius), wall_segs, goals(), obstacles() and
   barriers(); its actions begin with left, right, forward (_miniworld.World).
@@ -161,10 +161,10 @@ class Walker:
   def act(self, timestep: dm_env.TimeStep) -> np.ndarray:
     del timestep
     agent = self._world.agent
-    self._plan(agent.pos[[0, 2]])
+    self._plan(agent.pos[[0, 2]], agent.dir)
     return np.int32(self._action(agent.pos[[0, 2]], agent.dir))
 
-  def _plan(self, position: np.ndarray) -> None:
+  def _plan(self, position: np.ndarray, direction: float) -> None:
     """Looks for the nearest goal when the last one is gone, and for the way there when anything is in another place."""
     goals, obstacles = self._world.goals(), self._world.obstacles()
     gone = not any(_same(goal, self._goal) for goal in goals)
@@ -175,7 +175,12 @@ class Walker:
     self._floor.place([circle for circle in obstacles if circle[:2] not in wanted])
     if gone:
       costs = self._floor.distances(position)
-      self._goal = min(goals, key=lambda goal: costs[self._floor.around(goal.position, goal.reach)].min())
+
+      def cost(goal: Goal) -> float:
+        turns = abs(_angle(position, direction, goal.position)) / TURN
+        return costs[self._floor.around(goal.position, goal.reach)].min() + turns * STRIDE
+
+      self._goal = min(goals, key=cost)
     if self._goal.action is not None:  # what is only passed by is in the way
       self._floor.place([circle for circle in obstacles if circle[:2] != tuple(self._goal.position)])
     near = self._floor.around(self._goal.position, self._goal.reach - 0.1)

@@ -59,6 +59,9 @@ class Doom(_wrappers.Environment):
 
   For experts it is a world of _walking.Walker: `agent`, `wall_segs` and the rest are in metres, x to the right and z
   to the viewer.
+
+  Attributes:
+    game: the engine.
   """
 
   def __init__(self, scenario: Scenario):
@@ -80,7 +83,7 @@ class Doom(_wrappers.Environment):
     game.set_vizdoom_path(_mortal_engine(pathlib.Path(self._folder.name)))
     game.set_doom_config_path("/dev/null")
     game.init()
-    self._game = game
+    self.game = game
 
   @property
   def world(self) -> "Doom":
@@ -90,8 +93,8 @@ class Doom(_wrappers.Environment):
     self._seed = seed
 
   def reset(self) -> dm_env.TimeStep:
-    self._game.set_seed(self._seed % 2**31)
-    self._game.new_episode()
+    self.game.set_seed(self._seed % 2**31)
+    self.game.new_episode()
     self._seed += 1
     self._steps, self._success, self._over = 0, False, False
     return dm_env.restart(self._observe())
@@ -99,9 +102,9 @@ class Doom(_wrappers.Environment):
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
     if self._over:
       return self.reset()
-    self._game.make_action(_BUTTONS[int(action)], _TICS)
+    self.game.make_action(_BUTTONS[int(action)], _TICS)
     self._steps += 1
-    ended, timeout = self._game.is_episode_finished(), self._steps >= self._scenario.limit
+    ended, timeout = self.game.is_episode_finished(), self._steps >= self._scenario.limit
     observation = self._picture() if ended else self._observe()
     if self._scenario.survive:
       self._success = timeout and not ended
@@ -118,7 +121,7 @@ class Doom(_wrappers.Environment):
 
   def _observe(self) -> dict[str, np.ndarray]:
     """Reads the engine's state, of which there is none after the end: what was seen last stands."""
-    self._state = self._game.get_state()
+    self._state = self.game.get_state()
     return self._picture()
 
   def _picture(self) -> dict[str, np.ndarray]:
@@ -165,7 +168,7 @@ class Doom(_wrappers.Environment):
     return [np.array([o.position_x, -o.position_y]) / _UNITS for o in sorted(objects, key=lambda o: o.id)]
 
   def close(self) -> None:
-    self._game.close()
+    self.game.close()
     self._folder.cleanup()
 
 
