@@ -141,7 +141,7 @@ class Floor:
 
 
 class Walker:
-  """An expert: to the nearest goal, turning included, on the shortest path that keeps off the walls, then what is to be done there.
+  """An expert: to the nearest goal, turning included, on the shortest path that keeps off walls, then acts there.
 
   Its only memory is which goal it goes to. The world has agent (pos, dir, radius), wall_segs, goals(), obstacles() and
   barriers(); its actions begin with left, right, forward (_miniworld.World).
