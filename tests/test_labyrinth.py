@@ -311,7 +311,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Lab:
-  """deepmind_lab.Lab's interface as its documentation has it; no simulator. Shows its number of steps."""
+  """deepmind_lab.Lab's interface as public programs use it; no simulator. Shows its number of steps."""
 
   def __init__(self, level, observations, config):
     self.level, self.names, self.config = level, observations, config
