@@ -1,8 +1,8 @@
 """DeepMind Lab's own levels as tasks, where its package is installed: "dmlab_rooms_watermaze" and the like.
 
-The 15 actions are those of other public agents, which name Hessel et al. 2019 (PopArt) as their source; DM Lab's published
-recordings have 15 as well, whether in this order could not be looked up here. IMPALA's set (Espeholt et al. 2018) has
-9, without small and large turns and looking up and down.
+The 15 actions are those of other public agents, which name Hessel et al. 2019 (PopArt) as their source; DM Lab's
+published recordings have 15 as well, whether in this order could not be looked up here. IMPALA's set (Espeholt et al.
+2018) has 9, without small and large turns and looking up and down.
 """
 
 import importlib
