@@ -61,13 +61,30 @@ def _babyai(level: str) -> Callable[[], None]:
   return _gymnasium(babyai.make(level).gym)
 
 
-def _miniworld(domain: str) -> Callable[[str], Callable[[], None]]:
-  def simulator(task: str) -> Callable[[], None]:
-    import rlds_builders
+def _doom(scenario: str) -> Callable[[], None]:
+  from rlds_builders.labyrinth import environment
 
-    return _gymnasium(rlds_builders.get(domain).make_environment(task).gym)
+  environment_ = environment.make(scenario)
+  environment_.reset()
+  game, random = environment_.game, np.random.default_rng(0)
 
-  return simulator
+  def step() -> None:
+    game.make_action([random.integers(-4, 5), random.integers(2)], 4)
+    if game.is_episode_finished():
+      game.new_episode()
+
+  step.environment = environment_  # its folder goes with it
+  return step
+
+
+def _miniworld(task: str) -> Callable[[], None]:
+  if task.startswith("doom_"):
+    return _doom(task)
+  from rlds_builders import _miniworld
+
+  # MiniWorld's level of the name, or that which is most like it.
+  name = {"four_rooms": "FourRooms", "pickup_objects": "PickupObjects"}.get(task, "RoomObjects")
+  return _gymnasium(getattr(_miniworld.envs, name)())
 
 
 def _procgen(game: str) -> Callable[[], None]:
@@ -83,8 +100,8 @@ _SIMULATORS: dict[str, Callable[[str], Callable[[], None]]] = {
   "atari": _atari,
   "atari_extended": _atari,
   "babyai": _babyai,
-  "labyrinth": _miniworld("labyrinth"),
-  "playroom": _miniworld("playroom"),
+  "labyrinth": _miniworld,
+  "playroom": _miniworld,
   "procgen": _procgen,
 }
 

@@ -45,6 +45,7 @@ def children(handle: str) -> list[int]:
   return [int(pid) for pid in pathlib.Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
 
 
+@pytest.mark.slow  # minutes; tests/test_launch_slurm.py does the same under a real scheduler in every run
 def test_real_training_outlives_its_shell_is_preempted_goes_on_and_is_cancelled(folder, dummy_tfds, tmp_path):
   workdir = tmp_path / "work"
   settings = (*TINY, f"--config.data_dir={dummy_tfds.parent}", f"--config.workdir={workdir}")

@@ -24,6 +24,7 @@ _TASKS = {
   "control_suite_pixels": "cartpole-swingup",
   "control_suite_random_large": "cartpole-swingup",
   "control_suite_random_small": "cartpole-swingup",
+  "labyrinth": "hallway",
   "meta_world": "reach-v3",
   "modular_rl": "hopper-thigh",
   "sokoban": "boxes_1",
