@@ -16,7 +16,7 @@ _LONG = dict(horizon=80, nodes=20)  # five seconds ahead in fine actions, at twi
 _BUDGETS: dict[str, dict[str, int]] = {
   "amidar": dict(_FAR, nodes=20),
   "assault": _BOLD,
-  "asterix": dict(nodes=15),
+  "asterix": _LONG,
   "atlantis": _BOLD,
   "bank_heist": dict(_FAR, nodes=20),
   "battle_zone": _FAR,
@@ -46,7 +46,7 @@ _BUDGETS: dict[str, dict[str, int]] = {
   "private_eye": _FAR,
   "riverraid": _LONG,
   "robotank": _FAR,
-  "space_invaders": _MIDDLE,
+  "space_invaders": _LONG,
   "time_pilot": _BOLD,
   "tutankham": _LONG,
   "venture": _FARTHEST,
