@@ -32,7 +32,7 @@ _BUDGETS: dict[str, dict[str, int]] = {
   "enduro": _MIDDLE,
   "entombed": _LONG,
   "freeway": _FARTHER,
-  "gravitar": dict(_FAR, nodes=20),
+  "gravitar": _LONG,
   "hero": dict(_FAR, nodes=20),
   "ice_hockey": dict(_FAR, nodes=20),
   "journey_escape": _FAR,
