@@ -25,6 +25,7 @@ _WRITE_SCORES = flags.DEFINE_bool(
   "write_scores", False, "Measures random and expert returns of --tasks into scores.json; the other tasks' stay there."
 )
 _SCORE_EPISODES = flags.DEFINE_integer("score_episodes", scores_json.EPISODES, "Of each kind a task, --write_scores.")
+_RANDOM_EPISODES = flags.DEFINE_integer("random_episodes", 0, "Random's, where it should not be --score_episodes.")
 
 
 def check_datasets(domain: str, tasks: list[str], data_dir: pathlib.Path, sequence_length: int) -> None:
@@ -49,7 +50,8 @@ def write_scores(domain: specs.Domain, tasks: list[str]) -> None:
   path = rlds_builders.scores_path(domain.name)
   scores = json.loads(path.read_text()) if path.exists() else {}
   for task in tqdm.tqdm(tasks, desc="measure scores", unit="task"):
-    scores[task] = scores_json.measure(domain, task, evaluate.FIRST_SEED, _SCORE_EPISODES.value)
+    measured = scores_json.measure(domain, task, evaluate.FIRST_SEED, _SCORE_EPISODES.value, _RANDOM_EPISODES.value)
+    scores[task] = scores_json.replaced(scores.get(task, {}), measured)
     scores["how"] = scores_json.how(domain, evaluate.FIRST_SEED)
     path.write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
 

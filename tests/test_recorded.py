@@ -17,6 +17,8 @@ _FOLDER = pathlib.Path(__file__).parent / "recorded"
 _STEPS, _SEED = 8, 3
 # Cheap tasks, where the first one is not.
 _TASKS = {
+  "atari": "breakout",
+  "atari_extended": "frogger",
   "babyai": "GoToObj",
   "control_suite": "cartpole-swingup",
   "control_suite_pixels": "cartpole-swingup",

@@ -1,0 +1,85 @@
+"""A planner on copies of the emulator's state, with more or less thought per game."""
+
+import dm_env
+import numpy as np
+
+from rlds_builders.atari import environment as atari_environment
+from rlds_builders.atari import search
+
+# What differs from search.Budget, found by playing a minute of each game with three or four budgets (README).
+_FAR = dict(repeat=4, horizon=20, danger=60)  # five seconds ahead instead of less than three, in coarse actions
+_FARTHER = dict(_FAR, horizon=40, nodes=20)
+_FARTHEST = dict(_FAR, horizon=80, nodes=40)
+_MIDDLE = dict(repeat=2, horizon=40, danger=120)  # where a life is only counted as lost after a while
+_BOLD = dict(danger=10)  # no second thoughts about a life: measured before there were any, and good enough so
+_LONG = dict(horizon=80, nodes=20)  # five seconds ahead in fine actions, at twice the time
+_BUDGETS: dict[str, dict[str, int]] = {
+  "amidar": dict(_FAR, nodes=20),
+  "assault": _BOLD,
+  "asterix": _LONG,
+  "atlantis": _BOLD,
+  "bank_heist": dict(_FAR, nodes=20),
+  "battle_zone": _FAR,
+  "beam_rider": _LONG,
+  "berzerk": dict(_MIDDLE, nodes=20),
+  "bowling": dict(_MIDDLE, nodes=20),
+  "breakout": _BOLD,
+  "centipede": _BOLD,
+  "chopper_command": _BOLD,
+  "crazy_climber": _LONG,
+  "darkchambers": _FAR,
+  "demon_attack": _BOLD,
+  "enduro": _MIDDLE,
+  "entombed": _LONG,
+  "freeway": _FARTHER,
+  "gravitar": _LONG,
+  "hero": dict(_FAR, nodes=20),
+  "ice_hockey": dict(_FAR, nodes=20),
+  "journey_escape": _FAR,
+  "kangaroo": _MIDDLE,
+  "kung_fu_master": _LONG,
+  "laser_gates": _FAR,
+  "mario_bros": _FAR,
+  "name_this_game": dict(nodes=15),
+  "phoenix": _MIDDLE,
+  "pong": _LONG,
+  "private_eye": _FAR,
+  "riverraid": _LONG,
+  "robotank": _FAR,
+  "space_invaders": _LONG,
+  "time_pilot": _BOLD,
+  "tutankham": _LONG,
+  "venture": _FARTHEST,
+  "video_pinball": _BOLD,
+  "wizard_of_wor": _LONG,
+  "zaxxon": _MIDDLE,
+}
+
+
+class Planner:
+  """Plans every few steps and holds the action in between."""
+
+  def __init__(self, environment: atari_environment.Atari, budget: search.Budget):
+    self._environment = environment
+    self._repeat = budget.repeat
+    emulator = atari_environment.load(environment.game)
+    emulator.reset_game()
+    emulator.act(0)  # Q*bert's and Tetris' states are exact only in an emulator that has played a frame
+    self._search = search.Search(emulator, atari_environment.FRAME_SKIP, budget)
+    self._step, self._action = 0, 0
+
+  def reset(self, seed: int) -> None:
+    self._search.reset(seed)
+    self._step = 0
+
+  def act(self, timestep: dm_env.TimeStep) -> np.ndarray:
+    del timestep
+    if self._step % self._repeat == 0:
+      self._action = self._search.plan(self._environment.emulator.cloneState())
+    self._step += 1
+    return np.int32(self._action)
+
+
+def make(environment: atari_environment.Atari, task: str) -> Planner:
+  """The planner of an environment of this domain or of atari_extended."""
+  return Planner(environment, search.Budget(**_BUDGETS.get(task, {})))
