@@ -40,7 +40,7 @@ _ROLLING = {
   "chaser": {"actions": (*_FOUR, environment.NOTHING)},
   "dodgeball": {"actions": (*_FOUR, _FIRE)},
   "fruitbot": {"actions": (_LEFT, environment.NOTHING, _RIGHT, _FIRE), "plans": 96, "hold": (2, 10), "death": 30.0},
-  "plunder": {"actions": (_LEFT, environment.NOTHING, _RIGHT, _FIRE), "horizon": 70, "discount": 0.985},
+  "plunder": {"actions": (_LEFT, environment.NOTHING, _RIGHT, _FIRE), "horizon": 70, "discount": 0.985, "shot": 0.1},
   "starpilot": {"actions": (*_NINE, 9, 10, 11)},
 }
 _PATIENCE = 10  # rolling plans after a search that found nothing, twice as many after the next

@@ -6,6 +6,8 @@ import numpy as np
 
 from rlds_builders.procgen import environment
 
+_SHOOT = 9
+
 
 class Rolling:
   """Plans anew every `follow` steps; what is left of the last plan is a candidate, and ties are settled for it.
@@ -19,6 +21,7 @@ class Rolling:
     follow: steps of the best plan that are played.
     discount: of rewards, a step.
     death: what an episode that ends without the level's completion costs, in units of reward.
+    shot: what action 9 costs, where shots are limited.
   """
 
   def __init__(
@@ -31,11 +34,12 @@ class Rolling:
     follow: int = 3,
     discount: float = 0.97,
     death: float = 10.0,
+    shot: float = 0.0,
   ):
     self._games = environment.Games(game, plans)
     self._actions = np.array(actions, np.int32)
     self._plans, self._horizon, self._hold, self._follow = plans, horizon, hold, follow
-    self._discount, self._death = discount, death
+    self._discount, self._death, self._shot = discount, death, shot
     self.reset(0)
 
   def reset(self, seed: int) -> None:
@@ -62,7 +66,7 @@ class Rolling:
     for step in range(self._horizon):
       games.act(np.ascontiguousarray(plans[:, step]))
       died = alive & games.ended & (games.completed == 0)
-      values += weight * (alive * games.rewards - self._death * died)
+      values += weight * (alive * (games.rewards - self._shot * (plans[:, step] == _SHOOT)) - self._death * died)
       alive &= ~games.ended
       weight *= self._discount
       if not alive.any():
