@@ -144,12 +144,14 @@ class World(MiniWorldEnv):
     # Not MiniWorldEnv's: it opens a window and an 800x600 frame buffer for every world.
     screen = _screen()
     self.shadow_window, self.obs_fb, self.vis_fb = screen.window, screen.small, screen.large
+    self.shadow_window.switch_to()  # others may have drawn in this thread, MuJoCo for example
     self.params, self.domain_rand, self.max_episode_steps = _params(), True, self.limit
     self._drawing = gl.glGenLists(1)  # MiniWorld's is number 1 for every world
 
   def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
     self.success = False
     self._theme: dict[str, str] = {}
+    self.shadow_window.switch_to()  # for textures; MiniWorld does it before it draws
     return super().reset(seed=seed, options=options)
 
   def add_room(self, **kwargs: Any) -> Room:
@@ -283,6 +285,7 @@ class World(MiniWorldEnv):
 
   def close(self) -> None:
     if self._drawing:
+      self.shadow_window.switch_to()
       gl.glDeleteLists(self._drawing, 1)
       self._drawing = 0
 

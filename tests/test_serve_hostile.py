@@ -188,7 +188,7 @@ def test_messages_that_are_too_long_are_not_read(server, good):
   opened = [HELLO, {"type": "open", "task": "dummy.reach"}]
   assert talk(server, [*opened, b"x" * size]) == ["welcome", "opened", "malformed"]
   assert talk(server, [*opened, b"x" * (size + 1)]) == ["welcome", "opened", "closed"]
-  assert server.metric("refused_total", reason="too_large") == before + 3
+  wait_for(lambda: server.metric("refused_total", reason="too_large") == before + 3)
   still_serves(server, good)
 
 
