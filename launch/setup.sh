@@ -38,7 +38,7 @@ apt_install() {
     || fail "apt-get could not install them. Run: $command"
 }
 
-# Prints the packages whose library cannot be loaded; headless rendering needs all of them.
+# Prints the packages whose library cannot be loaded; headless rendering and the simulators need all of them.
 missing_packages() {
   "$1" - <<'PYTHON'
 import ctypes
@@ -51,6 +51,7 @@ PACKAGES = {
   "libGLESv2.so.2": "libgles2",
   "libOSMesa.so.8": "libosmesa6",
   "libGLU.so.1": "libglu1-mesa",
+  "libgthread-2.0.so.0": "libglib2.0-0",  # Procgen's
 }
 for library, package in PACKAGES.items():
   try:
