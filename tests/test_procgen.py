@@ -32,8 +32,10 @@ def test_a_seed_is_a_level():
   for seed in (5, 6, 5):
     env.seed(seed)
     pixels = env.reset().observation["pixels"]
+    seen = pixels.copy()
     for _ in range(7):  # what was played before must not matter
       env.step(np.int32(RIGHT))
+    np.testing.assert_array_equal(pixels, seen)  # nor may later pictures be drawn over it
     first.append((pixels, env.episode_info()["level"]))
   assert np.array_equal(first[0][0], first[2][0]) and first[0][1] == first[2][1]
   assert not np.array_equal(first[0][0], first[1][0]) and first[0][1] != first[1][1]
@@ -126,17 +128,21 @@ def test_what_the_expert_does_follows_from_the_seed(game):
 
 
 def test_off_its_plan_the_expert_plans_anew():
+  """Held up at every third step, it needs as many steps more and no others."""
   env = environment.make("maze")
   expert = procgen.DOMAIN.make_expert(env, "maze")
-  env.seed(9)
-  timestep = env.reset()
-  expert.reset(9)
-  for step in range(60):
-    action = expert.act(timestep)
-    timestep = env.step(np.int32(environment.NOTHING) if step % 3 == 1 else action)
-    if timestep.last():
-      break
-  assert env.episode_info()["success"]
+  lengths = []
+  for held in (False, True):
+    env.seed(9)
+    timestep, steps, lost = env.reset(), 0, 0
+    expert.reset(9)
+    while not timestep.last():
+      action, stop = expert.act(timestep), held and steps % 3 == 1
+      timestep = env.step(np.int32(environment.NOTHING) if stop else action)
+      steps, lost = steps + 1, lost + stop
+    assert env.episode_info()["success"]
+    lengths.append(steps - lost)
+  assert lost > 2 and lengths[0] == lengths[1]
 
 
 def test_random_shooting_takes_what_is_near():
@@ -154,18 +160,20 @@ def test_random_shooting_takes_what_is_near():
 
 def test_values_are_discounted_and_dying_costs():
   planner = rolling.Rolling("leaper", (5,), plans=2, horizon=120, hold=(1, 1), discount=0.99, death=7.0)
-  games = environment.Games("leaper", 1, seed=2)
-  saved = games.save()
-  plans = np.full((2, 120), 5, np.int32)  # hop on, whatever comes
-  plans[1] = environment.NOTHING
-  value, still = planner.values(saved, plans)
-  games.act(plans[:1, 0])  # a level that begins is one that ended, to procgen
-  steps = 1
-  while not games.ended[0]:
-    games.act(plans[:1, 0])
-    steps += 1
-  outcome = games.rewards[0] if games.completed[0] else -7.0
-  assert value == pytest.approx(outcome * 0.99 ** (steps - 1)) and still == 0.0
+  outcomes = set()
+  for seed in range(2, 8):
+    games = environment.Games("leaper", 1, seed)
+    plans = np.full((2, 120), 5, np.int32)  # hop on, whatever comes
+    plans[1] = environment.NOTHING
+    value, still = planner.values(games.save(), plans)
+    games.act(plans[:1, 0])  # a level that begins is one that ended, to procgen
+    steps = 1
+    while not games.ended[0]:
+      games.act(plans[:1, 0])
+      steps += 1
+    outcomes.add(outcome := float(games.rewards[0]) if games.completed[0] else -7.0)
+    assert value == pytest.approx(outcome * 0.99 ** (steps - 1)) and still == 0.0
+  assert outcomes == {10.0, -7.0}
 
 
 def test_without_procgen2_one_line_says_what_to_install(monkeypatch):
