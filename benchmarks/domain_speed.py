@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import io
 import json
-import multiprocessing
 import os
 import pathlib
 import platform
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import experiments  # noqa: F401  it quiets TensorFlow
+from benchmarks import input_pipeline
 
 _TURNS = 5
 _BATCH = 16
@@ -129,26 +129,28 @@ def _spread(values: list[float]) -> dict[str, float]:
   return {"median": float(np.median(values)), "low": min(values), "high": max(values)}
 
 
-def frames(domain: str, task: str, seconds: float) -> Iterator[tuple[str, dict[str, float]]]:
+def frames(domain: str, task: str, seconds: float) -> Iterator[dict[str, dict[str, float]]]:
   """Frames a second of our environment, and of the simulator alone where there is one."""
-  players = {"environment": _ours(domain, task)}
-  if domain in _SIMULATORS:
-    players["simulator"] = _SIMULATORS[domain](task)
-  rates: dict[str, list[float]] = {name: [] for name in players}
-  for turn in range(_TURNS + 1):
-    for name, step in players.items():
-      rate = _rate(step, seconds / _TURNS)
-      if turn:  # the first turn warms up
-        rates[name].append(rate)
+  rates: dict[str, list[float]] = {}
+  with contextlib.redirect_stdout(io.StringIO()):  # BabyAI's generator prints what it rejects
+    players = {"environment": _ours(domain, task)}
+    if domain in _SIMULATORS:
+      players["simulator"] = _SIMULATORS[domain](task)
+    rates |= {name: [] for name in players}
+    for turn in range(_TURNS + 1):
+      for name, step in players.items():
+        rate = _rate(step, seconds / _TURNS)
+        if turn:  # the first turn warms up
+          rates[name].append(rate)
   for name, values in rates.items():
-    yield f"{name} frames/s", _spread(values)
+    yield {f"{name} frames/s": _spread(values)}
   if "simulator" in rates:
-    yield "ratio", _spread(np.divide(rates["environment"], rates["simulator"]).tolist())
+    yield {"ratio": _spread(np.divide(rates["environment"], rates["simulator"]).tolist())}
 
 
 def windows(
   domain: str, task: str, data_dir: str, length: int, seconds: float
-) -> Iterator[tuple[str, dict[str, float]]]:
+) -> Iterator[dict[str, dict[str, float]]]:
   """Windows a second of the built dataset."""
   from gato_jax.data import pipeline
   from gato_jax.mixture import MixtureConfig
@@ -158,29 +160,7 @@ def windows(
   data = pipeline.Input(config, pathlib.Path(data_dir) / "tfds", _BATCH, codec.default_text_codec(), 512)
   batches = data.batches()
   rates = [_rate(lambda: next(batches), seconds / _TURNS) * _BATCH for _ in range(_TURNS + 1)]
-  yield "windows/s", _spread(rates[1:])
-
-
-def _alone(queue: Any, measure: Callable[..., Iterator], *arguments: Any) -> None:
-  os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-  with contextlib.redirect_stdout(io.StringIO()):  # BabyAI's generator prints what it rejects
-    found = list(measure(*arguments))
-  queue.put(found)
-
-
-def _measured(measure: Callable[..., Iterator], *arguments: Any) -> dict[str, Any]:
-  """In a process of its own: simulators and TensorFlow never share one."""
-  context = multiprocessing.get_context("spawn")
-  queue = context.Queue()
-  process = context.Process(target=_alone, args=(queue, measure, *arguments))
-  process.start()
-  while process.is_alive() and queue.empty():
-    time.sleep(0.1)
-  if queue.empty():
-    raise SystemExit(f"domain_speed: {measure.__name__} of {arguments[:2]} failed; its error stands above")
-  found = queue.get()
-  process.join()
-  return dict(found)
+  yield {"windows/s": _spread(rates[1:])}
 
 
 def main() -> None:
@@ -200,8 +180,11 @@ def main() -> None:
   rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
   for task in tasks:
     row: dict[str, Any] = {"domain": args.domain, "task": task, "length": args.sequence_length}
-    row |= _measured(frames, args.domain, task, args.seconds)
-    row |= _measured(windows, args.domain, task, args.data_dir, args.sequence_length, args.seconds)
+    for measured in (
+      *input_pipeline.in_a_process(1, frames, args.domain, task, args.seconds),
+      *input_pipeline.in_a_process(1, windows, args.domain, task, args.data_dir, args.sequence_length, args.seconds),
+    ):
+      row |= measured
     row["machine"] = f"{platform.machine()}, one of {os.cpu_count()} cores, others busy"
     rows = [old for old in rows if (old["domain"], old["task"]) != (args.domain, task)] + [row]
     path.write_text("".join(json.dumps(old) + "\n" for old in sorted(rows, key=lambda r: (r["domain"], r["task"]))))

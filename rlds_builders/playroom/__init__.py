@@ -17,7 +17,7 @@ DOMAIN = specs.Domain(
   ),
   weight=1.33,
   environment="rlds_builders.playroom.environment:make",
-  expert="rlds_builders.playroom.expert:make",
+  expert="rlds_builders.labyrinth.expert:make",
   agent_id="shortest-path-v1",
   max_text_tokens={"instruction": 10},  # every reserved token is a token less of context
   task_text_tokens={task: {"instruction": 6} for task in ("go_to", "go_to_largest", "pick_up", "touch_all")},

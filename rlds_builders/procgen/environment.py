@@ -12,12 +12,11 @@ from gato_jax.errors import GatoError
 from rlds_builders import _wrappers
 from rlds_builders.procgen import state
 
+_INSTALL = "run: pip install --no-deps -r rlds_builders/procgen/requirements.txt"
 try:
   from gym3 import libenv
 except ImportError as e:
-  raise GatoError(
-    f"procgen: cannot import gym3 ({e}); run: pip install --no-deps -r rlds_builders/procgen/requirements.txt"
-  ) from e
+  raise GatoError(f"procgen: cannot import gym3 ({e}); {_INSTALL}") from e
 
 SIDE = 64  # pixels of an observation
 ACTIONS = 15  # 0 to 8: left, none, right times down, none, up; 9 to 14 the keys D A W S Q E
@@ -44,9 +43,7 @@ class Games(libenv.CEnv):
     """large: also draw 512 x 512 pixels, which get_info() returns as "rgb"."""
     package = importlib.util.find_spec("procgen")  # found, not imported: the import asks for gym
     if package is None:
-      raise GatoError(
-        "procgen: procgen2 is not installed; run: pip install --no-deps -r rlds_builders/procgen/requirements.txt"
-      )
+      raise GatoError(f"procgen: procgen2 is not installed; {_INSTALL}")
     data = pathlib.Path(package.submodule_search_locations[0]) / "data"
     options = {
       "env_name": game,

@@ -7,7 +7,7 @@ import numpy as np
 
 PLAYER = 0  # the type of the agent's entity
 _ENTITY_FIELDS = 31  # of 4 bytes each
-_X, _Y, _VX, _VY, _TYPE, _ERASED = 0, 1, 2, 3, 6, 10
+_MOTION, _TYPE = slice(4), 6  # of those: x, y, vx, vy; the type
 _INTS_AFTER_NAME = 17  # options, grid_step, range of level seeds, game_type, game_n
 _AFTER_RANDOM = "<f9if5i"  # reward, done, completed, action, timeout, level seed, ..., time, waiting, grid_size
 _TIMEOUT, _LEVEL_SEED, _TIME = 4, 5, 13
@@ -47,4 +47,4 @@ def parse(state: bytes) -> State:
   (count,) = struct.unpack_from("<i", state, at)
   fields = np.frombuffer(state, np.float32, count * _ENTITY_FIELDS, at + 4).reshape(count, _ENTITY_FIELDS)
   types = fields.view(np.int32)[:, _TYPE]
-  return State(header[_TIMEOUT], header[_LEVEL_SEED], header[_TIME], fields[:, : _VY + 1], types)
+  return State(header[_TIMEOUT], header[_LEVEL_SEED], header[_TIME], fields[:, _MOTION], types)

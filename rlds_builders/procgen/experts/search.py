@@ -47,40 +47,38 @@ class Search:
     self._actions = np.array(actions, np.int32)
     self._hold, self._cell, self._speed, self._time = hold, cell, speed, time
     self._count, self._tail, self._safe = count, tail, safe
-    self._finer, self._left = 1, _NODES
 
   def plan(self, state: bytes) -> list[int] | None:
     """Actions from a saved state up to the next reward; None where none was found, in smaller and smaller cells."""
     self._left = _NODES
-    for self._finer in _FINER:
-      if (found := self._search(state)) is not None:
+    for finer in _FINER:
+      if (found := self._search(state, finer)) is not None:
         return found
     return None
 
-  def _search(self, state: bytes) -> list[int] | None:
-    seen = {self._key(state)}
+  def _search(self, state: bytes, finer: int) -> list[int] | None:
+    seen = {self._key(state, finer)}
     parents: list[tuple[int, int]] = [(-1, -1)]  # of every node: its parent, the action that led here
     queue = collections.deque([(0, state)])  # all edges take equally long, so first in, first out
     while queue and self._left > 0:
       self._left -= 1
       node, saved = queue.popleft()
-      alive, rewarded = self._expand(saved)
+      children, rewarded = self._expand(saved)
       for branch, steps in rewarded:
         plan = [int(self._actions[branch])] * steps
         if self._safe is None or self._lives(saved, plan):
           return self._way(parents, node) + plan
-        alive[branch] = False
-      for branch in np.flatnonzero(alive):
-        after = self._children[branch]
-        key = self._key(after)
+        children.pop(branch, None)
+      for branch, after in children.items():
+        key = self._key(after, finer)
         if key not in seen:
           seen.add(key)
           queue.append((len(parents), after))
           parents.append((node, int(self._actions[branch])))
     return None
 
-  def _expand(self, saved: bytes) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Plays every action from a state: which live on, bool [actions], and (branch, steps) of those with a reward."""
+  def _expand(self, saved: bytes) -> tuple[dict[int, bytes], list[tuple[int, int]]]:
+    """Plays every action from a state: states by branch where the game goes on, (branch, steps) of first rewards."""
     games, branches = self._games, range(len(self._actions))
     for branch in branches:
       games.restore(saved, branch)
@@ -92,8 +90,8 @@ class Search:
         rewarded.append((int(branch), step))
       alive &= ~games.ended
     rewarded = list({branch: (branch, step) for branch, step in reversed(rewarded)}.values())
-    self._children = [games.save(branch) if alive[branch] else b"" for branch in branches]
-    return alive, sorted(rewarded, key=lambda found: found[1])
+    children = {branch: games.save(branch) for branch in branches if alive[branch]}
+    return children, sorted(rewarded, key=lambda found: found[1])
 
   def _lives(self, saved: bytes, plan: list[int]) -> bool:
     """Whether the game is completed by the plan or can be lived on after it."""
@@ -109,12 +107,12 @@ class Search:
       plan = [action] * self._hold + plan
     return plan
 
-  def _key(self, saved: bytes) -> Hashable:
+  def _key(self, saved: bytes, finer: int) -> Hashable:
     state = procgen_state.parse(saved)
     x, y, *speeds = state.agent.tolist()
-    key = [int(self._finer * at / self._cell + 0.01) for at in (x, y)]
+    key = [int(finer * at / self._cell + 0.01) for at in (x, y)]
     if self._speed:
-      key += [int(np.floor(self._finer * speed / self._speed + 0.01)) for speed in speeds]
+      key += [int(np.floor(finer * speed / self._speed + 0.01)) for speed in speeds]
     if self._time:
       key.append(state.time // self._time)
     if self._count is None:
