@@ -34,6 +34,7 @@ class Supervisor:
 
   def run(self) -> State:
     signal.signal(signal.SIGTERM, self._cancel)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # Local.submit held it back
     with self._slot():
       for left in reversed(range(self.backend.restarts + 1)):
         if self.signals:

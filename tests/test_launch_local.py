@@ -199,6 +199,15 @@ def test_a_supervisor_that_is_killed_leaves_nothing_behind(folder, monkeypatch):
   until(lambda: not process.exists() or "Z" in (process / "stat").read_text().split()[2], 60)
 
 
+def test_a_cancel_that_comes_before_the_supervisor_listens(folder):
+  backend = Local()
+  handle = jobs.submit(backend, Job("x", DUMMY)).handle
+  backend.cancel(handle)
+  until(lambda: backend.state(handle).over, 60)
+  assert backend.state(handle) == State.CANCELLED
+  assert not (pathlib.Path(handle) / "0.log").exists()  # nothing was started
+
+
 def test_jobs_wait_for_a_slot(folder, monkeypatch):
   started = subprocess.Popen
   text = LIVES.format(root=str(jobs.ROOT), folder=str(folder), script=SAVES.format("pass"))

@@ -64,12 +64,17 @@ class Local:
       order = {"backend": dataclasses.asdict(self), "job": dataclasses.asdict(job)}
       (folder / "order.json").write_text(json.dumps(order))
       (folder / "state").write_text(State.QUEUED)
-      with open(folder / "supervisor.log", "a") as log:
-        supervisor = subprocess.Popen(
-          [sys.executable, "-m", "launch.supervise", str(folder)],
-          cwd=jobs.ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-          pass_fds=[lock.fileno()],
-        )  # fmt: skip
+      # held back until the supervisor listens: a cancel that comes while it still imports is not lost on it
+      mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+      try:
+        with open(folder / "supervisor.log", "a") as log:
+          supervisor = subprocess.Popen(
+            [sys.executable, "-m", "launch.supervise", str(folder)],
+            cwd=jobs.ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            pass_fds=[lock.fileno()],
+          )  # fmt: skip
+      finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
       (folder / "pid").write_text(str(supervisor.pid))
     return str(folder)
 
