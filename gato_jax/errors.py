@@ -7,3 +7,7 @@ keeps its traceback.
 
 class GatoError(Exception):
   """Bad input. The message is one line: what is wrong, where, and what to do."""
+
+
+class MissingData(GatoError):
+  """A task's data is not on this machine; the message says how to get it. A mixture may go on without the task."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from dm_env import specs
 
+from gato_jax.documents import Document
 from gato_jax.errors import GatoError
 
 
@@ -198,7 +199,10 @@ class Domain:
     agent_id: who acted, e.g. "scripted-v3": prompts come from another episode of the same agent.
     max_text_tokens: flat observation key -> tokens reserved. task_text_tokens: task -> what differs there.
     held_out: tasks that no mixture takes unless they are named.
-    documents: "module:function" of text domains, function() -> iterator of strings; they have no environment.
+    documents: "module:function" of domains without actions, function(task, split, side) -> iterator of documents of
+      that split ("train" or "validation"; gato_jax/documents.py), pictures at most `side` pixels wide and high; raises
+      MissingData where there are none here.
+    document_kind: "text", "captions", "questions" or "pages".
     sources: task -> Source, of domains whose episodes others recorded; they have no environment either.
   """
 
@@ -212,6 +216,7 @@ class Domain:
   task_text_tokens: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
   held_out: tuple[str, ...] = ()
   documents: str = ""
+  document_kind: str = "text"
   sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
   def make_environment(self, task: str) -> Any:
@@ -221,8 +226,9 @@ class Domain:
   def make_expert(self, environment: Any, task: str) -> Any:
     return _load(self.expert)(environment, task)
 
-  def read_documents(self) -> Iterable[str]:
-    return _load(self.documents)()
+  def read_documents(self, task: str, split: str = "train", side: int = 64) -> Iterable[Document]:
+    self.check_task(task)
+    return _load(self.documents)(task, split, side)
 
   def check_task(self, task: str) -> None:
     check_name(task, self.tasks, f"task of domain {self.name}")

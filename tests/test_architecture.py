@@ -16,6 +16,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc
 # Lower layers never import higher ones; the longest matching name counts.
 LAYERS = {
   "gato_jax.errors": 0,
+  "gato_jax.documents": 0,
   "gato_jax.specs": 1,
   "gato_jax.results": 1,
   "gato_jax.mixture": 1,
@@ -43,7 +44,7 @@ LAYERS = {
   "gato_jax.agent": 4,
   "experiments": 5,
 }
-BUILDERS_MAY_IMPORT = ("gato_jax.errors", "gato_jax.specs", "gato_jax.environment_loop")
+BUILDERS_MAY_IMPORT = ("gato_jax.documents", "gato_jax.errors", "gato_jax.specs", "gato_jax.environment_loop")
 BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads the raw logs and their rows
 BASE_MAY_IMPORT = ("gato_jax.logs", "gato_jax.results")
 

@@ -84,13 +84,20 @@ def check_finite(values: np.ndarray, field: str) -> None:
 
 
 class TextCodec:
-  """SentencePiece behind two calls. The serialized model travels in checkpoints."""
+  """SentencePiece behind two calls. The serialized model travels in checkpoints.
+
+  Attributes:
+    model: serialized. end: id of the piece that ends a document; never produced by `encode`.
+  """
 
   def __init__(self, model: bytes):
     self.model = model
     self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     if self._processor.vocab_size() > vocabulary.TEXT_SIZE:
       raise GatoError(f"the SentencePiece model has {self._processor.vocab_size()} pieces, at most 32000 have ids")
+    self.end = self._processor.eos_id()
+    if self.end < 0:
+      raise GatoError("the SentencePiece model has no </s> piece to end a document with; train it with eos_id=2")
 
   def encode(self, text: str) -> np.ndarray:
     """int32 [n]."""

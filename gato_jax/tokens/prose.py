@@ -1,0 +1,47 @@
+"""How documents become tokens: texts and picture patches one after the other, and an end (GATO_SPEC section 1).
+
+Texts are encoded one by one, so that what is given and what follows split alike in training and when something is asked.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from gato_jax.documents import Part
+from gato_jax.tokens import codec, patches, vocabulary
+from gato_jax.tokens.vocabulary import Kind
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prose:
+  """tokens, kinds int32 [n]; patches uint8 [p, 16, 16, 3] and their positions int32 [p, 4], in the order of the PATCHes."""
+
+  tokens: np.ndarray
+  kinds: np.ndarray
+  patches: np.ndarray
+  positions: np.ndarray
+
+
+def encode(parts: Sequence[Part], text: codec.TextCodec, end: bool = True) -> Prose:
+  """Parts in their order, behind them the end of the document unless something is to follow.
+
+  Raises:
+    GatoError: a picture whose sides are no multiples of 16.
+  """
+  tokens, kinds = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+  pixels, positions = [np.zeros([0, 16, 16, 3], np.uint8)], [np.zeros([0, 4], np.int32)]
+  for part in parts:
+    if isinstance(part, str):
+      ids, kind = text.encode(part), Kind.TEXT
+    else:
+      patches.check_shape(part.shape, "picture")
+      pixels.append(patches.to_patches(part[None])[0])
+      positions.append(patches.positions(*part.shape[:2]))
+      ids, kind = np.full(len(pixels[-1]), vocabulary.PADDING_ID, np.int32), Kind.PATCH
+    tokens.append(ids)
+    kinds.append(np.full(len(ids), kind, np.int32))
+  if end:
+    tokens.append(np.array([text.end], np.int32))
+    kinds.append(np.array([Kind.TEXT], np.int32))
+  return Prose(*map(np.concatenate, (tokens, kinds, pixels, positions)))
