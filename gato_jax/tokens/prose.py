@@ -1,6 +1,6 @@
 """How documents become tokens: texts and picture patches one after the other, and an end (GATO_SPEC section 1).
 
-Texts are encoded one by one, so that what is given and what follows split alike in training and when something is asked.
+Texts are encoded one by one: what is given and what follows split alike in training and when something is asked.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from gato_jax.tokens.vocabulary import Kind
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prose:
-  """tokens, kinds int32 [n]; patches uint8 [p, 16, 16, 3] and their positions int32 [p, 4], in the order of the PATCHes."""
+  """tokens, kinds int32 [n]; patches uint8 [p, 16, 16, 3] and positions int32 [p, 4] of the PATCHes, in their order."""
 
   tokens: np.ndarray
   kinds: np.ndarray
