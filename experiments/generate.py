@@ -44,8 +44,9 @@ def main(experiment: cli.Experiment) -> None:
   if chat:
     network.read(shown)
     for turn, question in enumerate(questions()):
-      network.read([("\n" if turn else "") + documents.ask(question)])
+      network.read([documents.ask(question)])
       write(network, seed + turn)
+      network.end()  # as a question and its answer end in training, with the next one behind them
     return
   prompt = documents.ask(_QUESTION.value) if _QUESTION.value else _TEXT.value
   for sample in range(_SAMPLES.value):

@@ -84,10 +84,15 @@ class Reader:
       self._read_pending()
       draw = jax.random.fold_in(key, index)
       token = int(_choose(self._params, self._state.hidden, self._writable, np.float32(temperature), draw))
-      if token == self.text.end:  # not read: in training nothing of the same sequence follows it
-        return
       self._pending = [token]
+      if token == self.text.end:
+        return
       yield token
+
+  def end(self) -> None:
+    """What is written ends here, where it has not; what is read next is another document, behind it."""
+    if self._pending != [self.text.end]:
+      self._pending.append(self.text.end)
 
   def _take(self, document: prose.Prose, scored: bool) -> np.ndarray:
     self._read_pending()
