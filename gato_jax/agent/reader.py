@@ -144,7 +144,10 @@ def _chunk(document: prose.Prose, at: slice, patches: slice, size: int) -> dict[
   chunk["patches"] = np.zeros([1, room, vocabulary.PATCH_SIDE, vocabulary.PATCH_SIDE, 3], np.uint8)
   chunk["patch_positions"] = np.zeros([1, room, 4], np.int32)
   chunk["tokens"][0, :n], chunk["kinds"][0, :n] = tokens, kinds
-  chunk["patches"][0, :shown], chunk["patch_positions"][0, :shown] = document.patches[patches], document.positions[patches]
+  chunk["patches"][0, :shown], chunk["patch_positions"][0, :shown] = (
+    document.patches[patches],
+    document.positions[patches],
+  )
   chunk["patch_slots"][0, :n][kinds == Kind.PATCH] = np.arange(shown)
   return chunk
 

@@ -11,10 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from gato_jax.documents import Document, Page, Part, Question, ask
 
-from gato_jax.documents import Captioned, Document, Page, Part, Question, ask
-
+ROWS, PICTURES = "language.jsonl", "language"  # in a workdir
 TEXT_CHARACTERS = 8192  # of a text; the rest of a longer one is not read
 WRITTEN_TOKENS = 48  # at most, of a caption or an answer
 _PRIOR_QUESTIONS = 10_000  # read for `Prior`, evenly spread
@@ -109,11 +108,6 @@ def measure(reader: Any, document: Document, elsewhere: Document | None, prior: 
     others = [_cost(reader, [caption], [elsewhere.picture])["bits"] for caption in document.captions]
     found["bits_elsewhere"] = sum(others)
   return found | {"written": _write(reader, [document.picture]), "references": document.captions}
-
-
-def picture(document: Document) -> np.ndarray | None:
-  """What a person looks at beside the row."""
-  return document.picture if isinstance(document, Captioned | Question) else None
 
 
 def _cost(reader: Any, parts: Sequence[Part], given: Sequence[Part], end: bool = True) -> dict[str, Any]:
