@@ -21,9 +21,7 @@ from gato_jax.errors import GatoError
 _IMAGE = flags.DEFINE_string("image", "", "A picture to caption, or to speak about.")
 _QUESTION = flags.DEFINE_string("question", "", "To be answered.")
 _TEXT = flags.DEFINE_string("text", "", "To be continued, behind the picture where there is one.")
-_CHAT = flags.DEFINE_bool(
-  "chat", False, "A dialogue: a line of standard input is a question, all turns are remembered."
-)
+_CHAT = flags.DEFINE_bool("chat", False, "A dialogue: each line of standard input is a question; turns are remembered.")
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.9, "Of sampling; 0 takes the most likely token.", 0.0)
 _MAX_TOKENS = flags.DEFINE_integer("max_tokens", 64, "Of each answer.", 1)
 _SEED = flags.DEFINE_integer("seed", None, "Of the draws; by default one is drawn and printed.", 0)

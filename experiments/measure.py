@@ -31,9 +31,7 @@ def main(experiment: cli.Experiment) -> None:
       else:
         tqdm.tqdm.write(f"{name} is not built and left out; python -m experiments.build", file=sys.stderr)
   if not directories:
-    raise GatoError(
-      f"{experiment.config.name} has no texts, captions or questions that are built; name a domain of them"
-    )
+    raise GatoError(f"{experiment.config.name} has no texts, captions or questions that are built; name their domains")
   policy = agent.Policy(experiment.workdir, _STEP.value)
   held_out.run(policy.reader(), policy.step, directories, experiment.workdir, _DOCUMENTS.value)
   path = experiment.workdir / measure.ROWS

@@ -77,9 +77,7 @@ def run(experiment: cli.Experiment) -> None:
   rows = list(results.read(played / "results.jsonl"))
   measured = language_scores.newest(results.read(played / measure.ROWS, measure.Row))
   if not rows and not measured:
-    raise GatoError(
-      f"nothing to report in {played / 'results.jsonl'} or {measure.ROWS}; run python -m experiments.evaluate, or .measure"
-    )
+    raise GatoError(f"nothing to report in {played / 'results.jsonl'}; run python -m experiments.evaluate, or measure")
   facts = {
     "config": config.name,
     "parameters": count_parameters(abstract_params(experiment.section(GatoConfig, "model"))),

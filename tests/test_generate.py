@@ -8,7 +8,6 @@ import small_network
 
 from gato_jax import documents
 from gato_jax.agent import reader
-from gato_jax.errors import GatoError
 from gato_jax.model import Gato, acting, init_params
 from gato_jax.tokens import codec, prose, vocabulary
 from gato_jax.tokens.vocabulary import Kind

@@ -69,7 +69,7 @@ class Reader:
     return self._take(prose.encode(parts, self.text, end), scored=True)
 
   def write(self, max_tokens: int, temperature: float, seed: int) -> Iterator[int]:
-    """Text ids, each drawn from what has been read and written before it, until the end of the document or `max_tokens`.
+    """Text ids, each drawn from what has been read and written before it, until the document's end or `max_tokens`.
 
     Args:
       temperature: of sampling; 0 takes the most likely id. seed: of the draws.

@@ -1,9 +1,9 @@
 """Held-out texts, captions and answers as numbers with bootstrap intervals over documents.
 
-Captions are scored by sacrebleu: chrF of each caption against all that people wrote, averaged, and BLEU-4 of all
-together where captions are long enough to have four words, both in lower case. CIDEr, usual for COCO, is left out: its weights come from the
-captions measured, so a few hundred of them give numbers that compare with nothing published, and pycocoevalcap (kept,
-last released in 2020) cuts words by a Java program.
+Captions are scored by sacrebleu, in lower case: chrF of each caption against all that people wrote, averaged, and
+BLEU-4 of all together where captions are long enough to have four words. CIDEr, usual for COCO, is left out: its
+weights come from the captions measured, so a few hundred of them give numbers that compare with nothing published, and
+pycocoevalcap (last released in 2020) cuts words by a Java program.
 """
 
 import dataclasses
