@@ -8,13 +8,13 @@ import small_network
 
 from gato_jax import documents
 from gato_jax.agent import reader
+from gato_jax.errors import GatoError
 from gato_jax.model import Gato, acting, init_params
 from gato_jax.tokens import codec, prose, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
 CONFIG = small_network.SMALL
 TEXT = codec.default_text_codec()
-PATCHES = ("patches", "patch_positions")
 WORDS = "Once there was a key behind a door, and nobody knew which of the two was older.\n"
 
 
@@ -46,23 +46,41 @@ DOCUMENTS = {
 
 
 @jax.jit
-def forward(params, batch, targets):
-  """Log-probabilities of `targets` [B, L] at their positions, by the training network over whole windows."""
+def logits(params, batch):
+  """By the training network over whole windows: [B, L, 33,025]."""
   hidden = Gato(CONFIG).apply({"params": params}, batch)
-  logits = Gato(CONFIG).apply({"params": params}, hidden, method="logits")
-  return jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], axis=-1)[..., 0]
+  return Gato(CONFIG).apply({"params": params}, hidden, method="logits")
 
 
-def trained(params, parts) -> np.ndarray:
-  """Log-probabilities of a document's text tokens where it alone is a window of training; NaN for the first token."""
-  document, length = prose.encode(parts, TEXT), 180
-  n, is_patch = len(document.tokens), document.kinds == Kind.PATCH
-  batch = reader._chunk(document, slice(0, n), slice(0, len(document.patches)), length)
-  batch["segments"] = (np.arange(length) < n).astype(np.int32)[None]
-  if not batch["patches"].shape[1]:
-    batch |= {name: np.zeros((1, length, *batch[name].shape[2:]), batch[name].dtype) for name in PATCHES}
+@jax.jit
+def forward(params, batch, targets):
+  """Log-probabilities of `targets` [B, L] at their positions."""
+  return jnp.take_along_axis(jax.nn.log_softmax(logits(params, batch)), targets[..., None], axis=-1)[..., 0]
+
+
+def window(document: prose.Prose, length: int = 180) -> dict:
+  """A document alone in a window of training."""
+  n, shown, is_patch = len(document.tokens), len(document.patches), document.kinds == Kind.PATCH
+  batch = {name: np.zeros([1, length], np.int32) for name in ("tokens", "kinds", "segments", "patch_slots")}
+  batch |= {"locals": np.full([1, length], -1), "patches": np.zeros([1, 40, 16, 16, 3], np.uint8)}
+  batch["patch_positions"] = np.zeros([1, 40, 4], np.int32)
+  batch["tokens"][0, :n], batch["kinds"][0, :n], batch["segments"][0, :n] = document.tokens, document.kinds, 1
+  batch["patches"][0, :shown], batch["patch_positions"][0, :shown] = document.patches, document.positions
+  batch["patch_slots"][0, :n][is_patch] = np.arange(shown)
+  return batch
+
+
+def trained(params, document) -> np.ndarray:
+  """Log-probabilities of a document's text tokens by the training network; NaN for a first token of all."""
+  whole = document if isinstance(document, prose.Prose) else prose.encode(document, TEXT)
+  batch = window(whole)
   scores = forward(params, batch, np.roll(batch["tokens"], -1, axis=1))
-  return np.concatenate([[np.nan], scores[0, : n - 1]])[~is_patch]
+  return np.concatenate([[np.nan], scores[0, : len(whole.tokens) - 1]])[whole.kinds == Kind.TEXT]
+
+
+def nothing() -> tuple[np.ndarray, np.ndarray]:
+  """The patches and positions of no picture."""
+  return np.zeros([0, 16, 16, 3], np.uint8), np.zeros([0, 4], np.int32)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -88,3 +106,124 @@ def test_a_document_read_in_parts_is_the_same_document(params, acting_params):
   answer = one.score(parts[2:])
   np.testing.assert_allclose(answer, trained(params, parts)[-len(answer) :], atol=1e-4)
   assert len(answer) == len(TEXT.encode(" red")) + 1  # and its end
+
+
+def test_pairs_follow_each_other_as_in_training(params, acting_params):
+  """What is read behind an end sees what stands before it."""
+  pairs = (DOCUMENTS["caption"], DOCUMENTS["question"])
+  whole = prose.join([prose.encode(parts, TEXT) for parts in pairs])
+  one = make_reader(acting_params)
+  scores = np.concatenate([one.score(parts) for parts in pairs])
+  np.testing.assert_allclose(scores, trained(params, whole), atol=1e-4)
+
+
+def test_the_oldest_is_forgotten(acting_params):
+  """Two layers reach twice the memory's 256 positions back and no further, whatever was read before."""
+  one, words = make_reader(acting_params), prose.encode([WORDS * 32], TEXT)
+  assert len(words.tokens) > 600
+  last = []
+  for changed in (600, 0, 80, 120, 595):
+    words.tokens[changed] = TEXT.encode(" red")[0]
+    one.forget()
+    last.append(one._take(words, scored=True)[601])
+  assert last[0] == last[1] == last[2]
+  assert last[2] != last[3] and abs(last[3] - last[4]) > 1e-3
+
+
+def write(network, *given, n=12, temperature=0.0, seed=0) -> list[int]:
+  network.forget()
+  network.read(given)
+  return list(network.write(n, temperature, seed))
+
+
+def greedy(params, parts, n) -> list[int]:
+  """The most likely text ids by the training network, each time over the whole window."""
+  document, found = prose.encode(parts, TEXT, end=False), []
+  for _ in range(n):
+    scores = logits(params, window(document))[0, len(document.tokens) - 1, : vocabulary.TEXT_SIZE]
+    found.append(int(np.argmax(np.where(TEXT.writable, scores, -np.inf))))
+    if found[-1] == TEXT.end:
+      return found[:-1]
+    document = prose.join([document, prose.Prose(np.int32(found[-1:]), np.int32([Kind.TEXT]), *nothing())])
+  return found
+
+
+@pytest.mark.parametrize("name", ["text", "question"])
+def test_the_most_likely_text_is_written_at_temperature_0(params, acting_params, name):
+  parts = DOCUMENTS[name][:2]
+  written = write(make_reader(acting_params), *parts)
+  assert written == greedy(params, parts, 12) and len(set(written)) > 3
+
+
+def test_the_seed_decides_what_is_drawn(acting_params):
+  network = make_reader(acting_params)
+  drawn = {tuple(write(network, WORDS, temperature=0.9, seed=seed)) for seed in (1, 1, 2, 3)}
+  assert len(drawn) == 3 and tuple(write(network, WORDS, temperature=0.9, seed=2)) in drawn
+
+
+def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
+  """Frequencies of 2,000 first tokens by eighths of likelihood; never <pad>, <unk> or an action's id."""
+  network = make_reader(acting_params)
+  network.read([WORDS])
+  state = network._state.hidden
+  temperature, keys = 40.0, jax.random.split(jax.random.key(0), 2000)
+  draw = lambda key: reader._choose(acting_params, state, network._writable, temperature, key)  # noqa: E731
+  drawn = np.asarray(jax.lax.map(draw, keys))
+  scores = np.asarray(state @ acting_params.embedding["tokens"].T)[0, : vocabulary.TEXT_SIZE] / temperature
+  expected = np.exp(scores - scores.max()) * TEXT.writable
+  expected /= expected.sum()
+  assert TEXT.writable[drawn].all() and not TEXT.writable[[0, 1]].any() and TEXT.writable[TEXT.end]
+  for part in np.array_split(np.argsort(-expected), 8):
+    share = expected[part].sum()
+    assert (np.isin(drawn, part)).mean() == pytest.approx(share, abs=4 * float(np.sqrt(share / 2000)))
+  assert expected.max() < 0.5
+
+
+def test_the_end_ends_and_is_read_before_what_follows(params, acting_params, monkeypatch):
+  """As in training, where the next pair stands behind it; without an end of its own, a turn is given one."""
+  network, parts = make_reader(acting_params), DOCUMENTS["question"]
+  network.read(parts[:2])
+  (answer,) = TEXT.encode(" red")
+  said = iter([answer, TEXT.end])
+  monkeypatch.setattr(reader, "_choose", lambda *a: next(said))
+  assert list(network.write(9, 0.0, 0)) == [answer]
+  network.end()
+  after = network.score(DOCUMENTS["caption"])
+  whole = prose.join([prose.encode(one, TEXT) for one in (parts, DOCUMENTS["caption"])])
+  np.testing.assert_allclose(after, trained(params, whole)[-len(after) :], atol=1e-4)
+
+  network.forget()
+  network.read(parts[:2])
+  monkeypatch.setattr(reader, "_choose", lambda *a: answer)
+  assert list(network.write(1, 0.0, 0)) == [answer]
+  network.end()
+  np.testing.assert_allclose(network.score(DOCUMENTS["caption"]), after, atol=1e-5)
+
+
+def test_nothing_read_nothing_written(acting_params):
+  with pytest.raises(GatoError, match="nothing has been read"):
+    list(make_reader(acting_params).write(3, 0.0, 0))
+
+
+@pytest.mark.parametrize("text", ["plain words", "日本 € 😀!", "\ufffd kept \ufffd", "a\n\nb  c"])
+def test_a_stream_shows_whole_characters_only(text):
+  ids = TEXT.encode(text)
+  shown = list(reader.stream(TEXT, ids))
+  assert "".join(shown) == text and len(shown) > 1
+  if "\ufffd" not in text:
+    assert not any("\ufffd" in piece for piece in shown)
+
+
+def test_a_stream_of_broken_bytes_loses_nothing_and_does_not_wait_for_ever():
+  bytes_of = {b: TEXT.encode("\U0001f600").tolist()[i] for i, b in enumerate("\U0001f600".encode())}
+  start = bytes_of[0xF0] - 0xF0  # byte pieces stand in a row
+  euro, cut = [start + b for b in "€".encode()], [start + 0xF0, start + 0x9F]
+  assert list(reader.stream(TEXT, euro)) == ["€"]
+  assert "".join(reader.stream(TEXT, [*cut, *TEXT.encode("x")])) == TEXT.decode([*cut, *TEXT.encode("x")])
+  assert list(reader.stream(TEXT, cut)) == [TEXT.decode(cut)]  # the end of what was written
+  shown, ids = [], iter([start + 0x80] * 9)
+  for piece in reader.stream(TEXT, ids):
+    shown.append(piece)
+    if len(shown) == 3:
+      break
+  assert len(list(ids)) == 3  # at most three wait
