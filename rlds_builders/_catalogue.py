@@ -15,7 +15,7 @@ from dm_env import specs as dm_specs
 from PIL import Image
 
 from gato_jax import specs
-from gato_jax.errors import GatoError
+from gato_jax.errors import GatoError, MissingData
 from rlds_builders import _builder
 
 _PREFIX = "tfds:"
@@ -45,8 +45,8 @@ def load(source: specs.Source) -> tfds.core.DatasetBuilder:
     raise _missing(source) from e
 
 
-def _missing(source: specs.Source) -> GatoError:
-  return GatoError(f"{source.dataset} is not in {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR); {_HINT}")
+def _missing(source: specs.Source) -> MissingData:
+  return MissingData(f"{source.dataset} is not in {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR); {_HINT}")
 
 
 def task_spec(domain: specs.Domain, task: str, builder: tfds.core.DatasetBuilder) -> specs.TaskSpec:
