@@ -1,4 +1,4 @@
-"""Questions in the files that VQA v2 and OK-VQA publish, beside COCO's pictures, of the folder that _files finds."""
+"""Questions in the files that VQA v2 and OK-VQA publish, beside COCO's pictures, of the folder that _sources finds."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ from typing import Any
 
 from gato_jax.documents import Question
 from gato_jax.errors import GatoError
-from rlds_builders import _files, _lines, _pictures
+from rlds_builders import _lines, _pictures, _sources
 
 
 def questions(domain: str, split: str, side: int) -> Iterator[Question]:
@@ -21,11 +21,11 @@ def questions(domain: str, split: str, side: int) -> Iterator[Question]:
     MissingData: there are none. GatoError: a damaged file, questions without answers, too many bad pictures.
   """
   holds = "*_questions.json, *_annotations.json and COCO's pictures"
-  found = _files.find(domain, split, ("_questions.json",), holds)
+  found = _sources.find(domain, split, ("_questions.json",), holds)
   return _questions(found, _pictures.Gate(f"{domain}, {split}", side))
 
 
-def _questions(found: _files.Found, gate: _pictures.Gate) -> Iterator[Question]:
+def _questions(found: _sources.Found, gate: _pictures.Gate) -> Iterator[Question]:
   for path in found.files:
     name = path.name.replace("OpenEnded_", "").replace("_questions.json", "_annotations.json")
     answers_path = path.with_name(name)
