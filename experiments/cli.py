@@ -81,8 +81,10 @@ class Experiment:
     return self.tfds / domain.name / task / "1.0.0" / "metadata.json"
 
   def left_out(self) -> list[str]:
-    """A line for each row of which nothing trains: how to get it."""
+    """A line for each row of which nothing trains: how to get it; GatoError where no row has anything."""
     lines, trained = [], self.tasks
+    if self.rows and not trained:
+      raise GatoError(f"no row of the mixture has a dataset in {self.tfds}; run experiments.collect and .build")
     for name, row in self.rows.items():
       if any(one in trained for one in row.tasks):
         continue

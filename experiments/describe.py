@@ -81,7 +81,8 @@ def main(experiment: cli.Experiment) -> None:
   console = console if console.width >= _WIDTH else rich.console.Console(width=_WIDTH)
   numbers, faults = counted(experiment)
   console.print(rows_table(experiment, numbers))
-  print("", *experiment.left_out(), *(f"not counted: {why}" for why in faults.values()), "", sep="\n")
+  left_out = experiment.left_out() if experiment.tasks else ["nothing is here: run experiments.collect and .build"]
+  print("", *left_out, *(f"not counted: {why}" for why in faults.values()), "", sep="\n")
   total = sum(experiment.weights.values())
   for domain, task in experiment.tasks:
     share = experiment.weights[f"{domain.name}.{task}"] / total
