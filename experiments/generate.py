@@ -4,19 +4,17 @@
 with --chat, questions are read line by line from standard input, Ctrl-D ends. Only the network's words go to stdout.
 """
 
-import pathlib
 import random
 import sys
 from collections.abc import Iterator
 
-import numpy as np
 from absl import flags
-from PIL import Image
 
 from experiments import cli
 from gato_jax import agent, documents
 from gato_jax.agent import reader
 from gato_jax.errors import GatoError
+from rlds_builders import _pictures
 
 _IMAGE = flags.DEFINE_string("image", "", "A picture to caption, or to speak about.")
 _QUESTION = flags.DEFINE_string("question", "", "To be answered.")
@@ -25,7 +23,7 @@ _CHAT = flags.DEFINE_bool("chat", False, "A dialogue: each line of standard inpu
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.9, "Of sampling; 0 takes the most likely token.", 0.0)
 _MAX_TOKENS = flags.DEFINE_integer("max_tokens", 64, "Of each answer.", 1)
 _SEED = flags.DEFINE_integer("seed", None, "Of the draws; by default one is drawn and printed.", 0)
-_SIDE = flags.DEFINE_integer("side", 64, "Pixels of the picture's longer side, as it was trained with.", 16)
+_SIDE = flags.DEFINE_integer("side", None, "Pixels of the picture's longer side; config.pictures.side by default.")
 _SAMPLES = flags.DEFINE_integer("samples", 1, "How many are written, one a line.", 1)
 _STEP = flags.DEFINE_integer("step", None, "Of the checkpoint; the newest by default.")
 
@@ -34,7 +32,8 @@ def main(experiment: cli.Experiment) -> None:
   chat = _CHAT.value or not (_IMAGE.value or _QUESTION.value or _TEXT.value)
   if sum(map(bool, (_QUESTION.value, _TEXT.value, chat))) > 1 or (chat and _SAMPLES.value > 1):
     raise GatoError("--question, --text and --chat exclude each other, and --chat has one answer; choose one of them")
-  shown = [look(pathlib.Path(_IMAGE.value), _SIDE.value)] if _IMAGE.value else []
+  side = experiment.config.pictures.side if _SIDE.value is None else _SIDE.value
+  shown = [_pictures.fit(_IMAGE.value, side)] if _IMAGE.value else []
   policy = agent.Policy(experiment.workdir, _STEP.value)
   if not any(policy.spec(task).is_document for task in policy.tasks):
     say(f"warning: checkpoint {policy.step} of {experiment.workdir} was never trained on text; it knows no words\n")
@@ -54,14 +53,6 @@ def main(experiment: cli.Experiment) -> None:
     network.read([*shown, *([prompt] if prompt else [])])
     say(prompt + " " * bool(_QUESTION.value))
     write(network, seed + sample, strip=not _TEXT.value)
-
-
-def look(path: pathlib.Path, side: int) -> np.ndarray:
-  """A picture file as the network sees it."""
-  image = Image.open(path).convert("RGB")
-  scale = side / max(image.size)
-  width, height = (max(16, round(scale * s / 16) * 16) for s in image.size)
-  return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
 
 
 def questions() -> Iterator[str]:

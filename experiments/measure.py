@@ -6,7 +6,6 @@ accuracy. Rows go to <workdir>/language.jsonl, those that exist are not measured
 
 import sys
 
-import tqdm
 from absl import flags
 
 from experiments import cli
@@ -21,15 +20,14 @@ _STEP = flags.DEFINE_integer("step", None, "Of the checkpoint; the newest by def
 
 
 def main(experiment: cli.Experiment) -> None:
-  directories = {}
-  for domain, task in experiment.tasks:
-    if domain.documents:
-      name = f"{domain.name}.{task}"
-      directory = records.directory_of(experiment.tfds, name)
-      if (directory / "dataset_info.json").exists():
-        directories[name] = directory
-      else:
-        tqdm.tqdm.write(f"{name} is not built and left out; python -m experiments.build", file=sys.stderr)
+  directories, missing = {}, []
+  for domain, task in experiment.all_tasks:
+    if domain.documents and experiment.dataset(domain, task).exists():
+      directories[f"{domain.name}.{task}"] = records.directory_of(experiment.tfds, f"{domain.name}.{task}")
+    elif domain.documents:
+      missing.append(f"{domain.name}.{task}")
+  if missing:
+    print(f"not built, so not measured (experiments.build): {', '.join(missing)}", file=sys.stderr)
   if not directories:
     raise GatoError(f"{experiment.config.name} has no texts, captions or questions that are built; name their domains")
   policy = agent.Policy(experiment.workdir, _STEP.value)

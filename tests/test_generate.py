@@ -1,12 +1,22 @@
 """Reading and writing prose: the training network's probabilities, streams of whole characters, and the verb."""
 
+import io
+import re
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import small_network
+from absl import flags
+from absl.testing import flagsaver
+from PIL import Image
 
-from gato_jax import documents
+from experiments import cli
+from experiments import generate as verb
+from experiments.configs import default
+from gato_jax import checkpoint, documents, specs
 from gato_jax.agent import reader
 from gato_jax.errors import GatoError
 from gato_jax.model import Gato, acting, init_params
@@ -138,7 +148,7 @@ def write(network, *given, n=12, temperature=0.0, seed=0) -> list[int]:
 
 def greedy(params, parts, n) -> list[int]:
   """The most likely text ids by the training network, each time over the whole window."""
-  document, found = prose.encode(parts, TEXT, end=False), []
+  document, found = parts if isinstance(parts, prose.Prose) else prose.encode(parts, TEXT, end=False), []
   for _ in range(n):
     scores = logits(params, window(document))[0, len(document.tokens) - 1, : vocabulary.TEXT_SIZE]
     found.append(int(np.argmax(np.where(TEXT.writable, scores, -np.inf))))
@@ -227,3 +237,97 @@ def test_a_stream_of_broken_bytes_loses_nothing_and_does_not_wait_for_ever():
     if len(shown) == 3:
       break
   assert len(list(ids)) == 3  # at most three wait
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, params):
+  """Checkpoint 5 of a network that was trained on captions, as its specs say."""
+  path = tmp_path_factory.mktemp("run")
+  domain = specs.Domain("c", ("d",), 1.0, document_kind="captions")
+  save(path, params, {"c.d": specs.document_task_spec(domain, "d", 64).to_json()})
+  return path
+
+
+def save(path, params, task_specs) -> None:
+  store = checkpoint.Checkpoints(path / "checkpoints")
+  meta = {"model": CONFIG.to_json(), "specs": task_specs}
+  store.save(5, params, {"count": np.zeros([], np.int32)}, meta, TEXT.model)
+  store.close()
+
+
+@pytest.fixture
+def generate(workdir, monkeypatch, capsys):
+  """Runs the verb in this process: (standard output, standard error)."""
+
+  def run(stdin: str = "", folder=workdir, **settings) -> tuple[str, str]:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS(["generate"])
+    config = default.get_config()
+    config.workdir = str(folder)
+    with flagsaver.flagsaver(**settings):
+      verb.main(cli.Experiment(config))
+    return capsys.readouterr()
+
+  return run
+
+
+@pytest.fixture
+def png(tmp_path):
+  path = tmp_path / "cat.png"
+  Image.fromarray(picture(7, 64, 64)).save(path)
+  return str(path)
+
+
+def said(params, *parts, n=6) -> str:
+  return TEXT.decode(greedy(params, parts, n))
+
+
+def test_captions_answers_and_continuations(params, generate, png):
+  greedily = dict(temperature=0.0, max_tokens=6)
+  shown, question = picture(7, 64, 64), documents.ask("what?")
+  out, err = generate(image=png, **greedily)
+  assert out == said(params, shown).lstrip() + "\n" and "checkpoint 5 of" in err
+  out, err = generate(image=png, question="what?", **greedily)
+  assert out == said(params, shown, question).lstrip() + "\n" and err.endswith("Q: what?\nA: ")
+  out, err = generate(text=WORDS, **greedily)
+  assert out == said(params, WORDS) + "\n" and err.endswith(WORDS) and WORDS not in out
+  assert generate(image=png, text="It is", **greedily).out == said(params, shown, "It is") + "\n"
+
+
+def test_a_dialogue_remembers_its_turns(params, generate, png):
+  out, err = generate("what?\n\nwhy?\n", image=png, chat=True, temperature=0.0, max_tokens=3)
+  first, second = (documents.ask(question) for question in ("what?", "why?"))
+  turn = prose.encode([picture(7, 64, 64), first], TEXT, end=False)
+  answer = greedy(params, turn, 3)
+  read = prose.Prose(np.int32([*answer, TEXT.end]), np.full(len(answer) + 1, Kind.TEXT, np.int32), *nothing())
+  turn = prose.join([turn, read, prose.encode([second], TEXT, end=False)])
+  expected = [TEXT.decode(answer).lstrip(), TEXT.decode(greedy(params, turn, 3)).lstrip()]
+  assert out == "".join(f"{line}\n" for line in expected)
+  assert "Q: what?\nA: " in err and err.count("A: ") == 2
+  assert generate("what?\n", temperature=0.0, max_tokens=3).out == said(params, first, n=3).lstrip() + "\n"
+
+
+def test_samples_have_seeds_of_their_own_and_a_drawn_seed_is_printed(generate, png):
+  out, _ = generate(image=png, samples=3, seed=4, max_tokens=5)
+  assert len(set(out.splitlines())) == 3 == len(out.splitlines())
+  assert generate(image=png, seed=5, max_tokens=5).out == out.splitlines(keepends=True)[1]
+  err = generate(image=png, max_tokens=5).err
+  (seed,) = re.findall(r"seed (\d+)\n", err)
+  assert f"seed {seed}\n" not in generate(image=png, max_tokens=5).err
+
+
+def test_what_cannot_be_done_is_one_line(params, generate, png, tmp_path):
+  for settings, message in (
+    (dict(folder=tmp_path, text="x"), "no checkpoint in .*experiments.train"),
+    (dict(image=str(tmp_path / "none.png")), "none.png: No such file"),
+    (dict(image=png, side=50), "50; it must be a multiple of 16"),
+    (dict(text="x", question="y"), "exclude each other"),
+    (dict(chat=True, samples=2), "has one answer"),
+  ):
+    with pytest.raises(GatoError, match=message) as e:
+      generate(**settings)
+    assert "\n" not in str(e.value)
+  save(tmp_path, params, {})
+  out, err = generate(folder=tmp_path, text="x", max_tokens=2)
+  assert "never trained on text" in err and out.endswith("\n")
