@@ -15,7 +15,7 @@ from gato_jax import documents, results
 from gato_jax.agent import reader
 from gato_jax.data import records
 from gato_jax.language import held_out, measure, vqa
-from gato_jax.model import Gato, acting, init_params
+from gato_jax.model import Gato, acting
 from gato_jax.report import language_scores, language_table, page
 from gato_jax.tokens import prose
 from gato_jax.tokens.vocabulary import Kind
@@ -69,8 +69,7 @@ def test_vqa_accuracy_by_hand(answer, references, expected):
 
 @pytest.fixture(scope="module")
 def params():
-  params = jax.jit(lambda: init_params(CONFIG, jax.random.key(3)))()
-  return jax.tree.map(lambda x: 2 * x, params)
+  return small_network.random_params()
 
 
 @pytest.fixture(scope="module")
