@@ -14,15 +14,24 @@ from rlds_builders.playroom.environment import COLOURS, KINDS, SIDE, Playroom
 
 _SAMPLES = 4  # a pixel
 _NEAREST, _FARTHEST = 1.8, 4.2  # metres from the camera to a thing
+_VIEW = math.radians(29)  # to either side of the picture's middle, where things are whole
 _GAP = 0.25  # metres, at least, between the circles of two things, and of a thing and a wall
 _CHANGED = 12  # of 255: a pixel that differs by less looks the same
 _SEEN = 0.75  # of a thing's pixels that must not be hidden
 _SMALLEST = 0.012  # of the picture, what can be seen of a thing: 49 of 64x64 pixels
-_TRIES = 100
+_KEY_TURN = math.radians(40)  # of a key from the picture's plane
+_TRIES, _TRIES_OF_NAMES = 30, 20
 
 
 class Room(Playroom):
-  """Some things before the camera."""
+  """Things before the camera.
+
+  Attributes:
+    names: (colour, kind) of the things that the next reset() places. things: those that it found a place for.
+  """
+
+  names: list[tuple[str, str]]
+  things: dict[Entity, tuple[str, str]]
 
   def __init__(self, side: int):
     super().__init__()
@@ -32,20 +41,22 @@ class Room(Playroom):
 
   def _gen_world(self) -> None:
     self.add_rect_room(min_x=0, max_x=SIDE, min_z=0, max_z=SIDE)
-    self.things: dict[Entity, tuple[str, str]] = {}
+    self.things = {}
     self.place_entity(self.agent)
-    for name in _draw_names(self.np_random):
+    for name in self.names:
       self._put(*name)
 
   def _put(self, colour: str, kind: str) -> None:
     """Somewhere before the camera, unless there is no room."""
     entity = KINDS[kind](colour)
     for _ in range(_TRIES):
-      angle = self.agent.dir + self.np_random.uniform(-1, 1) * math.radians(25)
       away = self.np_random.uniform(_NEAREST, _FARTHEST)
+      angle = self.agent.dir + self.np_random.uniform(-1, 1) * (_VIEW - math.asin(entity.radius / away))
       place = self.agent.pos + away * np.array([math.cos(angle), 0, -math.sin(angle)])
       if not self.intersect(entity, place, entity.radius + _GAP):
-        self.things[self.place_entity(entity, pos=place)] = (colour, kind)
+        # A key is flat: seen from its edge nobody could tell what it is. Boxes and balls may turn as they like.
+        turned = angle + math.pi * self.np_random.integers(2) + self.np_random.uniform(-1, 1) * _KEY_TURN
+        self.things[self.place_entity(entity, pos=place, dir=turned if kind == "key" else None)] = (colour, kind)
         return
 
   def show(self, things: list[Entity]) -> np.ndarray:
@@ -55,7 +66,7 @@ class Room(Playroom):
 
 
 def _draw_names(random: np.random.Generator) -> list[tuple[str, str]]:
-  """One thing as often as two, three or four; of several, half of the time two are of a kind, or of a colour."""
+  """One to four things; of several, half of the time two are surely of a kind or of a colour."""
   count = int(random.choice([1, 2, 3, 4], p=[0.34, 0.26, 0.22, 0.18]))
   names = [(str(random.choice(COLOURS)), str(random.choice(tuple(KINDS)))) for _ in range(count)]
   if count > 1 and random.random() < 0.5:
@@ -69,14 +80,17 @@ def draw(stream: str, split: str, side: int, count: int) -> Iterator[_scenes.Sce
   room = Room(side)
   for index in range(count):
     random = _scenes.generator(stream, split, index)
-    while (scene := _scene(room, int(random.integers(1 << 31)))) is None:
-      pass
+    scene = None
+    while scene is None:
+      room.names = _draw_names(random)  # four keys hardly ever fit: after some tries others are drawn
+      seeds = random.integers(1 << 31, size=_TRIES_OF_NAMES).tolist()
+      scene = next(filter(None, (_scene(room, seed) for seed in seeds)), None)
     yield scene
 
 
 def _scene(room: Room, seed: int) -> _scenes.Scene | None:
   room.reset(seed=seed)
-  if not room.things:
+  if len(room.things) < len(room.names):
     return None
   things = list(room.things)
   empty, picture = room.show([]), room.show(things)
