@@ -10,6 +10,7 @@ import pytest
 import sacrebleu
 import small_network
 import test_documents
+import test_report
 
 from gato_jax import documents, results
 from gato_jax.agent import reader
@@ -260,6 +261,22 @@ def test_page_of_language_alone(measured, tmp_path):
   assert "which is it, 100?" in html and "people: picture 100" in html
   for score in language_scores.scores(by_task):
     assert html.count(f"<td>{score.task}</td><td>{score.name}</td>") == 1
+
+
+def test_page_of_both(measured, tmp_path):
+  by_task = language_scores.newest(read(measured))
+  paths = (tmp_path / "results.jsonl", tmp_path / "no", tmp_path / "nor")
+  played = test_report.make_rows(3)
+  results.append(paths[0], [row for row in played if row.actor != "gato"])
+  _, scored = page.write(tmp_path / "r", *paths, {}, measured=by_task)  # baselines alone are nothing to score
+  assert not scored
+  results.append(paths[0], [row for row in played if row.actor == "gato"])
+  path, scored = page.write(tmp_path / "r", *paths, {}, measured=by_task, pictures=measured / measure.PICTURES)
+  html = path.read_text()
+  assert len(scored) == len(test_report.TASKS) and "Every task" in html and "Text, captions and answers" in html
+  assert "Checkpoint of step 6,000" in html and "at step 5." in html
+  path, _ = page.write(tmp_path / "r", *paths, {})
+  assert "captions" not in path.read_text()
 
 
 def test_examples_do_not_depend_on_what_was_written(measured, tmp_path):
