@@ -163,11 +163,15 @@ def test_the_seed_decides_what_is_drawn(acting_params):
   network = make_reader(acting_params)
   drawn = {tuple(write(network, WORDS, temperature=0.9, seed=seed)) for seed in (1, 1, 2, 3)}
   assert len(drawn) == 3 and tuple(write(network, WORDS, temperature=0.9, seed=2)) in drawn
+  assert len(set(write(network, WORDS, temperature=1e4))) > 8  # each token has noise of its own
 
 
 def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
   """Frequencies of 500 first tokens by eighths of likelihood; never <pad>, <unk> or an action's id."""
-  network = make_reader(acting_params)
+  network, table = make_reader(acting_params), acting_params.embedding["tokens"]
+  for wanted in (0, 1, TEXT.end, 40, vocabulary.TEXT_SIZE + 3):  # its own row predicts it
+    chosen = int(reader._choose(acting_params, 99 * table[wanted][None], network._writable, 0.0, jax.random.key(0)))
+    assert (chosen == wanted) == (wanted in (TEXT.end, 40)) and TEXT.writable[chosen]
   network.read([WORDS])
   state = network._state.hidden
   temperature, keys = 40.0, jax.random.split(jax.random.key(0), 500)
