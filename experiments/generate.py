@@ -52,7 +52,7 @@ def main(experiment: cli.Experiment) -> None:
     network.forget()
     network.read([*shown, *([prompt] if prompt else [])])
     say(prompt + " " * bool(_QUESTION.value))
-    write(network, seed + sample, strip=not _TEXT.value)
+    write(network, seed + sample, strip=not _TEXT.value, caption=not prompt)
 
 
 def questions() -> Iterator[str]:
@@ -67,9 +67,10 @@ def questions() -> Iterator[str]:
       yield line.strip()
 
 
-def write(network: agent.Reader, seed: int, strip: bool = True) -> None:
+def write(network: agent.Reader, seed: int, strip: bool = True, caption: bool = False) -> None:
   """Prints what the network writes as it comes. strip: without the space that stands before an answer."""
-  for text in reader.stream(network.text, network.write(_MAX_TOKENS.value, _TEMPERATURE.value, seed)):
+  ids = network.write(_MAX_TOKENS.value, _TEMPERATURE.value, seed, caption)
+  for text in reader.stream(network.text, ids):
     text = text.lstrip() if strip else text
     strip = strip and not text
     print(text, end="", flush=True)

@@ -159,6 +159,18 @@ def test_the_most_likely_text_is_written_at_temperature_0(params, acting_params,
   assert written == greedy(params, parts, 12) and len(set(written)) > 3
 
 
+def test_a_caption_does_not_begin_as_a_question_does(acting_params, monkeypatch):
+  """Where the question's first piece is the most likely one, another is taken, and only as the first."""
+  network, question = make_reader(acting_params), int(TEXT.encode(documents.ask("what?"))[0])
+  network.read([picture(0)])
+  row = 99 * acting_params.embedding["tokens"][question][None]
+  choose = reader._choose
+  monkeypatch.setattr(reader, "_choose", lambda params, hidden, *rest: choose(params, row, *rest))
+  assert list(network.write(2, 0.0, 0)) == [question, question]
+  first, second = network.write(2, 0.0, 0, caption=True)
+  assert first != question and second == question
+
+
 def test_the_seed_decides_what_is_drawn(acting_params):
   network = make_reader(acting_params)
   drawn = {tuple(write(network, WORDS, temperature=0.9, seed=seed)) for seed in (1, 1, 2, 3)}
