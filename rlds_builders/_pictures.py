@@ -36,14 +36,14 @@ def fit(picture: str | pathlib.Path | bytes, side: int, name: str = "") -> np.nd
   """
   if side < _MULTIPLE or side % _MULTIPLE:
     raise GatoError(f"pictures cannot have a side of {side}; it must be a multiple of {_MULTIPLE}")
+  name = " ".join((name or ("a picture" if isinstance(picture, bytes) else str(picture))).split())  # of one line, whatever a file calls its pictures
   if isinstance(picture, bytes):
     return _decode(io.BytesIO(picture), side, name)
-  name = name or str(picture)
   try:
     with open(picture, "rb") as file:
       return _decode(file, side, name)
-  except OSError as e:
-    raise Refused(f"{name}: {e.strerror or e}") from e
+  except (OSError, ValueError) as e:  # a ValueError where the path is none
+    raise Refused(f"{name}: {getattr(e, 'strerror', e)}") from e
 
 
 def _decode(file: io.BufferedIOBase, side: int, name: str) -> np.ndarray:
