@@ -167,15 +167,20 @@ def _tar(path: pathlib.Path) -> Iterator[_Sample]:
 
 def _of_tar(sample: dict[str, Any], where: str) -> _Sample:
   picture = next((sample[key] for key in _PICTURE_KEYS if key in sample), None)
-  captions: tuple[str, ...] = ()
-  if "txt" in sample:
-    captions = _captions({"caption": sample["txt"].decode(errors="replace")}, where)
-  elif "json" in sample:
-    try:
-      captions = _captions(json.loads(sample["json"]), where)
-    except (ValueError, TypeError, AttributeError) as e:
-      raise GatoError(f"{where}.json: not a JSON object ({e})") from e
-  return _Sample(sample["__key__"], where, picture, captions)
+  return _Sample(sample["__key__"], where, picture, _captions(_described(sample, where), where))
+
+
+def _described(sample: dict[str, Any], where: str) -> dict[str, Any]:
+  """Of a sample's txt, or else its json."""
+  try:
+    if "txt" in sample:
+      return {"caption": sample["txt"].decode()}
+    record = json.loads(sample.get("json", b"{}"))
+  except ValueError as e:  # UnicodeDecodeError is one
+    raise GatoError(f"{where}: its {'txt is not UTF-8' if 'txt' in sample else 'json is no JSON'} ({e})") from e
+  if not isinstance(record, dict):
+    raise GatoError(f"{where}: its json must hold an object, this is a {type(record).__name__}")
+  return record
 
 
 def pages(domain: str, split: str, side: int) -> Iterator[Page]:

@@ -36,7 +36,9 @@ def fit(picture: str | pathlib.Path | bytes, side: int, name: str = "") -> np.nd
   """
   if side < _MULTIPLE or side % _MULTIPLE:
     raise GatoError(f"pictures cannot have a side of {side}; it must be a multiple of {_MULTIPLE}")
-  name = " ".join((name or ("a picture" if isinstance(picture, bytes) else str(picture))).split())  # of one line, whatever a file calls its pictures
+  if not isinstance(picture, bytes):
+    name = name or str(picture)
+  name = " ".join(name.split())  # one line, whatever a set calls its pictures
   if isinstance(picture, bytes):
     return _decode(io.BytesIO(picture), side, name)
   try:
