@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from dm_env import specs
 
-from gato_jax.documents import Document
+from gato_jax.documents import Document, PictureConfig
 from gato_jax.errors import GatoError
 
 
@@ -250,7 +250,7 @@ class Domain:
   def make_expert(self, environment: Any, task: str) -> Any:
     return _load(self.expert)(environment, task)
 
-  def read_documents(self, task: str, split: str = "train", side: int = 64) -> Iterable[Document]:
+  def read_documents(self, task: str, split: str = "train", side: int = PictureConfig.side) -> Iterable[Document]:
     self.check_task(task)
     return _load(self.documents)(task, split, side)
 

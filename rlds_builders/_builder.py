@@ -37,7 +37,7 @@ def raw_directory() -> pathlib.Path:
 
 def picture_side() -> int:
   """Pixels of the longer side of pictures in documents."""
-  return int(os.environ.get("GATO_PICTURE_SIDE", "64"))
+  return int(os.environ.get("GATO_PICTURE_SIDE", documents.PictureConfig.side))
 
 
 def configs(domain: specs.Domain) -> list[tfds.core.BuilderConfig]:
@@ -45,7 +45,13 @@ def configs(domain: specs.Domain) -> list[tfds.core.BuilderConfig]:
   return [tfds.core.BuilderConfig(name=task, version=VERSION) for task in domain.tasks]
 
 
-def build(domain: specs.Domain, task: str, raw: pathlib.Path, tfds_dir: pathlib.Path, side: int = 64) -> bool:
+def build(
+  domain: specs.Domain,
+  task: str,
+  raw: pathlib.Path,
+  tfds_dir: pathlib.Path,
+  side: int = documents.PictureConfig.side,
+) -> bool:
   """Builds one task's dataset unless it holds every logged episode; returns whether there was anything to do.
 
   A dataset without raw logs came from elsewhere and is kept. One of recorded episodes follows its declaration, one of

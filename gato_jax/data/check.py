@@ -20,14 +20,16 @@ _AGAIN = f"; delete {episodes.FOLDER} in the dataset's folder and run python -m 
 _CLIPPED_SHARE = 0.01  # of an observation's values; more in an end bin means that the bins do not fit the values
 
 
-def check(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, Any]:
+def check(
+  tfds_dir: pathlib.Path, task: str, sequence_length: int, text: codec.TextCodec | None = None
+) -> dict[str, Any]:
   """Reads a whole dataset; returns facts to print, "problems" among them (a list of lines, empty when all is well).
 
   Raises:
     GatoError: a record cannot be read, a value is NaN or out of its range, an action is outside its bounds.
   """
   data = episodes.load(tfds_dir, task)
-  text = codec.default_text_codec()
+  text = text or codec.default_text_codec()
   if isinstance(data, episodes.Documents):
     return _check_documents(data, text)
   config = mixture.MixtureConfig(sequence_length=sequence_length)
@@ -143,10 +145,12 @@ def _check_rewards(source: records.Episodes, data: episodes.Episodes) -> list[st
   return problems
 
 
-def report(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, Any] | None:
+def report(
+  tfds_dir: pathlib.Path, task: str, sequence_length: int, text: codec.TextCodec | None = None
+) -> dict[str, Any] | None:
   """Prints what `check` found and returns it, or None where the dataset may not be trained on."""
   try:
-    facts = check(tfds_dir, task, sequence_length)
+    facts = check(tfds_dir, task, sequence_length, text)
   except GatoError as e:
     print(f"FAIL {task}: {e}")
     return None
