@@ -54,8 +54,7 @@ def _decode(file: io.BufferedIOBase, side: int, name: str) -> np.ndarray:
   file.seek(0)
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # Pillow's about odd metadata
-      warnings.simplefilter("error", Image.DecompressionBombWarning)
+      warnings.simplefilter("ignore")  # Pillow's about odd metadata, and about sizes that are refused here
       image = Image.open(file, formats=FORMATS)
       if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
@@ -64,7 +63,7 @@ def _decode(file: io.BufferedIOBase, side: int, name: str) -> np.ndarray:
       return np.asarray(_opaque(image).resize(_size(image, side), Image.Resampling.BICUBIC))
   except Refused as e:
     raise Refused(f"{name}: {e}") from None
-  except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
+  except Image.DecompressionBombError as e:
     raise Refused(f"{name}: too large, more than {MAX_PIXELS:,} pixels by its header") from e
   except Image.UnidentifiedImageError as e:
     raise Refused(f"{name}: not a picture of {', '.join(FORMATS)}") from e
