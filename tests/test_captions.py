@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from test_documents_files import both, colour, png
 
 import rlds_builders
+from gato_jax import documents
 from gato_jax.errors import MissingData
 from rlds_builders.align import stamps
 from rlds_builders.ltip import emoji
@@ -83,8 +84,10 @@ def test_emoji():
   assert red(named["red apple"]) > 0.3 and red(named["flag: Denmark"]) > 0.3 and red(named["mountain"]) < 0.1
   assert "woman firefighter" in named and not any("skin tone" in name for name in named)
   assert not {one.picture.tobytes() for one in train} & {one.picture.tobytes() for one in validation}
-  kinds = {one.name: one.kind for one in emoji.find("ltip", "train")}
+  kinds = {one.name: one.kind for split in documents.SPLITS for one in emoji.find("ltip", split)}
   assert kinds["woman firefighter"] == ("Smileys & People", "person-role") and kinds["zebra"][1] == "animal-mammal"
+  assert kinds["grinning squinting face"][1] == "face-positive"  # the last one of a range
+  assert kinds["man pilot"][1] == "person-role"  # without the selector that its label has
 
 
 @needs_stamps

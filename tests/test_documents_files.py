@@ -263,7 +263,7 @@ def test_pages(folder, capsys):
   assert "refused 1 of 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("segments", ["text", [{"txt": "a"}], [{"text": 1}], [{"image": None}], ["text"]])
+@pytest.mark.parametrize("segments", [None, "text", [{"txt": "a"}], [{"text": 1}], [{"image": None}], ["text"]])
 def test_a_wrong_page_is_one_clear_error(folder, segments):
   jsonl(folder / "train.jsonl", [{"segments": segments}])
   jsonl(folder / "val.jsonl", [])
