@@ -28,8 +28,7 @@ def _compressed(*endings: str) -> tuple[str, ...]:
 
 def _ending(path: pathlib.Path) -> str:
   """In lower case and without what only says how it is compressed."""
-  suffixes = [suffix for suffix in path.suffixes if suffix not in _lines.COMPRESSED]
-  return suffixes[-1].lower()
+  return [suffix for suffix in path.with_name(path.name.lower()).suffixes if suffix not in _lines.COMPRESSED][-1]
 
 
 def texts(domain: str, split: str) -> Iterator[str]:
@@ -113,7 +112,7 @@ def _captioned(found: Found, gate: _pictures.Gate) -> Iterator[Captioned]:
       if not found.takes(f"{found.key(path.parent)}/{sample.key}"):
         continue
       if sample.picture is None or not sample.captions:
-        gate.refuse(f"{sample.where}: no {'caption' if sample.captions == () else 'picture'}")
+        gate.refuse(f"{sample.where}: no {'picture' if sample.picture is None else 'caption'}")
         continue
       picture = gate.fit(sample.picture, sample.where)
       if picture is not None:
@@ -148,11 +147,11 @@ def _in_folder(path: pathlib.Path, image: str, captions: tuple[str, ...], where:
 
 
 def _captions(record: dict[str, Any], where: str) -> tuple[str, ...]:
-  """Of "captions", or else "caption"; those that are empty are left out."""
+  """Of "captions", or else "caption"; those that are empty or null are left out."""
   captions = record.get("captions", [record["caption"]] if "caption" in record else [])
   if not isinstance(captions, list):
     raise GatoError(f'{where}: "captions" must be a list of texts')
-  stripped = (_checked(caption, f"{where}: a caption").strip() for caption in captions)
+  stripped = (_checked(caption, f"{where}: a caption").strip() for caption in captions if caption is not None)
   return tuple(caption for caption in stripped if caption)
 
 

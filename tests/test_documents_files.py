@@ -83,6 +83,16 @@ def test_a_file_that_says_so_is_the_validation_split(folder):
   assert validation == ["held out", "held out too"] and len(train) == 31
 
 
+def test_names_in_capitals_are_read_and_hidden_files_are_not(folder):
+  (folder / "VAL.TXT").write_text("held out")
+  (folder / "A.TXT.GZ").write_bytes(gzip.compress(b"in capitals"))
+  (folder / ".git").mkdir()
+  for name in ("._A.txt", ".jsonl", ".git/a.txt"):
+    (folder / name).write_bytes(b"\xff")
+  train, validation = both(lambda split: _files.texts("pets", split))
+  assert train == ["in capitals"] and validation == ["held out"]
+
+
 def test_long_texts_are_cut_between_paragraphs(folder, monkeypatch):
   monkeypatch.setattr(_files, "DOCUMENT_CHARACTERS", 100)
   whole = "\n\n".join(f"Paragraph {i}." for i in range(200)) + "\n" + "x" * 250
@@ -199,15 +209,16 @@ def test_webdataset_tar(folder, capsys):
   members["00100.txt"] = b"no picture"
   members["00101.png"] = png(0)
   members["00102.png"], members["00102.txt"] = b"", b"pet 102"
+  members["00103.png"], members["00103.json"] = png(0), b'{"caption": null}'
   tar(folder / "train-0.tar", members)
   tar(folder / "val-0.tar", {"a/0.png": png(1), "a/0.json": b'{"captions": ["pet 1", "pet one"]}'})
   train, validation = both(lambda split: _files.captioned("pets", split, 48))
   check_captioned(train, 100)
   assert [one.captions for one in validation] == [("pet 1", "pet one")]
-  told = capsys.readouterr().err.splitlines()[:4]
-  for line, words in zip(told, ("00100: no picture", "00101: no caption", "00102: the file is empty"), strict=False):
-    assert line == f"refused: {folder}/train-0.tar/{words}"
-  assert told[3] == "pets, train: refused 3 of 103 pictures"
+  told = capsys.readouterr().err.splitlines()
+  reasons = ("00100: no picture", "00101: no caption", "00102: the file is empty", "00103: no caption")
+  assert told[:4] == [f"refused: {folder}/train-0.tar/{reason}" for reason in reasons]
+  assert told[4] == "pets, train: refused 4 of 104 pictures"
 
 
 @pytest.mark.parametrize(
