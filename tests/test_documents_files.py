@@ -85,7 +85,7 @@ def test_a_file_that_says_so_is_the_validation_split(folder):
 
 def test_names_in_capitals_are_read_and_hidden_files_are_not(folder):
   (folder / "VAL.TXT").write_text("held out")
-  (folder / "A.TXT.GZ").write_bytes(gzip.compress(b"in capitals"))
+  (folder / "A.JSONL.GZ").write_bytes(gzip.compress(b'{"text": "in capitals"}'))
   (folder / ".git").mkdir()
   for name in ("._A.txt", ".jsonl", ".git/a.txt"):
     (folder / name).write_bytes(b"\xff")
