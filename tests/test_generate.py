@@ -199,25 +199,21 @@ def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
   assert expected.max() < 0.5
 
 
-def test_the_end_ends_and_is_read_before_what_follows(params, acting_params, monkeypatch):
-  """As in training, where the next pair stands behind it; without an end of its own, a turn is given one."""
+@pytest.mark.parametrize(("drawn", "tokens"), [("red end", 9), ("red", 1)])
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_end_is_read_once_before_what_follows(params, acting_params, monkeypatch, drawn, tokens, asked):
+  """As in training, where the next pair stands behind it; a turn without an end of its own can be given one."""
   network, parts = make_reader(acting_params), DOCUMENTS["question"]
+  (red,) = TEXT.encode(" red")
+  choices = iter({"red": red, "end": TEXT.end}[one] for one in drawn.split())
+  monkeypatch.setattr(reader, "_choose", lambda *a: next(choices))
   network.read(parts[:2])
-  (answer,) = TEXT.encode(" red")
-  said = iter([answer, TEXT.end])
-  monkeypatch.setattr(reader, "_choose", lambda *a: next(said))
-  assert list(network.write(9, 0.0, 0)) == [answer]
-  network.end()
+  assert list(network.write(tokens, 0.0, 0)) == [red]
+  if asked:
+    network.end()
   after = network.score(DOCUMENTS["caption"])
-  whole = prose.join([prose.encode(one, TEXT) for one in (parts, DOCUMENTS["caption"])])
-  np.testing.assert_allclose(after, trained(params, whole)[-len(after) :], atol=1e-4)
-
-  network.forget()
-  network.read(parts[:2])
-  monkeypatch.setattr(reader, "_choose", lambda *a: answer)
-  assert list(network.write(1, 0.0, 0)) == [answer]
-  network.end()
-  np.testing.assert_allclose(network.score(DOCUMENTS["caption"]), after, atol=1e-5)
+  whole = [prose.encode(parts, TEXT, end=asked or "end" in drawn), prose.encode(DOCUMENTS["caption"], TEXT)]
+  np.testing.assert_allclose(after, trained(params, prose.join(whole))[-len(after) :], atol=1e-4)
 
 
 def test_nothing_read_nothing_written(acting_params):

@@ -105,7 +105,8 @@ class Reader:
     """What was written last: alone, so that writing needs no other compiled call."""
     tokens, self._pending = np.array(self._pending, np.int32), []
     nothing = prose.encode((), self.text, end=False)
-    words = dataclasses.replace(nothing, tokens=tokens, kinds=np.full(len(tokens), Kind.TEXT, np.int32))
+    kinds = np.full(len(tokens), Kind.TEXT, np.int32)
+    words = dataclasses.replace(nothing, tokens=tokens, kinds=kinds, given=np.ones(len(tokens), bool))
     self._read_tokens(words, 1, scored=False)
 
   def _read_tokens(self, document: prose.Prose, size: int, scored: bool) -> np.ndarray:
