@@ -1,5 +1,6 @@
 """Reading and writing prose: the training network's probabilities, streams of whole characters, and the verb."""
 
+import dataclasses
 import functools
 import io
 import re
@@ -82,9 +83,11 @@ def trained(params, document) -> np.ndarray:
   return np.concatenate([[np.nan], scores])[whole.kinds == Kind.TEXT]
 
 
-def nothing(tokens: int) -> tuple[np.ndarray, ...]:
-  """Nothing is given; the patches and positions of no picture."""
-  return np.zeros(tokens, bool), np.zeros([0, 16, 16, 3], np.uint8), np.zeros([0, 4], np.int32)
+def words(ids: list[int]) -> prose.Prose:
+  """Text ids alone."""
+  nothing = prose.encode((), TEXT, end=False)
+  n = len(ids)
+  return dataclasses.replace(nothing, tokens=np.int32(ids), kinds=np.full(n, Kind.TEXT), given=np.zeros(n, bool))
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -148,7 +151,7 @@ def greedy(params, parts, n) -> list[int]:
     found.append(int(np.argmax(np.where(TEXT.writable, scores, -np.inf))))
     if found[-1] == TEXT.end:
       return found[:-1]
-    document = prose.join([document, prose.Prose(np.int32(found[-1:]), np.int32([Kind.TEXT]), *nothing(1))])
+    document = prose.join([document, words(found[-1:])])
   return found
 
 
@@ -307,17 +310,20 @@ def test_captions_answers_and_continuations(params, generate, png):
   assert generate(image=png, text="It is", **greedily).out == said(params, shown, "It is") + "\n"
 
 
-def test_a_dialogue_remembers_its_turns(params, generate, png):
-  out, err = generate("what?\n\nwhy?\n", image=png, chat=True, temperature=0.0, max_tokens=3)
+def test_a_dialogue_remembers_its_turns(params, generate, png, monkeypatch):
+  """What was read is the turns one behind the other, each with its end."""
+  read, take = [], reader.Reader._read_tokens
+  monkeypatch.setattr(
+    reader.Reader, "_read_tokens", lambda self, one, *rest: [read.extend(one.tokens), take(self, one, *rest)][1]
+  )
   first, second = (documents.ask(question) for question in ("what?", "why?"))
+  out, err = generate("what?\n\nwhy?\n", image=png, chat=True, temperature=0.0, max_tokens=3)
   turn = prose.encode([picture(7, 64, 64), first], TEXT, end=False)
   answer = greedy(params, turn, 3)
-  read = prose.Prose(
-    np.int32([*answer, TEXT.end]), np.full(len(answer) + 1, Kind.TEXT, np.int32), *nothing(len(answer) + 1)
-  )
-  turn = prose.join([turn, read, prose.encode([second], TEXT, end=False)])
-  expected = [TEXT.decode(answer).lstrip(), TEXT.decode(greedy(params, turn, 3)).lstrip()]
-  assert out == "".join(f"{line}\n" for line in expected)
+  turn = prose.join([turn, *(words([token]) for token in (*answer, TEXT.end)), prose.encode([second], TEXT, end=False)])
+  expected = [answer, greedy(params, turn, 3)]
+  assert out == "".join(f"{TEXT.decode(ids).lstrip()}\n" for ids in expected)
+  assert read == [*turn.tokens, *expected[1][:-1]]  # the last one waits for another turn
   assert "Q: what?\nA: " in err and err.count("A: ") == 2
   assert generate("what?\n", temperature=0.0, max_tokens=3).out == said(params, first, n=3).lstrip() + "\n"
 
