@@ -313,9 +313,12 @@ def test_captions_answers_and_continuations(params, generate, png):
 def test_a_dialogue_remembers_its_turns(params, generate, png, monkeypatch):
   """What was read is the turns one behind the other, each with its end."""
   read, take = [], reader.Reader._read_tokens
-  monkeypatch.setattr(
-    reader.Reader, "_read_tokens", lambda self, one, *rest: [read.extend(one.tokens), take(self, one, *rest)][1]
-  )
+
+  def note(self, document, *rest, **more):
+    read.extend(document.tokens)
+    return take(self, document, *rest, **more)
+
+  monkeypatch.setattr(reader.Reader, "_read_tokens", note)
   first, second = (documents.ask(question) for question in ("what?", "why?"))
   out, err = generate("what?\n\nwhy?\n", image=png, chat=True, temperature=0.0, max_tokens=3)
   turn = prose.encode([picture(7, 64, 64), first], TEXT, end=False)
