@@ -103,18 +103,18 @@ def read(workdir) -> list[measure.Row]:
 
 def test_bits_are_those_of_the_network(network):
   shown, other = test_documents.picture(0), test_documents.picture(1)
-  document = documents.Captioned(shown, ("a ball", "a red ball"))
+  document = documents.Captioned(shown, ("a ball", "a grün ball"))
   found = measure.measure(network, document, documents.Captioned(other, ("a box",)), None)
 
   def bits(given, caption):
     network.forget()
     return -network.score([given, caption]).sum() / math.log(2)
 
-  assert found["bits"] == pytest.approx(bits(shown, "a ball") + bits(shown, "a red ball"))
-  assert found["bits_elsewhere"] == pytest.approx(bits(other, "a ball") + bits(other, "a red ball"))
+  assert found["bits"] == pytest.approx(bits(shown, "a ball") + bits(shown, "a grün ball"))
+  assert found["bits_elsewhere"] == pytest.approx(bits(other, "a ball") + bits(other, "a grün ball"))
   assert found["bits_elsewhere"] != pytest.approx(found["bits"], rel=1e-3)
-  assert found["bytes"] == len("a ball" + "a red ball")
-  assert found["tokens"] == len(network.text.encode("a ball")) + len(network.text.encode("a red ball")) + 2
+  assert found["bytes"] == len("a ball" + "a grün ball") + 1
+  assert found["tokens"] == len(network.text.encode("a ball")) + len(network.text.encode("a grün ball")) + 2
 
 
 def test_a_long_text_is_cut_and_then_has_no_end(network, monkeypatch):
