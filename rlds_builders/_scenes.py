@@ -12,9 +12,7 @@ from gato_jax.documents import SPLITS
 from gato_jax.errors import GatoError
 from rlds_builders._drawn import drawn
 
-KINDS = ("box", "ball", "key")
 PICTURES = {"train": 5_000, "validation": 500}  # of a task
-MOST_THINGS = 4
 _APART = 0.8  # metres that one thing must be nearer than another for people to agree
 
 
