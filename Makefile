@@ -4,10 +4,13 @@ JOBS ?= 2
 ARGS ?=
 VENV := .venv/bin/python
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-tests setup-slow-tests demo test test-slow lint lock help
+.PHONY: setup corpora setup-tests setup-slow-tests demo test test-slow lint lock help
 
 setup:  ## virtual environment, pinned packages, system libraries
 	@bash launch/setup.sh
+
+corpora:  ## also the texts and captioned pictures that Debian has (docs/text_and_pictures.md)
+	@bash launch/setup.sh corpora
 
 setup-tests:
 	@bash launch/setup.sh tests

@@ -1,27 +1,40 @@
 """Raw logs -> RLDS datasets, prepared for training, one process, no simulator: python -m experiments.build --config=...
 
 What is there is kept; a dataset with fewer episodes than there are logs is built again, a prepared form that does not
-fit its dataset is written again.
+fit its dataset is written again. A task that there is nothing to build from is an error, or with
+--config.leave_out_missing a line that says how to get its data.
 """
+
+import sys
 
 import tqdm
 
 from experiments import cli
 from gato_jax.data import prepare
-from gato_jax.tokens import codec
+from gato_jax.documents import PictureConfig
+from gato_jax.errors import MissingData
 from rlds_builders import _builder
 
 
 def main(experiment: cli.Experiment) -> None:
-  built = prepared = 0
-  text = codec.default_text_codec()
-  bar = tqdm.tqdm(experiment.tasks, unit="dataset", desc="build", dynamic_ncols=True)
+  built = prepared = missing = 0
+  text, side = experiment.text_codec(), experiment.section(PictureConfig, "pictures").side
+  bar = tqdm.tqdm(experiment.all_tasks, unit="dataset", desc="build", dynamic_ncols=True)
   for domain, task in bar:
     bar.set_postfix_str(f"{domain.name}.{task}")
-    built += _builder.build(domain, task, experiment.raw, experiment.tfds)
+    try:
+      built += _builder.build(domain, task, experiment.raw, experiment.tfds, side)
+    except MissingData as e:
+      if not experiment.config.leave_out_missing:
+        raise
+      bar.write(f"left out: {domain.name}.{task}: {e}", file=sys.stderr)
+      missing += 1
+      if not experiment.dataset(domain, task).exists():  # else it was built where its data is
+        continue
     prepared += prepare.prepare(experiment.tfds, f"{domain.name}.{task}", text)
-  total = len(experiment.tasks)
-  print(f"build: {built} of {total} datasets built, {prepared} prepared, the others were there, in {experiment.tfds}")
+  total = len(experiment.all_tasks)
+  others = f"{missing} left out, the others" if missing else "the others"
+  print(f"build: {built} of {total} datasets built, {prepared} prepared, {others} were there, in {experiment.tfds}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import rlds_builders
 from experiments import cli
 from experiments import collect as collect_verb
 from gato_jax import collect, evaluate, scores_json, specs
+from gato_jax.documents import PictureConfig
+from gato_jax.tokens import codec
 
 _DOMAIN = flags.DEFINE_string("domain", None, "A folder of rlds_builders/.", required=True)
 _TASKS = flags.DEFINE_list("tasks", None, "Some of its tasks; all by default.")
@@ -28,17 +30,23 @@ _SCORE_EPISODES = flags.DEFINE_integer("score_episodes", scores_json.EPISODES, "
 _RANDOM_EPISODES = flags.DEFINE_integer("random_episodes", 0, "Random's, where it should not be --score_episodes.")
 
 
-def check_datasets(domain: str, tasks: list[str], data_dir: pathlib.Path, sequence_length: int) -> None:
+_TOKENIZER = flags.DEFINE_string("tokenizer", "", "A SentencePiece model; the one that ships when empty.")
+_SIDE = flags.DEFINE_integer("picture_side", PictureConfig.side, "Of pictures in documents, pixels.")
+
+
+def check_datasets(
+  domain: str, tasks: list[str], data_dir: pathlib.Path, sequence_length: int, tokenizer: str, side: int
+) -> None:
   """Runs in its own process: TensorFlow and simulators do not share one. Exit status 1 when something is wrong."""
   from gato_jax.data import check, prepare
-  from gato_jax.tokens import codec
   from rlds_builders import _builder
 
+  text = codec.load_text_codec(pathlib.Path(tokenizer)) if tokenizer else codec.default_text_codec()
   found = []
   for task in tasks:
-    _builder.build(rlds_builders.get(domain), task, data_dir / "raw", data_dir / "tfds")
-    prepare.prepare(data_dir / "tfds", f"{domain}.{task}", codec.default_text_codec())
-    found.append(check.report(data_dir / "tfds", f"{domain}.{task}", sequence_length))
+    _builder.build(rlds_builders.get(domain), task, data_dir / "raw", data_dir / "tfds", side)
+    prepare.prepare(data_dir / "tfds", f"{domain}.{task}", text)
+    found.append(check.report(data_dir / "tfds", f"{domain}.{task}", sequence_length, text))
   fine = None not in found
   if fine:
     print(found[0].get("layout", ""), found[0].get("first step", ""), sep="\n")
@@ -71,7 +79,7 @@ def main() -> None:
     if _WRITE_SCORES.value:
       write_scores(domain, tasks)
   spawn = multiprocessing.get_context("spawn")
-  arguments = (domain.name, tasks, data_dir, _LENGTH.value)
+  arguments = (domain.name, tasks, data_dir, _LENGTH.value, _TOKENIZER.value, PictureConfig(_SIDE.value).side)
   process = spawn.Process(target=check_datasets, args=arguments)
   process.start()
   process.join()

@@ -16,13 +16,22 @@ from ml_collections import config_flags
 import rlds_builders
 from gato_jax import specs
 from gato_jax.errors import GatoError
+from gato_jax.tokens import codec
+
+
+@dataclasses.dataclass
+class Row:
+  """A row of the mixture: its share of sequences, divided evenly among its tasks."""
+
+  weight: float
+  tasks: list[tuple[specs.Domain, str]] = dataclasses.field(default_factory=list)
 
 
 class Experiment:
   """A resolved config.
 
   Attributes:
-    config: the ConfigDict. tasks: (Domain, task) pairs. weights: "domain.task" -> share of sequences.
+    config: the ConfigDict. rows: name -> Row.
     raw, tfds: folders of raw logs and of RLDS datasets. workdir: of training, evaluation and report.
   """
 
@@ -31,20 +40,65 @@ class Experiment:
     data = pathlib.Path(config.data_dir)
     self.raw, self.tfds = data / "raw", data / "tfds"
     self.workdir = pathlib.Path(config.workdir or f"work/{config.name}")
-    self.tasks: list[tuple[specs.Domain, str]] = []
-    self.weights: dict[str, float] = {}
+    self.rows: dict[str, Row] = {}
     for name, mix in config.domains.items():
       domain = rlds_builders.get(name)
-      tasks = tuple(mix.tasks) or tuple(t for t in domain.tasks if t not in domain.held_out)
-      for task in tasks:
+      row = self.rows.setdefault(mix.row, Row(mix.weight))
+      if row.weight != mix.weight:
+        raise GatoError(f"config.domains: row {mix.row!r} has two weights, {row.weight:g} and {mix.weight:g}")
+      for task in tuple(mix.tasks) or (t for t in domain.tasks if t not in domain.held_out):
         domain.check_task(task)
-        self.tasks.append((domain, task))
-        self.weights[f"{name}.{task}"] = mix.weight / len(tasks)
+        row.tasks.append((domain, task))
+
+  @property
+  def all_tasks(self) -> list[tuple[specs.Domain, str]]:
+    return [one for row in self.rows.values() for one in row.tasks]
+
+  @property
+  def tasks(self) -> list[tuple[specs.Domain, str]]:
+    """Those that train: all, or with `leave_out_missing` those with a dataset."""
+    if not self.config.leave_out_missing:
+      return self.all_tasks
+    return [(domain, task) for domain, task in self.all_tasks if self.dataset(domain, task).exists()]
 
   @property
   def control_tasks(self) -> list[tuple[specs.Domain, str]]:
-    """Those with an environment to act in."""
+    """Those that train and have an environment to act in."""
     return [(domain, task) for domain, task in self.tasks if domain.environment]
+
+  @property
+  def weights(self) -> dict[str, float]:
+    """ "domain.task" -> share of sequences, of the tasks that train; a row's share is that of those it has left."""
+    trained, weights = {f"{domain.name}.{task}" for domain, task in self.tasks}, {}
+    for row in self.rows.values():
+      names = [f"{domain.name}.{task}" for domain, task in row.tasks]
+      names = [name for name in names if name in trained]
+      weights |= {name: row.weight / len(names) for name in names}
+    return weights
+
+  def dataset(self, domain: specs.Domain, task: str) -> pathlib.Path:
+    """What TFDS keeps beside a dataset's records, readable without TensorFlow: simulators may be in this process."""
+    return self.tfds / domain.name / task / "1.0.0" / "metadata.json"
+
+  def left_out(self) -> list[str]:
+    """A line for each row of which nothing trains: how to get it; GatoError where no row has anything."""
+    lines, trained = [], self.tasks
+    if self.rows and not trained:
+      raise GatoError(f"no row of the mixture has a dataset in {self.tfds}; run experiments.collect and .build")
+    for name, row in self.rows.items():
+      if any(one in trained for one in row.tasks):
+        continue
+      domains = {domain.name: domain for domain, _ in row.tasks}
+      played = any(domain.environment for domain in domains.values())
+      verb = "collect, then experiments.build" if played else "build says what it needs"
+      lines.append(
+        f"left out: {name} ({row.weight:g}), no dataset of {', '.join(domains)}: python -m experiments.{verb}"
+      )
+    return lines
+
+  def text_codec(self) -> codec.TextCodec:
+    """Of --config.tokenizer."""
+    return codec.load_text_codec(self.config.tokenizer) if self.config.tokenizer else codec.default_text_codec()
 
   def section(self, dataclass: type, section: str, **more: Any) -> Any:
     """A section of the config as the dataclass that the library reads."""

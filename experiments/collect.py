@@ -53,9 +53,8 @@ def run(collection: collect.Collection) -> None:
 
 
 def main(experiment: cli.Experiment) -> None:
-  collection = collect.Collection(
-    experiment.control_tasks, experiment.raw, experiment.section(collect.CollectConfig, "collect")
-  )
+  tasks = [(domain, task) for domain, task in experiment.all_tasks if domain.environment]
+  collection = collect.Collection(tasks, experiment.raw, experiment.section(collect.CollectConfig, "collect"))
   if collection.is_complete:
     print(f"collect: nothing to do, all episodes of {len(collection.missing)} tasks are in {experiment.raw}")
     return

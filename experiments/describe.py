@@ -1,27 +1,29 @@
-"""Prints the resolved config, the parameters, the tokens of a batch and the layout of every task.
+"""Prints the resolved config, the parameters, the mixture's rows, and the layout of every task that trains.
 
 python -m experiments.describe --config=experiments/configs/demo.py
 """
 
 import json
+import multiprocessing
 import pathlib
+
+import rich.console
+import rich.table
 
 from experiments import cli
 from gato_jax import logs, specs
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.tokens import codec, layout
+from gato_jax.tokens import layout
 
-
-def records_path(experiment: cli.Experiment, domain: specs.Domain, task: str) -> pathlib.Path:
-  """What TFDS keeps beside the records, readable without TensorFlow: simulators may be in this process."""
-  return experiment.tfds / domain.name / task / "1.0.0" / "metadata.json"
+Counts = dict[str, tuple[int, int]]  # "domain.task" -> episodes that count, or documents; and tokens
+_WIDTH = 110  # characters, at least
 
 
 def task_spec(experiment: cli.Experiment, domain: specs.Domain, task: str) -> specs.TaskSpec:
   """From the raw logs, from the live environment where nothing is collected yet, or of recorded episodes as built."""
   if domain.sources:
-    built = records_path(experiment, domain, task)
+    built = experiment.dataset(domain, task)
     if not built.exists():
       raise GatoError(f"no dataset of {domain.name}.{task}: its spec follows from it; run python -m experiments.build")
     return specs.TaskSpec.from_json(json.loads(built.read_text())["spec"])
@@ -31,6 +33,43 @@ def task_spec(experiment: cli.Experiment, domain: specs.Domain, task: str) -> sp
   return specs.environment_task_spec(domain, task, domain.make_environment(task))
 
 
+def count(tfds: pathlib.Path, tasks: list[str], keep: float) -> tuple[Counts, dict[str, str]]:
+  """Runs in its own process: TensorFlow and simulators do not share one."""
+  from gato_jax.data import census
+
+  return census.count_all(tfds, tasks, keep)
+
+
+def counted(experiment: cli.Experiment) -> tuple[Counts, dict[str, str]]:
+  """What there is of the tasks that have a dataset, and what is wrong with the others of them."""
+  built = [f"{domain.name}.{task}" for domain, task in experiment.tasks if experiment.dataset(domain, task).exists()]
+  if not built:
+    return {}, {}
+  with multiprocessing.get_context("spawn").Pool(1) as pool:
+    return pool.apply(count, (experiment.tfds, built, experiment.config.data.keep))
+
+
+def rows_table(experiment: cli.Experiment, numbers: Counts) -> rich.table.Table:
+  """The mixture's rows: what is here, and the share of sequences asked for and used, in per cent."""
+  weights = experiment.weights
+  asked, used = sum(row.weight for row in experiment.rows.values()), sum(weights.values())
+  table = rich.table.Table(box=None, header_style="bold", padding=(0, 2, 0, 0), show_footer=True)
+  totals = [sum(column) for column in zip(*numbers.values(), strict=True)] or [0, 0]
+  everything = f"{sum(name in numbers for name in weights)} of {len(experiment.all_tasks)}"
+  headers = ("row", "tasks with data", "episodes", "tokens", "weight asked", "weight used")
+  feet = ("all", everything, *(f"{n:,}" for n in totals), f"{asked:.2f}", f"{100 if used else 0:.2f} %")
+  for header, foot in zip(headers, feet, strict=True):
+    table.add_column(header, foot, justify="left" if header == "row" else "right", no_wrap=True)
+  for name, row in experiment.rows.items():
+    tasks = [f"{domain.name}.{task}" for domain, task in row.tasks]
+    here = [numbers[task] for task in tasks if task in numbers]
+    share = 100 * sum(weights.get(task, 0.0) for task in tasks) / (used or 1)
+    counts = [f"{sum(column):,}" for column in zip(*here, strict=True)] or ["-", "-"]
+    shares = f"{row.weight:.2f}", f"{share:.2f} %" if share else "-"
+    table.add_row(name, f"{len(here)} of {len(tasks)}", *counts, *shares)
+  return table
+
+
 def main(experiment: cli.Experiment) -> None:
   config = experiment.config
   model = experiment.section(GatoConfig, "model")
@@ -38,15 +77,23 @@ def main(experiment: cli.Experiment) -> None:
   print(f"parameters: {count_parameters(abstract_params(model)):,}")
   rows, length = config.train.batch_size, config.data.sequence_length
   print(f"tokens a batch: {rows} rows x {length} = {rows * length:,}\n")
+  console = rich.console.Console()
+  console = console if console.width >= _WIDTH else rich.console.Console(width=_WIDTH)
+  numbers, faults = counted(experiment)
+  console.print(rows_table(experiment, numbers))
+  left_out = experiment.left_out() if experiment.tasks else ["nothing is here: run experiments.collect and .build"]
+  print("", *left_out, *(f"not counted: {why}" for why in faults.values()), "", sep="\n")
   total = sum(experiment.weights.values())
   for domain, task in experiment.tasks:
     share = experiment.weights[f"{domain.name}.{task}"] / total
     if domain.environment or domain.sources:
-      table = layout.TokenLayout(task_spec(experiment, domain, task), codec.default_text_codec())
+      table = layout.TokenLayout(task_spec(experiment, domain, task), experiment.text_codec())
       steps = length // table.length
       print(f"{table.describe()}\nshare of sequences: {share:.2%}, {steps} steps a row\n")
     else:
-      print(f"{domain.name}.{task}: text documents, every token a target\nshare of sequences: {share:.2%}\n")
+      print(
+        f"{domain.name}.{task}: {domain.document_kind}, every text token a target\nshare of sequences: {share:.2%}\n"
+      )
 
 
 if __name__ == "__main__":

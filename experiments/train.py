@@ -11,6 +11,7 @@ All of them read the same data_dir and write to the same workdir, and each must 
 import dataclasses
 import json
 import logging
+import sys
 
 import jax
 from absl import flags
@@ -20,7 +21,6 @@ from gato_jax import checkpoint, demonstrations, distributed, provenance
 from gato_jax.data import episodes, pipeline
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
-from gato_jax.tokens import codec
 from gato_jax.train import loop, optimizer, profile, resume, tracking
 
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where JAX finds no cluster by itself.")
@@ -47,9 +47,12 @@ def train(experiment: cli.Experiment) -> None:
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
   mixture = experiment.section(MixtureConfig, "data", name=config.name, weights=experiment.weights)
-  text = codec.default_text_codec()
+  for line in experiment.left_out() if distributed.is_first() else ():
+    print(line, file=sys.stderr)
+  text = experiment.text_codec()
   settings = json.loads(config.to_json())
   distributed.check_same("config", json.dumps(settings))
+  distributed.check_same("mixture: datasets that are here", json.dumps(mixture.weights))
   inputs = distributed.together(
     lambda: pipeline.Input(mixture, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions)
   )

@@ -8,7 +8,24 @@ import dataclasses
 
 import numpy as np
 
+from gato_jax.errors import GatoError
+
 SPLITS = ("train", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureConfig:
+  """How pictures are built into datasets.
+
+  Attributes:
+    side: pixels of a picture's longer side, a multiple of 16; the other is the multiple of 16 that fits it best.
+  """
+
+  side: int = 64
+
+  def __post_init__(self):
+    if self.side < 16 or self.side % 16:
+      raise GatoError(f"pictures.side={self.side}: patches are 16 pixels wide, so it must be a multiple of 16")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

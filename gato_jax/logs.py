@@ -25,7 +25,7 @@ from envlogger import reader as envlogger_reader  # noqa: E402
 from envlogger.backends import riegeli_backend_writer  # noqa: E402
 
 from gato_jax import results, specs  # noqa: E402
-from gato_jax.errors import GatoError  # noqa: E402
+from gato_jax.errors import GatoError, MissingData  # noqa: E402
 
 _WRITING, _METADATA = "writing", "metadata.riegeli"
 
@@ -50,7 +50,7 @@ def read_spec(directory: pathlib.Path) -> specs.TaskSpec:
   path = directory / "spec.json"
   if not path.exists():
     task = f"{directory.parent.name}.{directory.name}"
-    raise GatoError(f"no raw logs of {task} in {directory}; run python -m experiments.collect, or set GATO_RAW_DIR")
+    raise MissingData(f"no raw logs of {task} in {directory}; run python -m experiments.collect, or set GATO_RAW_DIR")
   return specs.TaskSpec.from_json(json.loads(path.read_text()))
 
 

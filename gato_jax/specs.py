@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from dm_env import specs
 
-from gato_jax.documents import Document
+from gato_jax.documents import Document, PictureConfig
 from gato_jax.errors import GatoError
 
 
@@ -73,6 +73,11 @@ class TaskSpec:
   def is_document(self) -> bool:
     return self.action is None
 
+  @property
+  def document_kind(self) -> str:
+    """Of documents.KINDS; it follows from the fields alone."""
+    return next(kind for kind, keys in _DOCUMENT_FIELDS.items() if set(keys) == set(self.observation))
+
   def to_json(self) -> dict[str, Any]:
     return {
       "name": self.name,
@@ -96,6 +101,25 @@ class TaskSpec:
     """Short hash of everything that changes the tokens; datasets, checkpoints and environments must agree on it."""
     relevant = {k: v for k, v in self.to_json().items() if k != "control_timestep"}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:12]
+
+
+_DOCUMENT_FIELDS = {
+  "text": ("text",),
+  "captions": ("captions", "image"),
+  "questions": ("answers", "image", "question"),
+  "pages": ("segments/image", "segments/text"),
+}
+
+
+def document_task_spec(domain: "Domain", task: str, side: int) -> TaskSpec:
+  """The TaskSpec of documents, pictures at most `side` pixels wide and high."""
+  picture, text = specs.BoundedArray((side, side, 3), np.uint8, 0, 255), specs.StringArray(())
+  fields = _DOCUMENT_FIELDS[domain.document_kind]
+  return TaskSpec(
+    name=f"{domain.name}.{task}",
+    observation={key: picture if key.endswith("image") else text for key in fields},
+    action=None,
+  )
 
 
 def difference(ours: TaskSpec, theirs: TaskSpec) -> str:
@@ -226,7 +250,7 @@ class Domain:
   def make_expert(self, environment: Any, task: str) -> Any:
     return _load(self.expert)(environment, task)
 
-  def read_documents(self, task: str, split: str = "train", side: int = 64) -> Iterable[Document]:
+  def read_documents(self, task: str, split: str = "train", side: int = PictureConfig.side) -> Iterable[Document]:
     self.check_task(task)
     return _load(self.documents)(task, split, side)
 

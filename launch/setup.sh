@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Debian or Ubuntu machine ready: Python 3.11, system libraries, .venv with the pinned packages. Repeats nothing
-# that is done. `setup.sh tests` and `setup.sh slow-tests` also install what only those need. pip reads the machine's own configuration; another
+# that is done. `setup.sh corpora` also installs the texts and captioned pictures that Debian has (0.2 GB), `setup.sh
+# tests` and `setup.sh slow-tests` those and what else only tests need. pip reads the machine's own configuration; another
 # interpreter is chosen with PYTHON=/path/to/python3.11.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -61,10 +62,15 @@ for library, package in PACKAGES.items():
 PYTHON
 }
 
-# What only tests need: a Slurm, and for slow ones xpk in an environment of its own, because its pins are not ours. Where
-# they cannot be had the tests of them are skipped, and say so.
+# Texts and captioned pictures (rlds_builders/text, align, ltip, m3w), and what only tests need: a Slurm, and for slow
+# ones xpk in an environment of its own, because its pins are not ours. Where they cannot be had the tests of them are
+# skipped, and say so.
 prepare() {
   [[ "$1" ]] || return 0
+  # shellcheck disable=SC2086  # one word per package
+  dpkg-query --show $CORPORA >/dev/null 2>&1 || (apt_install $CORPORA) \
+    || say "not all of $CORPORA: mixtures leave them out, the tests of them will be skipped"
+  [[ "$1" != corpora ]] || return 0
   command -v sbatch >/dev/null && [[ -e /usr/sbin/slurmctld && -e /usr/sbin/munged ]] \
     || (apt_install slurm-wlm slurm-wlm-basic-plugins munge) \
     || say "no Slurm: tests/test_launch_slurm.py will be skipped"
@@ -74,6 +80,8 @@ prepare() {
     || { rm -rf .venv/xpk; say "no $XPK: the tests with it will be skipped"; }
 }
 XPK="xpk==1.16.0"
+CORPORA="tuxpaint-stamps-default fonts-noto-color-emoji unicode-cldr-core bible-kjv-text wordnet-base dict-gcide"
+CORPORA+=" dict-foldoc fortunes-min miscfiles"
 
 python="$(find_python)"
 stamp="$({ sha256sum requirements.txt constraints.txt rlds_builders/procgen/requirements.txt setup.py pyproject.toml launch/setup.sh launch/requirements.txt; pwd; } | sha256sum | cut -c1-16)"

@@ -19,10 +19,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+import tqdm
 from dm_env import specs as dm_specs
+from PIL import Image
 
-from gato_jax import logs, results, specs
-from gato_jax.errors import GatoError
+from gato_jax import documents, logs, results, specs
+from gato_jax.errors import GatoError, MissingData
 
 VERSION = "1.0.0"
 SUCCESS_UNDEFINED = -1
@@ -33,32 +35,62 @@ def raw_directory() -> pathlib.Path:
   return pathlib.Path(os.environ.get("GATO_RAW_DIR", "data/raw"))
 
 
+def picture_side() -> int:
+  """Pixels of the longer side of pictures in documents."""
+  return int(os.environ.get("GATO_PICTURE_SIDE", documents.PictureConfig.side))
+
+
 def configs(domain: specs.Domain) -> list[tfds.core.BuilderConfig]:
   """One config per task."""
   return [tfds.core.BuilderConfig(name=task, version=VERSION) for task in domain.tasks]
 
 
-def build(domain: specs.Domain, task: str, raw: pathlib.Path, tfds_dir: pathlib.Path) -> bool:
+def build(
+  domain: specs.Domain,
+  task: str,
+  raw: pathlib.Path,
+  tfds_dir: pathlib.Path,
+  side: int = documents.PictureConfig.side,
+) -> bool:
   """Builds one task's dataset unless it holds every logged episode; returns whether there was anything to do.
 
-  A dataset without raw logs came from elsewhere and is kept. One of recorded episodes follows its declaration.
+  A dataset without raw logs came from elsewhere and is kept. One of recorded episodes follows its declaration, one of
+  documents is built again where its pictures are of another `side`.
+
+  Raises:
+    MissingData: there is nothing to build it from.
   """
-  os.environ["GATO_RAW_DIR"] = str(raw)
+  os.environ["GATO_RAW_DIR"], os.environ["GATO_PICTURE_SIDE"] = str(raw), str(side)
   tfds.disable_progress_bar()
   module = importlib.import_module(f"rlds_builders.{domain.name}.{domain.name}_dataset_builder")
   directory = pathlib.Path(tfds_dir) / domain.name / task / VERSION
-  if (directory / "dataset_info.json").exists():
-    built = tfds.builder_from_directory(directory).info.splits["train"].num_examples
-    declared = json.loads(json.dumps(dataclasses.asdict(domain.sources[task]))) if domain.sources else None
-    if declared is not None:
-      if tfds.builder_from_directory(directory).info.metadata.get("source") == declared:
-        return False
-    elif not domain.environment or len(logs.rows(logs.task_directory(raw, domain.name, task))) in (0, built):
-      return False
-  shutil.rmtree(directory, ignore_errors=True)
-  with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints through the caller's progress bar
-    module.Builder(config=task, data_dir=tfds_dir).download_and_prepare()
+  if (directory / "dataset_info.json").exists() and _is_current(domain, task, raw, directory, side):
+    return False
+  before = directory.with_suffix(".before")
+  shutil.rmtree(before, ignore_errors=True)
+  if directory.exists():
+    directory.rename(before)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints through the caller's progress bar
+      module.Builder(config=task, data_dir=tfds_dir).download_and_prepare()
+  except BaseException:
+    if before.exists():  # what was built from what is not here any more is not lost
+      shutil.rmtree(directory, ignore_errors=True)
+      before.rename(directory)
+    raise
+  shutil.rmtree(before, ignore_errors=True)
   return True
+
+
+def _is_current(domain: specs.Domain, task: str, raw: pathlib.Path, directory: pathlib.Path, side: int) -> bool:
+  info = tfds.builder_from_directory(directory).info
+  if domain.sources:
+    return info.metadata.get("source") == json.loads(json.dumps(dataclasses.asdict(domain.sources[task])))
+  if domain.documents:
+    same = info.metadata["spec"] == specs.document_task_spec(domain, task, side).to_json()
+    return same and set(info.splits) == set(documents.SPLITS)
+  logged = len(logs.rows(logs.task_directory(raw, domain.name, task)))
+  return not domain.environment or logged in (0, info.splits["train"].num_examples)
 
 
 def _feature(spec: dm_specs.Array) -> tfds.features.FeatureConnector:
@@ -142,7 +174,7 @@ class EpisodeBuilder(EpisodesBase, skip_registration=True):
     del dl_manager
     shards = logs.shards(self._directory)
     if not shards:
-      raise GatoError(f"no complete shards in {self._directory}; run python -m experiments.collect")
+      raise MissingData(f"no complete shards in {self._directory}; run python -m experiments.collect")
     lengths = [sum(1 for _ in results.read(shard / "rows.jsonl")) for shard in shards]
     starts = np.cumsum([0, *lengths[:-1]]).tolist()
     numbered = [(start, str(shard.absolute())) for start, shard in zip(starts, shards, strict=True)]
@@ -189,14 +221,12 @@ def example(index: int, row: results.Row, columns: dict[str, np.ndarray], agent_
 
 
 class DocumentBuilder(_Builder, skip_registration=True):
-  """Plain text documents of one text task."""
+  """Documents of one task (gato_jax/documents.py): those that train, and those that measure what was learned."""
 
   def _info(self) -> tfds.core.DatasetInfo:
-    spec = specs.TaskSpec(
-      name=f"{self.DOMAIN.name}.{self.task}", observation={"text": dm_specs.StringArray(())}, action=None
-    )
+    spec = specs.document_task_spec(self.DOMAIN, self.task, picture_side())
     return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict({"text": tfds.features.Text()}),
+      features=tfds.features.FeaturesDict(_document_features(spec.document_kind)),
       description=f"{spec.name}: documents.",
       metadata=tfds.core.MetadataDict({"spec": spec.to_json(), "agent_id": ""}),
       disable_shuffling=True,
@@ -204,8 +234,46 @@ class DocumentBuilder(_Builder, skip_registration=True):
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
     del dl_manager
-    return {"train": self._generate_examples()}
+    return {split: self._generate_examples(split) for split in documents.SPLITS}
 
-  def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-    for index, text in enumerate(self.DOMAIN.read_documents()):
-      yield index, {"text": text}
+  def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    found = self.DOMAIN.read_documents(self.task, split, picture_side())
+    bar = tqdm.tqdm(found, desc=f"{self.DOMAIN.name}.{self.task}, {split}", unit="document", leave=False, delay=2)
+    index = -1
+    for index, document in enumerate(bar):
+      yield index, _record(document)
+    if index < 0:
+      raise GatoError(f"{self.DOMAIN.name}.{self.task}: there is no document of the {split} split")
+
+
+def _document_features(kind: str) -> dict[str, Any]:
+  text = tfds.features.Text()
+  if kind == "text":
+    return {"text": text}
+  if kind == "pages":  # a segment is one of both; pictures differ in size, so they are PNG files here
+    png = tfds.features.Tensor(shape=(), dtype=np.object_)
+    return {"segments": tfds.features.Sequence({"image": png, "text": text})}
+  image = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
+  if kind == "captions":
+    return {"image": image, "captions": tfds.features.Sequence(text)}
+  return {"image": image, "question": text, "answers": tfds.features.Sequence(text)}
+
+
+def _record(document: documents.Document) -> dict[str, Any]:
+  """A document as `_document_features` has it."""
+  match document:
+    case str():
+      return {"text": document}
+    case documents.Captioned():
+      return {"image": document.picture, "captions": list(document.captions)}
+    case documents.Question():
+      return {"image": document.picture, "question": document.question, "answers": list(document.answers)}
+  texts = [segment if isinstance(segment, str) else "" for segment in document.segments]
+  pictures = [b"" if isinstance(segment, str) else _png(segment) for segment in document.segments]
+  return {"segments": {"image": pictures, "text": texts}}
+
+
+def _png(picture: np.ndarray) -> bytes:
+  file = io.BytesIO()
+  Image.fromarray(picture).save(file, "PNG")
+  return file.getvalue()

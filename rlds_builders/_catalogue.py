@@ -6,7 +6,7 @@ Nothing is downloaded.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,13 @@ from dm_env import specs as dm_specs
 from PIL import Image
 
 from gato_jax import specs
-from gato_jax.errors import GatoError
+from gato_jax.errors import GatoError, MissingData
 from rlds_builders import _builder
 
 _PREFIX = "tfds:"
 _OUTSIDE_SHARE = 0.01  # of an action's values; more outside the bounds means that the bounds are wrong
 _DISCRETE_VALUES = 1024
-
-
+_NOT_THERE = (AssertionError, FileNotFoundError, ValueError)  # as TFDS says that there are no files or no such split
 _HINT = "get it there as its page in TFDS' catalogue says (`tfds build`, or gsutil cp from gs://gresearch/robotics)"
 
 
@@ -45,8 +44,30 @@ def load(source: specs.Source) -> tfds.core.DatasetBuilder:
     raise _missing(source) from e
 
 
-def _missing(source: specs.Source) -> GatoError:
-  return GatoError(f"{source.dataset} is not in {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR); {_HINT}")
+def _missing(source: specs.Source) -> MissingData:
+  return MissingData(f"{source.dataset} is not in {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR); {_HINT}")
+
+
+def examples(
+  dataset: str, split: str, fields: Mapping[str, Any] | None = None, undecoded: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+  """Examples of "tfds:NAME" in NumPy, in their order.
+
+  fields: those that are read, name -> True, or the set of names inside it; without them all are. undecoded: pictures
+  among them that are handed on as the files they were.
+
+  Raises:
+    MissingData: the dataset, or its split, is not there. GatoError: the name is not one of the catalogue's.
+  """
+  source = specs.Source(dataset, split=split)
+  decoders = {field: tfds.decode.SkipDecoding() for field in undecoded}
+  if fields is not None:
+    decoders = tfds.decode.PartialDecoding(fields, decoders=decoders)
+  try:
+    found = load(source).as_dataset(split=split, decoders=decoders, shuffle_files=False)
+  except _NOT_THERE as e:
+    raise _missing(source) from e
+  return iter(tfds.as_numpy(found))
 
 
 def task_spec(domain: specs.Domain, task: str, builder: tfds.core.DatasetBuilder) -> specs.TaskSpec:
@@ -133,11 +154,7 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
   def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
       episodes = self._recorded.as_dataset(split=self._source.split)
-    except (
-      AssertionError,
-      FileNotFoundError,
-      ValueError,
-    ) as e:  # as TFDS says that there are no files or no such split
+    except _NOT_THERE as e:
       raise _missing(self._source) from e
     steps = index = 0
     for recorded in episodes:

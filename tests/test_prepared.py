@@ -137,7 +137,7 @@ def test_data_that_is_not_prepared_is_one_clear_error(copy):
 def test_another_format_is_prepared_again(copy):
   header = copy / REACH / episodes.FOLDER / "prepared.json"
   header.write_text(json.dumps(json.loads(header.read_text()) | {"format": 0}))
-  with pytest.raises(GatoError, match="is of format 0, this version reads 1; run"):
+  with pytest.raises(GatoError, match=f"is of format 0, this version reads {episodes.FORMAT}; run"):
     episodes.load(copy, "dummy.reach")
   assert prepare.prepare(copy, "dummy.reach", TEXT)
   first_batch(copy)
@@ -253,10 +253,11 @@ def test_documents_are_prepared_again_for_another_tokenizer(tmp_path):
   assert prepare.prepare(tmp_path, task, TEXT) and not prepare.prepare(tmp_path, task, TEXT)
   source, data = records.Documents(directory), episodes.load(tmp_path, task)
   for i in (0, 5, len(source) - 1):
-    tokens = TEXT.encode(source.text(i))
-    np.testing.assert_array_equal(data.tokens(i, 3, len(tokens) - 2), tokens[3:-2])
+    tokens = TEXT.encode(source.document(i))
+    np.testing.assert_array_equal(data.window(i, 3, len(tokens) - 2).tokens, tokens[3:-2])
+    assert data.window(i, 0, len(tokens) + 1).tokens[-1] == TEXT.end
   model = io.BytesIO()
-  lines = [source.text(i)[:2000] for i in range(50)]
+  lines = [source.document(i)[:2000] for i in range(50)]
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter(lines), model_writer=model, vocab_size=400, minloglevel=2
   )

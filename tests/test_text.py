@@ -20,7 +20,7 @@ def model() -> sentencepiece.SentencePieceProcessor:
 
 @pytest.fixture(scope="module")
 def splits() -> dict[str, list[str]]:
-  return {split: list(documents.read(split)) for split in documents.SPLITS}
+  return {split: list(documents.read("python_docs", split)) for split in documents.SPLITS}
 
 
 def test_model_size(model):
@@ -72,9 +72,9 @@ def test_splits(splits):
 
 
 def test_domain_reads_training_documents(splits):
-  assert next(iter(text.DOMAIN.read_documents())) == splits["train"][0]
+  assert next(iter(text.DOMAIN.read_documents("python_docs"))) == splits["train"][0]
 
 
 def test_unknown_split():
   with pytest.raises(GatoError, match="validation"):
-    next(documents.read("test"))
+    next(documents.read("python_docs", "test"))

@@ -3,7 +3,7 @@
 import ml_collections
 
 from experiments import cli
-from gato_jax import agent, collect, evaluate, mixture
+from gato_jax import agent, collect, documents, evaluate, mixture
 from gato_jax.model import config as model_config
 from gato_jax.serve import server
 from gato_jax.train import loop, optimizer
@@ -16,6 +16,9 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   config.data_dir = "data"  # raw logs and datasets, shared by experiments
   config.workdir = ""  # work/<name> when empty
   config.domains = domains(dummy=1.0)
+  config.leave_out_missing = False  # train without the tasks that have no dataset here, and say which
+  config.tokenizer = ""  # a SentencePiece model; the one that ships with the library when empty
+  config.pictures = cli.section_of(documents.PictureConfig())
   config.data = cli.section_of(mixture.MixtureConfig(), "name", "weights")  # those follow from name and domains
   config.model = cli.section_of(model_config.variant(variant))
   config.optimizer = cli.section_of(optimizer.OptimizerConfig())
@@ -30,10 +33,11 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
 def domains(**weights: float | tuple) -> ml_collections.ConfigDict:
   """name=weight takes all tasks that are not held out; name=(weight, "task", ...) takes those.
 
-  A weight is the domain's share of sequences, divided evenly among its tasks; shares are normalised.
+  A weight is the domain's share of sequences, divided evenly among its tasks; shares are normalised. Domains of the
+  same `row` share one weight (configs/gato.py).
   """
   section = ml_collections.ConfigDict()
   for name, value in weights.items():
     weight, *tasks = value if isinstance(value, tuple) else (value,)
-    section[name] = ml_collections.ConfigDict({"weight": float(weight), "tasks": tuple(tasks)})
+    section[name] = ml_collections.ConfigDict({"weight": float(weight), "tasks": tuple(tasks), "row": name})
   return section

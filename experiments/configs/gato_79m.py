@@ -1,4 +1,4 @@
-"""The paper's 79M on the domains that exist here, with the paper's weights: 1M steps of 512 x 1024 tokens.
+"""The paper's 79M on the paper's mixture: 1M steps of 512 x 1024 tokens.
 
 python -m experiments.train --config=experiments/configs/gato_79m.py (never run here: this machine has two cores)
 
@@ -8,21 +8,14 @@ on five TPU slices.
 
 import ml_collections
 
-import rlds_builders
-from experiments.configs import default
+from experiments.configs import gato
 
 
 def get_config(
   variant: str = "gato_79m", peak_learning_rate: float = 1e-4, mesh_fsdp: int = 1
 ) -> ml_collections.ConfigDict:
-  config = default.get_config(variant)
+  config = gato.get_config(variant)
   config.name = variant
-  # What others recorded (robot_rlds, ...) has to be fetched first: whoever has it names it in a config.
-  config.domains = default.domains(
-    **{
-      name: domain.weight for name, domain in rlds_builders.domains().items() if not domain.sources and name != "dummy"
-    }
-  )
   config.data.sequence_length = 1024
   config.optimizer.update(peak_learning_rate=peak_learning_rate, warmup_steps=15_000, decay_steps=1_000_000)
   config.train.update(steps=1_000_000, batch_size=512, checkpoint_every=2_000, mesh_fsdp=mesh_fsdp)

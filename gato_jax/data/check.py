@@ -9,25 +9,27 @@ import numpy as np
 import rlds
 import tensorflow as tf
 
-from gato_jax import mixture
+from gato_jax import documents, mixture
 from gato_jax.data import episodes, records, windows
 from gato_jax.environment_loop import check_action
 from gato_jax.errors import GatoError
-from gato_jax.tokens import codec
+from gato_jax.tokens import codec, prose
 
 _TIMED_WINDOWS = 64
 _AGAIN = f"; delete {episodes.FOLDER} in the dataset's folder and run python -m experiments.build"
 _CLIPPED_SHARE = 0.01  # of an observation's values; more in an end bin means that the bins do not fit the values
 
 
-def check(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, Any]:
+def check(
+  tfds_dir: pathlib.Path, task: str, sequence_length: int, text: codec.TextCodec | None = None
+) -> dict[str, Any]:
   """Reads a whole dataset; returns facts to print, "problems" among them (a list of lines, empty when all is well).
 
   Raises:
     GatoError: a record cannot be read, a value is NaN or out of its range, an action is outside its bounds.
   """
   data = episodes.load(tfds_dir, task)
-  text = codec.default_text_codec()
+  text = text or codec.default_text_codec()
   if isinstance(data, episodes.Documents):
     return _check_documents(data, text)
   config = mixture.MixtureConfig(sequence_length=sequence_length)
@@ -65,13 +67,27 @@ def check(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, 
 
 def _check_documents(data: episodes.Documents, text: codec.TextCodec) -> dict[str, Any]:
   source = records.Documents(data.directory)
-  problems = [f"document {i} is empty" for i, n in enumerate(data.lengths) if not n]
-  if len(source) != len(data):
-    problems.append(f"{len(data)} documents are prepared, the records hold {len(source)}{_AGAIN}")
-  for i in range(min(len(source), len(data))):
-    if not np.array_equal(data.tokens(i, 0, int(data.lengths[i])), text.encode(source.text(i))):
-      problems.append(f"document {i}: the prepared tokens are not the record's{_AGAIN}")
-  return {"documents": len(data), "tokens": int(data.lengths.sum()), "problems": problems}
+  problems, at = [], 0
+  for i in range(len(source)):
+    for sequence in documents.sequences(source.document(i)):
+      if not any(len(part) for part in sequence if isinstance(part, str)):
+        problems.append(f"document {i} has no text")
+      if at < len(data) and not _is_prepared(data, at, prose.encode(sequence, text)):
+        problems.append(f"document {i}: the prepared tokens or pictures are not the record's{_AGAIN}")
+      at += 1
+  if at != len(data):
+    problems.append(f"{len(data)} sequences are prepared, the records hold {at}{_AGAIN}")
+  facts = {"documents": len(source), "sequences": len(data), "tokens": int(data.lengths.sum())}
+  if data.patches.any():
+    facts["patches"] = int(data.patches.sum())
+  return {**facts, "for validation": len(records.Documents(data.directory, "validation")), "problems": problems}
+
+
+def _is_prepared(data: episodes.Documents, sequence: int, expected: prose.Prose) -> bool:
+  if data.lengths[sequence] != len(expected.tokens):
+    return False
+  found = data.window(sequence, 0, len(expected.tokens))
+  return all(np.array_equal(getattr(found, field), value) for field, value in vars(expected).items())
 
 
 def _check_prepared(data: episodes.Episodes, index: int, observation, actions, random) -> list[str]:
@@ -129,10 +145,12 @@ def _check_rewards(source: records.Episodes, data: episodes.Episodes) -> list[st
   return problems
 
 
-def report(tfds_dir: pathlib.Path, task: str, sequence_length: int) -> dict[str, Any] | None:
+def report(
+  tfds_dir: pathlib.Path, task: str, sequence_length: int, text: codec.TextCodec | None = None
+) -> dict[str, Any] | None:
   """Prints what `check` found and returns it, or None where the dataset may not be trained on."""
   try:
-    facts = check(tfds_dir, task, sequence_length)
+    facts = check(tfds_dir, task, sequence_length, text)
   except GatoError as e:
     print(f"FAIL {task}: {e}")
     return None

@@ -5,9 +5,10 @@ prepared form beside its records, written by gato_jax/data/prepare.py and derive
 
   <dataset>/gato_prepared/
     prepared.json   format, fingerprints of the records and of the tokenizer, size of data.bin, hash of index.npy
-    index.npy       one EPISODE or DOCUMENT each
+    index.npy       one EPISODE each, or one DOCUMENT for each sequence that is learned from a document
     data.bin        episodes: per episode its images and new texts, a Zstandard frame each, then its steps, a packed
-                    record each (`step_dtype`). Documents: token ids, uint16
+                    record each (`step_dtype`). Documents: per document its pictures, a Zstandard frame each, then for
+                    each sequence a PICTURE each and the token ids, uint16, with PATCH_MARK where a patch stands
 
 Files are read with pread and not mapped: resident memory stays flat and a truncated file is an error, not a SIGBUS.
 """
@@ -25,16 +26,20 @@ import zstandard
 from gato_jax import results, specs
 from gato_jax.data import records
 from gato_jax.errors import GatoError
-from gato_jax.tokens import codec, layout
+from gato_jax.tokens import codec, layout, patches, prose, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
 FOLDER = "gato_prepared"
-FORMAT = 1  # raised when what is written changes
+FORMAT = 2  # raised when what is written changes
 EPISODE = np.dtype(
   [("offset", np.uint64), ("length", np.int64), ("return", np.float64), ("seed", np.int64), ("disturbed", np.bool_)]
 )
-DOCUMENT = np.dtype([("offset", np.uint64), ("length", np.int64)])
+DOCUMENT = np.dtype(
+  [("offset", np.uint64), ("length", np.int64), ("pictures", np.int64), ("patches", np.int64), ("document", np.int64)]
+)
+PICTURE = np.dtype([("offset", np.uint64), ("size", np.uint32), ("height", np.uint16), ("width", np.uint16)])
 TOKEN = np.dtype(np.uint16)
+PATCH_MARK = np.iinfo(TOKEN).max  # no token id: there are 33,025
 _BLOB = np.dtype([("offset", np.uint64), ("size", np.uint32)])  # of a text or an image in data.bin
 _SAMPLED = 4096  # bytes
 _CACHED_TEXTS = 1024
@@ -115,27 +120,63 @@ class _Prepared:
       raise self._damaged()
     return content
 
+  def _decompress(self, decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryview) -> bytes:
+    try:
+      return decompressor.decompress(frame)
+    except zstandard.ZstdError as e:
+      raise self._damaged() from e
+
   def _damaged(self) -> GatoError:
     folder = self.directory / FOLDER
     return GatoError(f"{folder} is damaged; delete the folder and run python -m experiments.build")
 
 
 class Documents(_Prepared):
-  """The documents of a text task.
+  """The sequences of a document task: one a document, of a captioned picture one a caption.
 
   Attributes:
     tokenizer: fingerprint of the one that made the tokens.
+    lengths, patches: int64 [sequences], tokens of each, patches among them. documents: int64, of which document it is.
   """
 
   def __init__(self, directory: pathlib.Path, spec: specs.TaskSpec):
     super().__init__(directory, spec)
     self.tokenizer = json.loads((directory / FOLDER / "prepared.json").read_text())["tokenizer"]
-    self.lengths = self._index["length"]
+    self.lengths, self.patches, self.documents = (self._index[name] for name in ("length", "patches", "document"))
 
-  def tokens(self, index: int, start: int, stop: int) -> np.ndarray:
-    """int32 [stop - start] token ids of a document."""
-    offset = int(self._index["offset"][index]) + start * TOKEN.itemsize
-    return np.frombuffer(self._read(offset, (stop - start) * TOKEN.itemsize), TOKEN).astype(np.int32)
+  def window(self, index: int, start: int, stop: int) -> prose.Prose:
+    """Tokens [start, stop) of a sequence, and the patches among them."""
+    count = int(self._index["pictures"][index])
+    offset = int(self._index["offset"][index])
+    tokens_at = offset + count * PICTURE.itemsize
+    first = 0 if count else start  # how many patches come before `start` is not known without counting
+    ids = np.frombuffer(self._read(tokens_at + first * TOKEN.itemsize, (stop - first) * TOKEN.itemsize), TOKEN)
+    is_patch = ids == PATCH_MARK
+    before, until = int(is_patch[: start - first].sum()), int(is_patch.sum())
+    ids, is_patch = ids[start - first :], is_patch[start - first :]
+    pixels, positions = self._patches(offset, count, before, until)
+    return prose.Prose(
+      tokens=np.where(is_patch, vocabulary.PADDING_ID, ids).astype(np.int32),
+      kinds=np.where(is_patch, Kind.PATCH, Kind.TEXT).astype(np.int32),
+      patches=pixels,
+      positions=positions,
+    )
+
+  def _patches(self, offset: int, count: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Patches [start, stop) of a sequence with `count` pictures; only those that they lie in are decoded."""
+    pixels, positions = [np.zeros([0, 16, 16, 3], np.uint8)], [np.zeros([0, 4], np.int32)]
+    table = np.frombuffer(self._read(offset, count * PICTURE.itemsize), PICTURE)
+    sides = table["height"].astype(int), table["width"].astype(int)
+    ends = np.cumsum(sides[0] * sides[1] // vocabulary.PATCH_SIDE**2)
+    for place, height, width, end in zip(table, *sides, ends, strict=True):
+      begin = end - height * width // vocabulary.PATCH_SIDE**2
+      piece = slice(max(0, start - begin), max(0, min(end, stop) - begin))
+      if piece.start < piece.stop:
+        frame = self._decompress(zstandard.ZstdDecompressor(), self._read(int(place["offset"]), int(place["size"])))
+        picture = np.frombuffer(frame, np.uint8).reshape(1, height, width, 3)
+        pixels.append(patches.to_patches(picture)[0, piece])
+        positions.append(patches.positions(height, width)[piece])
+    return np.concatenate(pixels), np.concatenate(positions)
 
 
 class Episodes(_Prepared):
@@ -221,12 +262,6 @@ class Episodes(_Prepared):
       for at, size in zip((offsets[begin:end] - first).tolist(), sizes[begin:end].tolist(), strict=True):
         images.append(self._decompress(decompressor, block[at : at + size]))
     return np.frombuffer(b"".join(images), np.uint8).reshape(-1, *shape)
-
-  def _decompress(self, decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryview) -> bytes:
-    try:
-      return decompressor.decompress(frame)
-    except zstandard.ZstdError as e:
-      raise self._damaged() from e
 
 
 def load(tfds_dir: pathlib.Path, task: str, keep: float = 0.8, version: str = "1.0.0") -> Episodes | Documents:

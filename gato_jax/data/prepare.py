@@ -10,9 +10,10 @@ import numpy as np
 import tqdm
 import zstandard
 
+from gato_jax import documents
 from gato_jax.data import episodes, records
 from gato_jax.errors import GatoError
-from gato_jax.tokens import codec, layout
+from gato_jax.tokens import codec, layout, prose
 from gato_jax.tokens.vocabulary import Kind
 
 _ZSTD_LEVEL = 3
@@ -59,17 +60,27 @@ def prepare(tfds_dir: pathlib.Path, task: str, text: codec.TextCodec, version: s
 
 
 def _write_documents(source: records.Documents, text: codec.TextCodec, file: BinaryIO, task: str) -> np.ndarray:
-  index = np.zeros(len(source), episodes.DOCUMENT)
+  index = []
   for i in _progress(len(source), task, "document"):
-    tokens = text.encode(source.text(i))
-    index[i] = (file.tell(), len(tokens))
-    file.write(tokens.astype(episodes.TOKEN).tobytes())
-  return index
+    places: dict[int, tuple[int, ...]] = {}  # a picture is written once for all its captions
+    for sequence in documents.sequences(source.document(i)):
+      pictures = [part for part in sequence if not isinstance(part, str)]
+      for picture in pictures:
+        if id(picture) not in places:
+          frame = _compressor().compress(picture.tobytes())
+          places[id(picture)] = (file.tell(), len(frame), *picture.shape[:2])
+          file.write(frame)
+      encoded = prose.encode(sequence, text)
+      tokens = np.where(encoded.kinds == Kind.PATCH, episodes.PATCH_MARK, encoded.tokens)
+      index.append((file.tell(), len(tokens), len(pictures), len(encoded.patches), i))
+      file.write(np.array([places[id(picture)] for picture in pictures], episodes.PICTURE).tobytes())
+      file.write(tokens.astype(episodes.TOKEN).tobytes())
+  return np.array(index, episodes.DOCUMENT)
 
 
 def _write_episodes(source: records.Episodes, file: BinaryIO, task: str) -> np.ndarray:
   index = np.zeros(len(source), episodes.EPISODE)
-  compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
+  compressor = _compressor()
   dtype = episodes.step_dtype(source.spec)
   texts: dict[bytes, tuple[int, int]] = {}
 
@@ -103,6 +114,10 @@ def _write_episodes(source: records.Episodes, file: BinaryIO, task: str) -> np.n
     index[i] = (file.tell(), len(steps), metadata["return"], metadata["seed"], metadata["disturbed"])
     file.write(steps.tobytes())
   return index
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+  return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
 
 
 def _same_dtype(column: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:

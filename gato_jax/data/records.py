@@ -3,14 +3,14 @@
 import contextlib
 import io
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from gato_jax import specs
+from gato_jax import documents, specs
 from gato_jax.errors import GatoError
 
 
@@ -33,18 +33,43 @@ def load_spec(directory: pathlib.Path) -> specs.TaskSpec:
 
 
 class Documents:
-  """The documents of a text task."""
+  """The documents of a document task.
 
-  def __init__(self, directory: pathlib.Path):
+  Attributes:
+    spec: the task's spec, from the dataset.
+  """
+
+  def __init__(self, directory: pathlib.Path, split: str = "train"):
     self.directory = directory
-    self._source = load_builder(directory).as_data_source("train")
+    self.spec = load_spec(directory)
+    self._source = load_builder(directory).as_data_source(split)
 
   def __len__(self) -> int:
     return len(self._source)
 
-  def text(self, index: int) -> str:
+  def document(self, index: int) -> documents.Document:
+    """GatoError where the record cannot be read."""
     with _reading(self.directory):
-      return self._source[index]["text"].decode()
+      record = self._source[index]
+      match self.spec.document_kind:
+        case "text":
+          return record["text"].decode()
+        case "captions":
+          return documents.Captioned(record["image"], _decoded(record["captions"]))
+        case "questions":
+          return documents.Question(record["image"], record["question"].decode(), _decoded(record["answers"]))
+        case "pages":
+          segments = zip(record["segments"]["image"], _decoded(record["segments"]["text"]), strict=True)
+          return documents.Page(tuple(_picture(png) if png else text for png, text in segments))
+    raise AssertionError(self.spec)
+
+
+def _decoded(texts: Iterable[bytes]) -> tuple[str, ...]:
+  return tuple(text.decode() for text in texts)
+
+
+def _picture(png: bytes) -> np.ndarray:
+  return np.asarray(Image.open(io.BytesIO(png)))
 
 
 class Episodes:
@@ -89,7 +114,7 @@ class Episodes:
 
 def _decode(column: np.ndarray, spec: Any) -> np.ndarray:
   if len(spec.shape) == 3 and spec.dtype == np.uint8:
-    return np.stack([np.asarray(Image.open(io.BytesIO(png))).reshape(spec.shape) for png in column])
+    return np.stack([_picture(png).reshape(spec.shape) for png in column])
   return column
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gato_jax.data import episodes
 from gato_jax.errors import GatoError
 from gato_jax.mixture import MixtureConfig
-from gato_jax.tokens import codec, layout, vocabulary
+from gato_jax.tokens import codec, layout, prose, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
 FEATURES = {  # key -> (dtype, rank) of one row; docs/batch.md has the meanings
@@ -154,29 +154,51 @@ class EpisodeWindows:
 
 
 class DocumentWindows:
-  """Rows of a text task: pieces of documents, packed."""
-
-  patch_capacity = 0
+  """Rows of a document task: some image-text pairs one after the other, or pieces of documents, packed."""
 
   def __init__(self, data: episodes.Documents, text: codec.TextCodec, config: MixtureConfig, held_out: bool = False):
     if data.tokenizer != episodes.tokenizer_fingerprint(text):
       raise GatoError(f"{data.directory} is prepared with another tokenizer; run python -m experiments.build")
     self._data = data
     self._config = config
-    self._documents = _part(np.arange(len(data)), config, held_out, data.spec.name)
+    found = _part(np.arange(data.documents.max() + 1), config, held_out, data.spec.name)  # by document: a picture's
+    self._sequences = np.flatnonzero(np.isin(data.documents, found))  # captions are all on one side
+    self._pairs = config.pairs if data.spec.document_kind in ("captions", "questions") else 0
+    length, most = config.sequence_length, int(data.patches.max())
+    together = self._pairs or max(1, round(length / data.lengths.mean()))
+    self.patch_capacity = min(length, most * together)
 
   def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:
     row = _Row(self._config.sequence_length, component)
-    segment = 0
-    while row.room > 1:  # a single token could not be predicted from anything
-      segment += 1
-      document = int(self._documents[random.integers(len(self._documents))])
-      length = int(self._data.lengths[document])
-      start = int(random.integers(max(1, length - row.room + 1)))
-      tokens = self._data.tokens(document, start, min(length, start + row.room))
-      n = len(tokens)
-      row.append(segment, tokens, np.full(n, Kind.TEXT), np.full(n, -1), np.ones(n, bool))
+    pieces = [self._concatenated(random)] if self._pairs else self._packed(random, row.room)
+    for segment, piece in enumerate(pieces, 1):
+      n = len(piece.tokens)
+      row.append(segment, piece.tokens, piece.kinds, np.full(n, -1), piece.kinds == Kind.TEXT)
+    row.show(np.concatenate([p.patches for p in pieces]), np.concatenate([p.positions for p in pieces]))
     return row.finish()
+
+  def _concatenated(self, random: np.random.Generator) -> prose.Prose:
+    """`pairs` sequences as one, cut at random where they are too long (GATO_SPEC section 1)."""
+    drawn = self._sequences[random.integers(len(self._sequences), size=self._pairs)].tolist()
+    whole = prose.join([self._data.window(i, 0, int(self._data.lengths[i])) for i in drawn])
+    excess = len(whole.tokens) - self._config.sequence_length
+    return prose.cut(whole, int(random.integers(excess + 1)), self._config.sequence_length) if excess > 0 else whole
+
+  def _packed(self, random: np.random.Generator, room: int) -> list[prose.Prose]:
+    """Pieces until the row is full, or its patches are."""
+    pieces, patches = [], self.patch_capacity
+    while room > 1:  # a single token could not be predicted from anything
+      sequence = int(self._sequences[random.integers(len(self._sequences))])
+      length = int(self._data.lengths[sequence])
+      start = int(random.integers(max(1, length - room + 1)))
+      piece = self._data.window(sequence, start, min(length, start + room))
+      fits = int(np.searchsorted(np.cumsum(piece.kinds == Kind.PATCH), patches, side="right"))
+      pieces.append(prose.cut(piece, 0, fits))
+      room -= fits
+      patches -= len(pieces[-1].patches)
+      if fits < len(piece.tokens):
+        break
+    return pieces
 
 
 Windows = EpisodeWindows | DocumentWindows

@@ -110,4 +110,12 @@ class TextCodec:
 @functools.cache
 def default_text_codec() -> TextCodec:
   """The model that ships with the library (text_model.md: its corpus and licence)."""
-  return TextCodec(_TEXT_MODEL.read_bytes())
+  return load_text_codec(_TEXT_MODEL)
+
+
+def load_text_codec(path: pathlib.Path) -> TextCodec:
+  """The SentencePiece model in a file; GatoError where it is none, or has too many pieces."""
+  try:
+    return TextCodec(pathlib.Path(path).read_bytes())
+  except (OSError, RuntimeError) as e:  # SentencePiece raises the latter for bytes that are no model
+    raise GatoError(f"{path} is no SentencePiece model ({e}); python -m experiments.train_tokenizer makes one") from e

@@ -45,3 +45,17 @@ def encode(parts: Sequence[Part], text: codec.TextCodec, end: bool = True) -> Pr
     tokens.append(np.array([text.end], np.int32))
     kinds.append(np.array([Kind.TEXT], np.int32))
   return Prose(*map(np.concatenate, (tokens, kinds, pixels, positions)))
+
+
+def join(pieces: Sequence[Prose]) -> Prose:
+  """One after the other."""
+  return Prose(*(np.concatenate([getattr(p, field.name) for p in pieces]) for field in dataclasses.fields(Prose)))
+
+
+def cut(whole: Prose, start: int, length: int) -> Prose:
+  """Tokens [start, start + length) and the patches among them."""
+  place = slice(start, start + length)
+  is_patch = whole.kinds == Kind.PATCH
+  begin = int(is_patch[:start].sum())
+  shown = slice(begin, begin + int(is_patch[place].sum()))
+  return Prose(whole.tokens[place], whole.kinds[place], whole.patches[shown], whole.positions[shown])

@@ -20,12 +20,13 @@ _TRAILING_SPACE = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
-def read(split: str = "train") -> Iterator[str]:
+def read(task: str = "python_docs", split: str = "train", side: int = 0) -> Iterator[str]:
   """Documents of a split in a fixed order; membership depends on the document's own text alone.
 
   Raises:
     GatoError: unknown split, or a Python without its standard library's sources.
   """
+  del task, side
   if split not in SPLITS:
     raise GatoError(f"unknown split of text documents: {split!r}; use one of {SPLITS}")
   for document in _documents():

@@ -1,0 +1,32 @@
+"""Captioned photos of the domain, by task."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gato_jax.documents import Captioned
+from rlds_builders import _files, _pictures, _sources
+
+DATASET = "tfds:coco_captions/2014"
+_SPLITS = {"train": "train", "validation": "val"}  # of Karpathy and Li; "restval" and "test" are left alone
+
+_FIELDS = {"image": True, "image/filename": True, "captions": {"text"}}
+
+
+def read(task: str, split: str, side: int = 64) -> Iterator[Captioned]:
+  """Photos with five captions each, or as many as a user's files have; MissingData where there are none here."""
+  if task == "files":
+    return _files.captioned("coco_captions", split, side)
+  from rlds_builders import _catalogue  # imports TensorFlow, which the other task does without
+
+  _sources.check_split(split)
+  found = _catalogue.examples(DATASET, _SPLITS[split], _FIELDS, undecoded=["image"])
+  return _captioned(found, _pictures.Gate(f"coco_captions.tfds, {split}", side))
+
+
+def _captioned(found: Iterator[Mapping[str, Any]], gate: _pictures.Gate) -> Iterator[Captioned]:
+  for example in found:
+    picture = gate.fit(example["image"], example["image/filename"].decode())
+    captions = tuple(caption.decode().strip() for caption in example["captions"]["text"])
+    if picture is not None:
+      yield Captioned(picture, captions)
+  gate.finish()

@@ -1,0 +1,236 @@
+"""Texts, captioned pictures, questions and pages: built, prepared and made into rows exactly as they were given."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from gato_jax import documents, mixture, specs
+from gato_jax.data import check, episodes, pipeline, prepare, records
+from gato_jax.errors import GatoError
+from gato_jax.tokens import codec, patches, prose
+from gato_jax.tokens.vocabulary import Kind
+from rlds_builders import _builder
+
+TEXT = codec.default_text_codec()
+LENGTH = 256
+TASKS = {"text": "text", "captions": "captions", "questions": "questions", "pages": "pages"}
+
+
+def picture(number: int, height: int = 32, width: int = 48) -> np.ndarray:
+  return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def read(task: str, split: str, side: int):
+  """Documents that say their own number, of pictures of different sizes."""
+  first, count = (0, 24) if split == "train" else (100, 4)
+  for i in range(first, first + count):
+    shown = picture(i, *((32, side), (side, 16), (16, 16))[i % 3])
+    if task == "text":
+      yield f"Document {i}.\n" + "All work and no play. " * (i % 7)
+    elif task == "captions":
+      yield documents.Captioned(shown, (f"picture {i}", f"number {i} of many")[: 1 + i % 2])
+    elif task == "questions":
+      yield documents.Question(shown, f"which is it, {i}?", ("no", f"number {i}", f"number {i}"))
+    else:
+      yield documents.Page((f"page {i}: ", shown, "between", picture(i + 1, 16, 16), f" end of {i}"))
+
+
+def domain(kind: str) -> specs.Domain:
+  return specs.Domain(kind, (kind,), 1.0, documents="test_documents:read", document_kind=kind)
+
+
+def builder_of(kind: str) -> type:
+  one = domain(kind)
+  members = {
+    "DOMAIN": one,
+    "BUILDER_CONFIGS": _builder.configs(one),
+    "__module__": _builder.__name__,
+  }  # TFDS looks for a package
+  return type(kind.capitalize(), (_builder.DocumentBuilder,), members, skip_registration=True)
+
+
+@pytest.fixture(scope="module")
+def tfds_dir(tmp_path_factory):
+  path = tmp_path_factory.mktemp("tfds")
+  for kind in documents.KINDS:
+    builder_of(kind)(config=kind, data_dir=path).download_and_prepare()
+    assert prepare.prepare(path, f"{kind}.{kind}", TEXT) and not prepare.prepare(path, f"{kind}.{kind}", TEXT)
+  return path
+
+
+def same(a, b) -> bool:
+  if isinstance(a, np.ndarray):
+    return np.array_equal(a, b)
+  if isinstance(a, tuple):
+    return len(a) == len(b) and all(map(same, a, b))
+  if dataclasses.is_dataclass(a):
+    return type(a) is type(b) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+  return a == b
+
+
+def inputs(tfds_dir, kind: str, **settings) -> pipeline.Input:
+  settings = dict(weights={f"{kind}.{kind}": 1.0}, sequence_length=LENGTH, seed=3, name=f"m_{kind}") | settings
+  return pipeline.Input(mixture.MixtureConfig(**settings), tfds_dir, 4, TEXT, 512)
+
+
+@pytest.mark.parametrize("kind", documents.KINDS)
+@pytest.mark.parametrize("split", documents.SPLITS)
+def test_records_hold_the_documents_of_both_splits(tfds_dir, kind, split):
+  source = records.Documents(records.directory_of(tfds_dir, f"{kind}.{kind}"), split)
+  given = list(read(kind, split, 64))
+  assert len(source) == len(given)
+  assert all(same(source.document(i), one) for i, one in enumerate(given))
+  assert source.spec == specs.document_task_spec(domain(kind), kind, 64) and source.spec.document_kind == kind
+
+
+@pytest.mark.parametrize("kind", documents.KINDS)
+def test_any_piece_of_a_sequence_is_what_it_was_made_of(tfds_dir, kind):
+  data = episodes.load(tfds_dir, f"{kind}.{kind}")
+  given = [(i, s) for i, one in enumerate(read(kind, "train", 64)) for s in documents.sequences(one)]
+  assert len(data) == len(given) and data.documents.tolist() == [i for i, _ in given]
+  random = np.random.default_rng(0)
+  for index, (_, sequence) in enumerate(given):
+    whole = prose.encode(sequence, TEXT)
+    n = len(whole.tokens)
+    assert data.lengths[index] == n and data.patches[index] == len(whole.patches) and whole.tokens[-1] == TEXT.end
+    for start, stop in [(0, n), *np.sort(random.integers(0, n + 1, (4, 2))).tolist()]:
+      piece = data.window(index, start, stop)
+      shown = np.flatnonzero(whole.kinds == Kind.PATCH)
+      shown = (shown >= start) & (shown < stop)
+      assert np.array_equal(piece.tokens, whole.tokens[start:stop])
+      assert np.array_equal(piece.kinds, whole.kinds[start:stop])
+      assert np.array_equal(piece.patches, whole.patches[shown])
+      assert np.array_equal(piece.positions, whole.positions[shown])
+      cut = prose.cut(whole, start, stop - start)
+      assert all(np.array_equal(getattr(cut, key), value) for key, value in vars(piece).items())
+
+
+def parts(batch, row: int, segment: int) -> list:
+  """A segment of a row as texts and patches, without looking at how it was made."""
+  found: list = []
+  for at in np.flatnonzero(batch["segments"][row] == segment):
+    if batch["kinds"][row, at] == Kind.PATCH:
+      slot = batch["patch_slots"][row, at]
+      patch = (batch["patches"][row, slot].tobytes(), tuple(batch["patch_positions"][row, slot]))
+      found.append(patch)
+    elif found and isinstance(found[-1], list):
+      found[-1].append(int(batch["tokens"][row, at]))
+    else:
+      found.append([int(batch["tokens"][row, at])])
+  return found
+
+
+@pytest.mark.parametrize("kind", ["captions", "questions"])
+def test_five_pairs_make_a_row_each_picture_before_its_own_text(tfds_dir, kind):
+  batch = next(inputs(tfds_dir, kind).batches())
+  known = {one.picture.tobytes(): one for one in read(kind, "train", 64)}
+  by_patches = {
+    tuple(p.tobytes() for p in patches.to_patches(one.picture[None])[0]): one for one in read(kind, "train", 64)
+  }
+  assert len(by_patches) == len(known)
+  assert np.all((batch["segments"] == 1) == (batch["kinds"] != Kind.PADDING))  # they see each other
+  seen = 0
+  for row in range(4):
+    run: list = []
+    for part in parts(batch, row, 1):
+      if isinstance(part, tuple):
+        run.append(part)
+        continue
+      said = TEXT.decode(part[:-1])
+      assert part[-1] == TEXT.end or part is parts(batch, row, 1)[-1]
+      one = by_patches.get(tuple(pixels for pixels, _ in run))
+      if one is not None:  # the first picture of a row that was cut is not whole
+        expected = {"".join(p for p in s if isinstance(p, str)) for s in documents.sequences(one)}
+        assert said in expected or not part[-1] == TEXT.end
+        positions = patches.positions(*one.picture.shape[:2])
+        assert np.array_equal([p for _, p in run], positions)
+        seen += 1
+      run = []
+  assert seen >= 16 if kind == "captions" else seen >= 12
+  assert np.array_equal(batch["targets"][:, 1:], batch["kinds"][:, 1:] == Kind.TEXT)
+
+
+def test_pairs_are_padded_or_cut_at_random(tfds_dir):
+  short, long = (next(inputs(tfds_dir, "captions", sequence_length=n, name=f"n{n}").batches()) for n in (512, 32))
+  assert np.all(short["kinds"][:, -1] == Kind.PADDING) and np.all(long["kinds"] != Kind.PADDING)
+  starts = {int(np.flatnonzero(row == Kind.TEXT)[0]) for row in long["kinds"]}
+  assert len(starts) > 1  # where the first text begins depends on where it was cut
+
+
+def test_without_pairs_as_many_as_fit_are_packed_apart(tfds_dir):
+  batch = next(inputs(tfds_dir, "captions", pairs=0, name="packed").batches())
+  assert np.all(batch["segments"].max(axis=1) > 5)
+  for row in range(4):
+    first = parts(batch, row, 1)
+    assert isinstance(first[0], tuple) and first[-1][-1] == TEXT.end
+
+
+@pytest.mark.parametrize("kind", ["text", "pages"])
+def test_documents_are_packed_each_in_a_segment_of_its_own(tfds_dir, kind):
+  batch = next(inputs(tfds_dir, kind).batches())
+  given = [
+    "".join(p if isinstance(p, str) else "#" for p in s)
+    for d in read(kind, "train", 64)
+    for s in documents.sequences(d)
+  ]
+  for row in range(4):
+    assert batch["segments"][row].max() > 1
+    for segment in range(1, batch["segments"][row].max() + 1):
+      found = parts(batch, row, segment)
+      texts = [TEXT.decode([i for i in part if i != TEXT.end]) for part in found if isinstance(part, list)]
+      assert any(all(t in one for t in texts) for one in given), texts
+  assert np.mean(batch["kinds"] == Kind.PADDING) < 0.2
+
+
+@pytest.mark.parametrize("kind", documents.KINDS)
+def test_a_batch_does_not_depend_on_where_a_run_begins(tfds_dir, kind):
+  made = inputs(tfds_dir, kind)
+  batches = made.batches()
+  third = [next(batches) for _ in range(3)][2]
+  again = next(made.batches(start=2))
+  assert all(np.array_equal(third[key], again[key]) for key in third)
+
+
+def test_captions_of_one_picture_are_held_out_together(tfds_dir):
+  held = inputs(tfds_dir, "captions", hold_out=4, name="held").windows["captions.captions"]
+  data = episodes.load(tfds_dir, "captions.captions")
+  assert set(data.documents[held._sequences]) == set(range(24)) - {3, 7, 11, 15, 19, 23}
+
+
+@pytest.mark.parametrize("kind", documents.KINDS)
+def test_check_reads_it_all_and_sees_a_changed_pixel(tfds_dir, kind, tmp_path, monkeypatch):
+  found = check.check(tfds_dir, f"{kind}.{kind}", LENGTH)
+  assert found["problems"] == [] and found["documents"] == 24 and found["for validation"] == 4
+  window = episodes.Documents.window
+
+  def changed(self, index, start, stop):
+    piece = window(self, index, start, stop)
+    values = (piece.patches if kind != "text" else piece.tokens).copy()
+    values.flat[0] ^= 1
+    return dataclasses.replace(piece, **{"patches" if kind != "text" else "tokens": values})
+
+  monkeypatch.setattr(episodes.Documents, "window", changed)
+  assert (
+    "the prepared tokens or pictures are not the record's"
+    in check.check(tfds_dir, f"{kind}.{kind}", LENGTH)["problems"][0]
+  )
+
+
+def test_a_damaged_picture_is_one_line(tfds_dir, tmp_path):
+  copy = tmp_path / "tfds"
+  shutil.copytree(tfds_dir, copy)
+  data = episodes.load(copy, "captions.captions")
+  path = copy / "captions/captions/1.0.0" / episodes.FOLDER / "data.bin"
+  content = bytearray(path.read_bytes())
+  content[20:24] = b"oops"
+  path.write_bytes(content)
+  with pytest.raises(GatoError, match="^[^\n]*gato_prepared is damaged[^\n]*$"):
+    data.window(0, 0, 4)
+
+
+def test_a_split_without_documents_is_one_line(tmp_path, monkeypatch):
+  monkeypatch.setattr("test_documents.read", lambda task, split, side: iter(()))
+  with pytest.raises(GatoError, match="text.text: there is no document of the train split"):
+    builder_of("text")(config="text", data_dir=tmp_path).download_and_prepare()
