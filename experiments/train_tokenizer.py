@@ -13,7 +13,7 @@ import sentencepiece
 from absl import app, flags
 
 from gato_jax.tokens import vocabulary
-from rlds_builders.text import documents
+from rlds_builders.text import documents, python_docs
 
 _OUTPUT = flags.DEFINE_string("output", "gato_jax/tokens/text.model", "Where the model is written.")
 
@@ -31,7 +31,7 @@ def instructions() -> Iterator[str]:
 
 
 def main(_):
-  texts = itertools.chain(documents.read(), documents.read_code(), instructions())
+  texts = itertools.chain(documents.read("python_docs", "train"), python_docs.read_code(), instructions())
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=(line for text in texts for line in text.split("\n") if line),  # no piece spans two lines

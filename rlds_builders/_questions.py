@@ -50,7 +50,7 @@ def ask(
 
 
 def colours_kinds_counts(scene: _scenes.Scene) -> list[Candidate]:
-  """What can be asked of any picture, e.g. "what colour is the ball?", "what is the red thing?", "how many boxes ...?"."""
+  """What can be asked of any picture, e.g. "what colour is the ball?", "how many boxes are there?"."""
   things, found = scene.things, []
   for kind in dict.fromkeys(thing.kind for thing in things):
     of_kind = [thing for thing in things if thing.kind == kind]
