@@ -13,7 +13,6 @@ BIBLE = pathlib.Path("/usr/lib/bible.data")
 WORDNET = pathlib.Path("/usr/share/wordnet")
 DICTIONARIES = pathlib.Path("/usr/share/dictd")
 FORTUNES = pathlib.Path("/usr/share/games/fortunes")
-STATE = pathlib.Path("/usr/share/state")
 GROUP_CHARACTERS = 1000  # short entries, neighbours in their book, make documents of at least so many
 
 # The text itself has only abbreviations.
@@ -142,13 +141,6 @@ def fortunes() -> Iterator[str]:
     yield from _grouped((saying.strip() for saying in re.split(r"^%$", text, flags=re.MULTILINE)), "\n\n")
 
 
-def miscfiles() -> Iterator[str]:
-  """The constitution of the United States, some sections a document, and the declaration of independence."""
-  for name in ("us-constitution", "us-declaration"):
-    text = _gunzip(_check("miscfiles", STATE / f"{name}.gz", "miscfiles")).decode()
-    yield from _grouped((part.strip() for part in re.split(r"\n{3,}", text)), "\n\n")
-
-
 def _check(task: str, path: pathlib.Path, package: str) -> pathlib.Path:
   if not path.exists():
     raise MissingData(f"text.{task}: {path} is not there; run apt-get install {package}")
@@ -180,5 +172,4 @@ READERS = {
   "gcide": gcide,
   "foldoc": foldoc,
   "fortunes": fortunes,
-  "miscfiles": miscfiles,
 }
