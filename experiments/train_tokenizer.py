@@ -46,7 +46,11 @@ def files(pattern: str) -> Iterator[str]:
   paths = sorted(path for path in map(pathlib.Path, glob.glob(pattern, recursive=True)) if path.is_file())
   if not paths:
     raise GatoError(f"--corpus={pattern}: there is no such file; quote the pattern, e.g. --corpus='books/**/*.txt'")
-  words = sum(len(line.split()) for path in tqdm.tqdm(paths, desc="corpus", unit="file") for line in _lines(path))
+  words = sum(
+    len(line.split())
+    for path in tqdm.tqdm(paths, desc="corpus", unit="file", leave=False, delay=1)
+    for line in _lines(path)
+  )
   if not words:
     raise GatoError(f"--corpus={pattern}: there is no text in {len(paths):,} files")
   print(f"corpus: {len(paths):,} files, {words:,} words", file=sys.stderr)
@@ -111,7 +115,7 @@ def _train(lines: Iterator[str], model: io.BytesIO) -> None:
     split_digits=True,
     max_sentence_length=1 << 20,
     num_threads=1,  # the same corpus gives the same bytes
-    minloglevel=1,
+    minloglevel=2,
   )
 
 
