@@ -14,8 +14,9 @@ from absl import flags
 from experiments import cli
 from gato_jax import baselines, results
 from gato_jax.errors import GatoError
+from gato_jax.language import measure
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.report import comparison, page, scaling_page, scores, table
+from gato_jax.report import comparison, language_scores, language_table, page, scaling_page, scores, table
 from gato_jax.scaling import analysis, grid, points
 
 _RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
@@ -74,8 +75,9 @@ def run(experiment: cli.Experiment) -> None:
   workdir, config = experiment.workdir, experiment.config
   played = pathlib.Path(_RESULTS.value or workdir)
   rows = list(results.read(played / "results.jsonl"))
-  if not rows:
-    raise GatoError(f"nothing to report in {played / 'results.jsonl'}; run python -m experiments.evaluate")
+  measured = language_scores.newest(results.read(played / measure.ROWS, measure.Row))
+  if not rows and not measured:
+    raise GatoError(f"nothing to report in {played / 'results.jsonl'}; run python -m experiments.evaluate, or measure")
   facts = {
     "config": config.name,
     "parameters": count_parameters(abstract_params(experiment.section(GatoConfig, "model"))),
@@ -83,7 +85,7 @@ def run(experiment: cli.Experiment) -> None:
     "sampling": f"temperature {config.act.temperature}, prompt: {config.act.prompt}",
     "commands": [
       f"python -m experiments.{verb} --config=experiments/configs/{config.name}.py"
-      for verb in ("collect", "build", "train", "evaluate", "report")
+      for verb in ("collect", "build", "train", "evaluate", *["measure"] * bool(measured), "report")
     ],
   }
   metrics_path = workdir / "metrics.jsonl"
@@ -92,8 +94,12 @@ def run(experiment: cli.Experiment) -> None:
     minutes = sum(row["interval_seconds"] for row in metrics) / 60
     facts |= {"steps": metrics[-1]["step"], "tokens": metrics[-1]["tokens"], "minutes of training": round(minutes, 1)}
   paths = (played / "report", played / "results.jsonl", metrics_path, played / "videos")
-  index, scored = page.write(*paths, facts, baselines=baselines.read(played))
-  table.show(scored, scores.unplayed(rows, scored))
+  language = {"measured": measured, "pictures": played / measure.PICTURES}
+  index, scored = page.write(*paths, facts, baselines=baselines.read(played), **language)
+  if measured:
+    language_table.show(language_scores.scores(measured))
+  if scored:
+    table.show(scored, scores.unplayed(rows, scored))
   print(f"report: {index.resolve()}")
 
 

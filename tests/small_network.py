@@ -1,19 +1,36 @@
 """An untrained network's checkpoint, for tests that act."""
 
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 
 import rlds_builders
 from gato_jax import checkpoint, demonstrations, logs, specs
-from gato_jax.model import GatoConfig, init_params
+from gato_jax.model import GatoConfig, abstract_params, init_params
 from gato_jax.tokens import codec
 
 SMALL = GatoConfig(
   layers=2, heads=2, width=32, feed_forward=64, key_size=16, patch_channels=32, dtype="float32", remat="none",
   memory_length=256,
 )  # fmt: skip
+
+
+def random_params(seed: int = 3) -> Any:
+  """Parameters in which every bias counts, larger than initial ones, so that no prediction is near uniform.
+
+  Drawn by NumPy: compiling an initialisation takes seconds.
+  """
+  random = np.random.default_rng(seed)
+
+  def draw(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+    fan_in = leaf.shape[-1] if len(leaf.shape) < 3 else leaf.shape[1]
+    is_scale = "scale" in jax.tree_util.keystr(path)
+    drawn = 2.0 + random.normal(0.0, 0.2, leaf.shape) if is_scale else random.normal(0.0, 2 * fan_in**-0.5, leaf.shape)
+    return drawn.astype(leaf.dtype)
+
+  return jax.tree_util.tree_map_with_path(draw, abstract_params(SMALL))
 
 
 def write(path: pathlib.Path, dummy_raw: pathlib.Path) -> pathlib.Path:

@@ -7,6 +7,7 @@ from gato_jax import checkpoint, demonstrations, specs
 from gato_jax.agent.config import ActConfig
 from gato_jax.agent.engine import Engine, GatoActor
 from gato_jax.agent.prompts import Prompts
+from gato_jax.agent.reader import Reader
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, acting
 from gato_jax.tokens import codec, layout
@@ -61,6 +62,10 @@ class Policy:
       for task, one in layouts.items()
     }
     return Engine(self.model_config, self.acting_params, layouts, prompts, slots, config)
+
+  def reader(self) -> Reader:
+    """Reads and writes texts and pictures."""
+    return Reader(self.model_config, self.acting_params, self.text)
 
   def actor(self, task: str, slots: int, config: ActConfig) -> GatoActor:
     """Acts for copies of one task's environment."""

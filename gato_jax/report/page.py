@@ -9,7 +9,8 @@ from typing import Any
 
 from gato_jax import results
 from gato_jax.baselines import Baseline
-from gato_jax.report import figures, html, table, videos
+from gato_jax.language import measure
+from gato_jax.report import figures, html, language_scores, language_table, table, videos
 from gato_jax.report import metrics as training
 from gato_jax.report import scores as scoring
 
@@ -25,30 +26,36 @@ def write(
   actor: str = "gato",
   step: int | None = None,
   baselines: Mapping[str, Baseline] | None = None,
+  measured: Mapping[str, Sequence[measure.Row]] | None = None,
+  pictures: pathlib.Path | None = None,
 ) -> tuple[pathlib.Path, list[scoring.TaskScore]]:
   """Writes the report and returns (the page's path, the scores in it).
 
   Args:
     out: the report's folder, e.g. <workdir>/report; files of an earlier report there are overwritten.
-    results_path: results.jsonl, rows of the actor, "random" and "expert".
+    results_path: results.jsonl, rows of the actor, "random" and "expert"; may lack the actor's, or be absent, where
+      something was `measured`.
     metrics_path: metrics.jsonl of training; may be absent.
     videos_folder: <domain>.<task>.gif or .mp4 (report/videos.py); may be absent.
     facts: what to say about the run, label -> text or number, e.g. "parameters", "tokens", "minutes of training",
       "machine", "config", "date"; "commands", a list, is printed as a block.
     actor, step: whose rows are scored; the newest step by default.
     baselines: "domain.task" -> means, for tasks without rows of a baseline.
+    measured: task -> rows of texts, captions and answers (language_scores.newest). pictures: the folder of theirs.
 
   Raises:
     GatoError: nothing to score, a missing baseline, or a file that cannot be read.
   """
   rows = list(results.read(results_path))
-  scores = scoring.task_scores(rows, actor, step, baselines)
-  step = scoring.newest_step(rows, actor) if step is None else step
+  measured = measured or {}
+  has_played = any(row.actor == actor for row in rows)
+  scores = scoring.task_scores(rows, actor, step, baselines) if has_played or not measured else []
+  if step is None:
+    of_measured = [row.step for of_task in measured.values() for row in of_task]
+    step = scoring.newest_step(rows, actor) if has_played else max(of_measured)
   out.mkdir(parents=True, exist_ok=True)
   metrics = training.read(metrics_path)
   style = figures.styles(*(s.domain for s in scores), *training.domains(metrics))
-  figures.figure5(scores, out / "figure5.png", style)
-  figures.task_bars(scores, out / "tasks.png", style)
   x = "tokens" if any("tokens" in m for m in metrics) else "step"
   by_step = scoring.scores_by_step(rows, baselines or {}, actor)
   style_all = figures.styles(*style, *(task.split(".", 1)[0] for task in by_step))
@@ -62,27 +69,56 @@ def write(
     "page.html",
     {"interval": table.interval, "percent": table.percent, "success": table.success, "number": _number},
     scores=scores,
-    by_domain=scoring.by_domain(scores),
-    bar=scoring.bar(scores, table.THRESHOLD),
+    **(_control(scores, out, style) if scores else {}),
+    **_language(measured, pictures, out),
     threshold=table.THRESHOLD,
-    mean_over_domains=scoring.mean_over_domains(scores),
-    interquartile_mean=scoring.interquartile_mean(scores),
-    intervals=scoring.intervals(scores, table.THRESHOLD),
-    held_fixed=table.held_fixed(scores),
     score_curves=html.embed(out / "score_curves.png") if has_score_curves else None,
-    domain_means=scoring.domain_means(scores),
     unplayed=scoring.unplayed(rows, scores),
     step=step,
-    figure5=html.embed(out / "figure5.png"),
-    tasks=html.embed(out / "tasks.png"),
     curves=html.embed(out / "learning_curves.png") if has_curves else None,
     rollouts=_rollouts(videos_folder, out, scores),
-    published=_published(scores),
     facts={k: v for k, v in facts.items() if k != "commands"},
     commands=facts.get("commands", []),
   )
-  table.write_csv(scores, out / "tasks.csv")
   return path, scores
+
+
+def _control(scores: Sequence[scoring.TaskScore], out: pathlib.Path, style: figures.Styles) -> dict[str, Any]:
+  """What the page says about tasks that were played."""
+  figures.figure5(scores, out / "figure5.png", style)
+  figures.task_bars(scores, out / "tasks.png", style)
+  table.write_csv(scores, out / "tasks.csv")
+  return {
+    "by_domain": scoring.by_domain(scores),
+    "bar": scoring.bar(scores, table.THRESHOLD),
+    "mean_over_domains": scoring.mean_over_domains(scores),
+    "interquartile_mean": scoring.interquartile_mean(scores),
+    "intervals": scoring.intervals(scores, table.THRESHOLD),
+    "held_fixed": table.held_fixed(scores),
+    "figure5": html.embed(out / "figure5.png"),
+    "tasks": html.embed(out / "tasks.png"),
+    "published": _published(scores),
+  }
+
+
+def _language(
+  measured: Mapping[str, Sequence[measure.Row]], pictures: pathlib.Path | None, out: pathlib.Path
+) -> dict[str, Any]:
+  """What the page says about texts, captions and answers."""
+  scores = language_scores.scores(measured)
+  cells = [
+    {
+      "score": s,
+      "value": language_table.number(s, s.value),
+      "interval": language_table.interval(s),
+      "chance": language_table.number(s, s.chance),
+      "blind": language_table.number(s, s.blind),
+      "better": s.beats,
+    }
+    for s in scores
+  ]
+  examples = language_table.examples(measured, pictures, out) if pictures else []
+  return {"language": cells, "language_notes": language_table.notes(scores), "examples": examples}
 
 
 def _rollouts(folder: pathlib.Path, out: pathlib.Path, scores: Sequence[scoring.TaskScore]) -> dict[str, list[dict]]:

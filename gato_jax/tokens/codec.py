@@ -88,6 +88,7 @@ class TextCodec:
 
   Attributes:
     model: serialized. end: id of the piece that ends a document; never produced by `encode`.
+    writable: bool [32,000], the ids that a text may be made of, and `end`.
   """
 
   def __init__(self, model: bytes):
@@ -98,6 +99,11 @@ class TextCodec:
     self.end = self._processor.eos_id()
     if self.end < 0:
       raise GatoError("the SentencePiece model has no </s> piece to end a document with; train it with eos_id=2")
+    piece = self._processor
+    no_text = (piece.is_control, piece.is_unknown, piece.is_unused)
+    self.writable = np.zeros(vocabulary.TEXT_SIZE, bool)
+    self.writable[: piece.vocab_size()] = [not any(is_(i) for is_ in no_text) for i in range(piece.vocab_size())]
+    self.writable[self.end] = True
 
   def encode(self, text: str) -> np.ndarray:
     """int32 [n]."""

@@ -1,0 +1,333 @@
+"""Reading and writing prose: the training network's probabilities, streams of whole characters, and the verb."""
+
+import functools
+import io
+import re
+import sys
+
+import jax
+import numpy as np
+import pytest
+import small_network
+from absl import flags
+from absl.testing import flagsaver
+from PIL import Image
+from scipy import special
+
+from experiments import cli
+from experiments import generate as verb
+from experiments.configs import default
+from gato_jax import agent, checkpoint, documents, specs
+from gato_jax.agent import reader
+from gato_jax.errors import GatoError
+from gato_jax.model import Gato, acting
+from gato_jax.tokens import codec, prose, vocabulary
+from gato_jax.tokens.vocabulary import Kind
+
+CONFIG = small_network.SMALL
+TEXT = codec.default_text_codec()
+WORDS = "Once there was a key behind a door, and nobody knew which of the two was older.\n"
+
+
+@pytest.fixture(scope="module")
+def params():
+  return small_network.random_params()
+
+
+@pytest.fixture(scope="module")
+def acting_params(params):
+  return acting.acting_params(CONFIG, params)
+
+
+def make_reader(acting_params, chunk: int = 16) -> reader.Reader:
+  return reader.Reader(CONFIG, acting_params, TEXT, chunk)
+
+
+def picture(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
+  return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+DOCUMENTS = {
+  "text": (WORDS * 4,),
+  "caption": (picture(0), "a red ball left of a blue box"),
+  "question": (picture(1), documents.ask("what colour is the ball?"), " red"),
+  "page": ("First\n", picture(2), WORDS, picture(3, 16, 32), picture(4, 32, 16), WORDS * 3),
+}
+
+
+@jax.jit
+def logits(params, batch):
+  """By the training network over whole windows: [B, L, 33,025]."""
+  hidden = Gato(CONFIG).apply({"params": params}, batch)
+  return Gato(CONFIG).apply({"params": params}, hidden, method="logits")
+
+
+def window(document: prose.Prose, length: int = 180) -> dict:
+  """A document alone in a window of training."""
+  n, shown, is_patch = len(document.tokens), len(document.patches), document.kinds == Kind.PATCH
+  batch = {name: np.zeros([1, length], np.int32) for name in ("tokens", "kinds", "segments", "patch_slots")}
+  batch |= {"locals": np.full([1, length], -1), "patches": np.zeros([1, 40, 16, 16, 3], np.uint8)}
+  batch["patch_positions"] = np.zeros([1, 40, 4], np.int32)
+  batch["tokens"][0, :n], batch["kinds"][0, :n], batch["segments"][0, :n] = document.tokens, document.kinds, 1
+  batch["patches"][0, :shown], batch["patch_positions"][0, :shown] = document.patches, document.positions
+  batch["patch_slots"][0, :n][is_patch] = np.arange(shown)
+  return batch
+
+
+def trained(params, document) -> np.ndarray:
+  """Log-probabilities of a document's text tokens by the training network; NaN for a first token of all."""
+  whole = document if isinstance(document, prose.Prose) else prose.encode(document, TEXT)
+  n = len(whole.tokens)
+  scores = special.log_softmax(logits(params, window(whole))[0, : n - 1], axis=-1)[np.arange(n - 1), whole.tokens[1:]]
+  return np.concatenate([[np.nan], scores])[whole.kinds == Kind.TEXT]
+
+
+def nothing() -> tuple[np.ndarray, np.ndarray]:
+  """The patches and positions of no picture."""
+  return np.zeros([0, 16, 16, 3], np.uint8), np.zeros([0, 4], np.int32)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("chunk", [reader.CHUNK, 16])
+def test_log_probabilities_are_those_of_the_training_network(params, acting_params, name, chunk):
+  """However the document is cut into chunks, and whatever was read before it."""
+  one = make_reader(acting_params, chunk)
+  one.read(["something else", picture(9)])
+  one.forget()
+  scores, expected = one.score(DOCUMENTS[name]), trained(params, DOCUMENTS[name])
+  np.testing.assert_allclose(scores[1:], expected[1:], atol=1e-4)
+  assert expected[1:].std() > 0.5
+  if name in ("text", "page"):  # nothing stands before its first token
+    assert scores[0] == pytest.approx(-np.log(vocabulary.TEXT_SIZE))
+  else:
+    assert scores[0] == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_a_document_read_in_parts_is_the_same_document(params, acting_params):
+  one, parts = make_reader(acting_params), DOCUMENTS["question"]
+  one.read(parts[:1])
+  one.read(parts[1:2])
+  answer = one.score(parts[2:])
+  np.testing.assert_allclose(answer, trained(params, parts)[-len(answer) :], atol=1e-4)
+  assert len(answer) == len(TEXT.encode(" red")) + 1  # and its end
+
+
+def test_pairs_follow_each_other_as_in_training(params, acting_params):
+  """What is read behind an end sees what stands before it."""
+  pairs = (DOCUMENTS["caption"], DOCUMENTS["question"])
+  whole = prose.join([prose.encode(parts, TEXT) for parts in pairs])
+  one = make_reader(acting_params)
+  scores = np.concatenate([one.score(parts) for parts in pairs])
+  np.testing.assert_allclose(scores, trained(params, whole), atol=1e-4)
+
+
+def test_the_oldest_is_forgotten(acting_params):
+  """Two layers reach twice the memory's 256 positions back and no further, whatever was read before."""
+  one, words = make_reader(acting_params), prose.encode([WORDS * 32], TEXT)
+  assert len(words.tokens) > 600
+  last = []
+  for changed in (600, 0, 80, 400, 595):
+    words.tokens[changed] = TEXT.encode(" red")[0]
+    one.forget()
+    last.append(one._take(words, scored=True)[601])
+  assert last[0] == last[1] == last[2]
+  assert last[2] != last[3] != last[4]
+
+
+def write(network, *given, n=12, temperature=0.0, seed=0) -> list[int]:
+  network.forget()
+  network.read(given)
+  return list(network.write(n, temperature, seed))
+
+
+def greedy(params, parts, n) -> list[int]:
+  """The most likely text ids by the training network, each time over the whole window."""
+  document, found = parts if isinstance(parts, prose.Prose) else prose.encode(parts, TEXT, end=False), []
+  for _ in range(n):
+    scores = logits(params, window(document))[0, len(document.tokens) - 1, : vocabulary.TEXT_SIZE]
+    found.append(int(np.argmax(np.where(TEXT.writable, scores, -np.inf))))
+    if found[-1] == TEXT.end:
+      return found[:-1]
+    document = prose.join([document, prose.Prose(np.int32(found[-1:]), np.int32([Kind.TEXT]), *nothing())])
+  return found
+
+
+@pytest.mark.parametrize("name", ["text", "question"])
+def test_the_most_likely_text_is_written_at_temperature_0(params, acting_params, name):
+  parts = DOCUMENTS[name][:2]
+  written = write(make_reader(acting_params), *parts)
+  assert written == greedy(params, parts, 12) and len(set(written)) > 3
+
+
+def test_the_seed_decides_what_is_drawn(acting_params):
+  network = make_reader(acting_params)
+  drawn = {tuple(write(network, WORDS, temperature=0.9, seed=seed)) for seed in (1, 1, 2, 3)}
+  assert len(drawn) == 3 and tuple(write(network, WORDS, temperature=0.9, seed=2)) in drawn
+
+
+def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
+  """Frequencies of 500 first tokens by eighths of likelihood; never <pad>, <unk> or an action's id."""
+  network = make_reader(acting_params)
+  network.read([WORDS])
+  state = network._state.hidden
+  temperature, keys = 40.0, jax.random.split(jax.random.key(0), 500)
+  draw = lambda key: reader._choose(acting_params, state, network._writable, temperature, key)  # noqa: E731
+  drawn = np.asarray(jax.lax.map(draw, keys))
+  scores = np.asarray(state @ acting_params.embedding["tokens"].T)[0, : vocabulary.TEXT_SIZE] / temperature
+  expected = np.exp(scores - scores.max()) * TEXT.writable
+  expected /= expected.sum()
+  assert TEXT.writable[drawn].all() and not TEXT.writable[[0, 1]].any() and TEXT.writable[TEXT.end]
+  for part in np.array_split(np.argsort(-expected), 8):
+    share = expected[part].sum()
+    assert (np.isin(drawn, part)).mean() == pytest.approx(share, abs=4 * float(np.sqrt(share / 500)))
+  assert expected.max() < 0.5
+
+
+def test_the_end_ends_and_is_read_before_what_follows(params, acting_params, monkeypatch):
+  """As in training, where the next pair stands behind it; without an end of its own, a turn is given one."""
+  network, parts = make_reader(acting_params), DOCUMENTS["question"]
+  network.read(parts[:2])
+  (answer,) = TEXT.encode(" red")
+  said = iter([answer, TEXT.end])
+  monkeypatch.setattr(reader, "_choose", lambda *a: next(said))
+  assert list(network.write(9, 0.0, 0)) == [answer]
+  network.end()
+  after = network.score(DOCUMENTS["caption"])
+  whole = prose.join([prose.encode(one, TEXT) for one in (parts, DOCUMENTS["caption"])])
+  np.testing.assert_allclose(after, trained(params, whole)[-len(after) :], atol=1e-4)
+
+  network.forget()
+  network.read(parts[:2])
+  monkeypatch.setattr(reader, "_choose", lambda *a: answer)
+  assert list(network.write(1, 0.0, 0)) == [answer]
+  network.end()
+  np.testing.assert_allclose(network.score(DOCUMENTS["caption"]), after, atol=1e-5)
+
+
+def test_nothing_read_nothing_written(acting_params):
+  with pytest.raises(GatoError, match="nothing has been read"):
+    list(make_reader(acting_params).write(3, 0.0, 0))
+
+
+@pytest.mark.parametrize("text", ["plain words", "日本 € 😀!", "\ufffd kept \ufffd", "a\n\nb  c"])
+def test_a_stream_shows_whole_characters_only(text):
+  ids = TEXT.encode(text)
+  shown = list(reader.stream(TEXT, ids))
+  assert "".join(shown) == text and len(shown) > 1
+  if "\ufffd" not in text:
+    assert not any("\ufffd" in piece for piece in shown)
+
+
+def test_a_stream_of_broken_bytes_loses_nothing_and_does_not_wait_for_ever():
+  bytes_of = {b: TEXT.encode("\U0001f600").tolist()[i] for i, b in enumerate("\U0001f600".encode())}
+  start = bytes_of[0xF0] - 0xF0  # byte pieces stand in a row
+  euro, cut = [start + b for b in "€".encode()], [start + 0xF0, start + 0x9F]
+  assert list(reader.stream(TEXT, euro)) == ["€"]
+  assert "".join(reader.stream(TEXT, [*cut, *TEXT.encode("x")])) == TEXT.decode([*cut, *TEXT.encode("x")])
+  assert list(reader.stream(TEXT, cut)) == [TEXT.decode(cut)]  # the end of what was written
+  shown, ids = [], iter([start + 0x80] * 9)
+  for piece in reader.stream(TEXT, ids):
+    shown.append(piece)
+    if len(shown) == 3:
+      break
+  assert len(list(ids)) == 3  # at most three wait
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, params):
+  """Checkpoint 5 of a network that was trained on captions, as its specs say."""
+  path = tmp_path_factory.mktemp("run")
+  domain = specs.Domain("c", ("d",), 1.0, document_kind="captions")
+  save(path, params, {"c.d": specs.document_task_spec(domain, "d", 64).to_json()})
+  return path
+
+
+def save(path, params, task_specs) -> None:
+  store = checkpoint.Checkpoints(path / "checkpoints")
+  meta = {"model": CONFIG.to_json(), "specs": task_specs}
+  store.save(5, params, {"count": np.zeros([], np.int32)}, meta, TEXT.model)
+  store.close()
+
+
+@functools.cache
+def policy(workdir, step=None, made=agent.Policy) -> agent.Policy:
+  return made(workdir, step)
+
+
+@pytest.fixture
+def generate(workdir, monkeypatch, capsys):
+  """Runs the verb in this process: (standard output, standard error)."""
+
+  def run(stdin: str = "", folder=workdir, **settings) -> tuple[str, str]:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    monkeypatch.setattr(agent, "Policy", policy)  # read once: converting its parameters compiles
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS(["generate"])
+    config = default.get_config()
+    config.workdir = str(folder)
+    with flagsaver.flagsaver(**settings):
+      verb.main(cli.Experiment(config))
+    return capsys.readouterr()
+
+  return run
+
+
+@pytest.fixture
+def png(tmp_path):
+  path = tmp_path / "cat.png"
+  Image.fromarray(picture(7, 64, 64)).save(path)
+  return str(path)
+
+
+def said(params, *parts, n=6) -> str:
+  return TEXT.decode(greedy(params, parts, n))
+
+
+def test_captions_answers_and_continuations(params, generate, png):
+  greedily = dict(temperature=0.0, max_tokens=6)
+  shown, question = picture(7, 64, 64), documents.ask("what?")
+  out, err = generate(image=png, **greedily)
+  assert out == said(params, shown).lstrip() + "\n" and "checkpoint 5 of" in err
+  out, err = generate(image=png, question="what?", **greedily)
+  assert out == said(params, shown, question).lstrip() + "\n" and err.endswith("Q: what?\nA: ")
+  out, err = generate(text=WORDS, **greedily)
+  assert out == said(params, WORDS) + "\n" and err.endswith(WORDS) and WORDS not in out
+  assert generate(image=png, text="It is", **greedily).out == said(params, shown, "It is") + "\n"
+
+
+def test_a_dialogue_remembers_its_turns(params, generate, png):
+  out, err = generate("what?\n\nwhy?\n", image=png, chat=True, temperature=0.0, max_tokens=3)
+  first, second = (documents.ask(question) for question in ("what?", "why?"))
+  turn = prose.encode([picture(7, 64, 64), first], TEXT, end=False)
+  answer = greedy(params, turn, 3)
+  read = prose.Prose(np.int32([*answer, TEXT.end]), np.full(len(answer) + 1, Kind.TEXT, np.int32), *nothing())
+  turn = prose.join([turn, read, prose.encode([second], TEXT, end=False)])
+  expected = [TEXT.decode(answer).lstrip(), TEXT.decode(greedy(params, turn, 3)).lstrip()]
+  assert out == "".join(f"{line}\n" for line in expected)
+  assert "Q: what?\nA: " in err and err.count("A: ") == 2
+  assert generate("what?\n", temperature=0.0, max_tokens=3).out == said(params, first, n=3).lstrip() + "\n"
+
+
+def test_samples_have_seeds_of_their_own_and_a_drawn_seed_is_printed(generate, png):
+  out, _ = generate(image=png, samples=3, seed=4, max_tokens=5)
+  assert len(set(out.splitlines())) == 3 == len(out.splitlines())
+  assert generate(image=png, seed=5, max_tokens=5).out == out.splitlines(keepends=True)[1]
+  err = generate(image=png, max_tokens=5).err
+  (seed,) = re.findall(r"seed (\d+)\n", err)
+  assert f"seed {seed}\n" not in generate(image=png, max_tokens=5).err
+
+
+def test_what_cannot_be_done_is_one_line(params, generate, png, tmp_path):
+  for settings, message in (
+    (dict(folder=tmp_path, text="x"), "no checkpoint in .*experiments.train"),
+    (dict(image=str(tmp_path / "none.png")), "none.png: No such file"),
+    (dict(image=png, side=50), "50; it must be a multiple of 16"),
+    (dict(text="x", question="y"), "exclude each other"),
+    (dict(chat=True, samples=2), "has one answer"),
+  ):
+    with pytest.raises(GatoError, match=message) as e:
+      generate(**settings)
+    assert "\n" not in str(e.value)
+  save(tmp_path, params, {})
+  out, err = generate(folder=tmp_path, text="x", max_tokens=2)
+  assert "never trained on text" in err and out.endswith("\n")
