@@ -81,7 +81,7 @@ def train(texts: Iterator[str]) -> bytes:
   """The model's file.
 
   Raises:
-    GatoError: there is too little text for so many pieces.
+    GatoError: there is too little text for so many pieces, or no space in it.
   """
   model = io.BytesIO()
   lines = (line for text in texts for line in text.split("\n") if line)  # no piece spans two lines
@@ -93,6 +93,9 @@ def train(texts: Iterator[str]) -> bytes:
     raise GatoError(
       f"the corpus has only {int(found[1]):,} different pieces, {vocabulary.TEXT_SIZE:,} are needed: give more text"
     ) from e
+  made = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+  if made.decode(made.encode(" ")) != " ":
+    raise GatoError("the corpus has no space in it, so that the model could not write one: add a text that has some")
   return model.getvalue()
 
 

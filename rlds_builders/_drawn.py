@@ -52,8 +52,12 @@ def main(function: str, arguments: str) -> None:
   pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
   os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # simulators print, some from C
   module, name = function.split(":")
-  for item in getattr(importlib.import_module(module), name)(*json.loads(arguments)):
-    pickle.dump(item, pipe)
+  try:
+    for item in getattr(importlib.import_module(module), name)(*json.loads(arguments)):
+      pickle.dump(item, pipe)
+      pipe.flush()
+  except GatoError as e:
+    sys.exit(str(e))
   pickle.dump(None, pipe)
   pipe.close()
 

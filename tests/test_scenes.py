@@ -2,7 +2,6 @@
 
 import collections
 import itertools
-import json
 import os
 import re
 import time
@@ -279,10 +278,10 @@ def test_who_draws_waits_and_ends_with_who_reads(tmp_path):
     os.kill(process, 0)
 
 
-@pytest.mark.parametrize(("status", "words"), [(0, r"status 1: .*no screen here"), (7, "status 7: without a word")])
+@pytest.mark.parametrize(("status", "words"), [(0, "status 1: no screen here"), (7, "status 7: without a word")])
 def test_a_process_that_dies_is_one_line_with_its_last_words(status, words):
   stream = drawn("tests.test_scenes:broken", status)
   assert next(stream) == 1
   with pytest.raises(GatoError, match=f"tests.test_scenes:broken: .* {words}") as caught:
     next(stream)
-  assert "\n" not in str(caught.value) and json.dumps(str(caught.value))
+  assert "\n" not in str(caught.value)

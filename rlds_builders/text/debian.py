@@ -138,7 +138,8 @@ def fortunes() -> Iterator[str]:
   """Sayings, riddles and quotations, some neighbours a document."""
   for name in ("fortunes", "literature", "riddles"):
     text = _check("fortunes", FORTUNES / name, "fortunes-min").read_text("utf-8")
-    yield from _grouped((saying.strip() for saying in re.split(r"^%$", text, flags=re.MULTILINE)), "\n\n")
+    sayings = (saying.strip() for saying in re.split(r"^%$", text, flags=re.MULTILINE))
+    yield from _grouped(filter(None, sayings), "\n\n")
 
 
 def _check(task: str, path: pathlib.Path, package: str) -> pathlib.Path:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import pathlib
 import re
 import sysconfig
@@ -28,7 +29,7 @@ def read() -> Iterator[str]:
   if not topics.exists():
     raise MissingData(f"text.python_docs: {topics} is not there; install Python with its standard library")
   seen = set()
-  for title, body in (*_topics(topics), *_all_docstrings(root)):
+  for title, body in itertools.chain(_topics(topics), _all_docstrings(root)):
     body = _clean(body)
     if len(body) < MIN_CHARACTERS or body in seen:
       continue
