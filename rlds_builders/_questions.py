@@ -50,7 +50,10 @@ def ask(
 
 
 def colours_kinds_counts(scene: _scenes.Scene) -> list[Candidate]:
-  """What can be asked of any picture, e.g. "what colour is the ball?", "how many boxes are there?"."""
+  """What can be asked of any picture: "what colour is the ball?", "what is the red thing?", "how many boxes ...?".
+
+  Things are counted where there are some: else every second answer would be "1".
+  """
   things, found = scene.things, []
   for kind in dict.fromkeys(thing.kind for thing in things):
     of_kind = [thing for thing in things if thing.kind == kind]
@@ -63,7 +66,7 @@ def colours_kinds_counts(scene: _scenes.Scene) -> list[Candidate]:
     if len(of_colour) == 1:
       found.append(Candidate("kind", f"what is the {colour} thing?", of_colour[0].kind))
   found.append(Candidate("count", "how many things are there?", str(len(things))))
-  return found
+  return found if len(things) > 1 else [candidate for candidate in found if candidate.kind != "count"]
 
 
 def plural(kind: str) -> str:
