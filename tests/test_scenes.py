@@ -169,13 +169,25 @@ def test_answers_are_those_of_the_pixels(rooms):
   assert min(checked[kind] for kind in ("colour", "count", "order", "relation", "depth")) >= 8, checked
 
 
-def test_a_question_has_one_answer(rooms, grids):
+def test_a_question_has_one_answer_and_names_one_thing(rooms, grids):
+  named = re.compile(r"the (?:(red|green|blue|purple|yellow|grey) )?(box|ball|key|thing)\b")
   for scenes, candidates in ((rooms, vqa_v2.candidates), (grids, ok_vqa.candidates)):
     for scene in scenes:
       answers = collections.defaultdict(set)
       for _, question, answer in candidates(scene):
         answers[question].add(answer)
+        for colour, kind in named.findall(question):
+          meant = [t for t in scene.things if colour in ("", t.colour) and kind in ("thing", t.kind)]
+          assert len(meant) == 1, question
       assert all(len(found) == 1 for found in answers.values())
+
+
+def test_every_thing_is_within_the_picture_large_and_near_enough(rooms):
+  for scene in rooms:
+    for thing in scene.things:
+      assert thing.left > 0 and thing.top > 0 and thing.right < 64 and thing.bottom < 64
+      assert (thing.right - thing.left) * (thing.bottom - thing.top) >= 49
+      assert 1.8 <= thing.distance <= 4.2
 
 
 def cell_colours(picture: np.ndarray) -> dict[tuple[int, int], str]:
