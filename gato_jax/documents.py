@@ -67,6 +67,11 @@ def ask(question: str) -> str:
   return f"Q: {question}\nA:"
 
 
+def given(document: Document) -> int:
+  """How many parts of a sequence stand before what is answered: a picture and a question, nothing elsewhere."""
+  return 2 if isinstance(document, Question) else 0
+
+
 def sequences(document: Document) -> list[tuple[Part, ...]]:
   """What is learned from a document, in the order of its tokens: one sequence, or one for each caption."""
   if isinstance(document, str):

@@ -19,6 +19,8 @@ class MixtureConfig:
     keep: episodes count whose return is at least this share of the expert return.
     observation_text_targets: whether the text of observations is predicted, as the paper's mask says; False leaves
       the actions only, for runs too short to spend their loss on instructions that repeat in every step.
+    question_targets: whether questions are predicted like their answers, as the paper's mask says; False leaves the
+      answers only.
     pairs: so many image-text pairs or questions make a row, one after the other, padded or cut at random; 0: as many as
       fit are packed, none of which sees another.
     hold_out: of the episodes that count and of the documents, every so manyth never trains; 0: none. The loss on them
@@ -34,6 +36,7 @@ class MixtureConfig:
   prompt_end_probability: float = 0.5
   keep: float = 0.8
   observation_text_targets: bool = True
+  question_targets: bool = True
   pairs: int = 5
   hold_out: int = 0
   seed: int = 0

@@ -41,11 +41,11 @@ def load(source: specs.Source) -> tfds.core.DatasetBuilder:
   try:
     return tfds.builder(name)
   except (tfds.core.registered.DatasetNotFoundError, RuntimeError, ValueError, OSError) as e:
-    raise _missing(source) from e
+    raise _missing(source.dataset) from e
 
 
-def _missing(source: specs.Source) -> MissingData:
-  return MissingData(f"{source.dataset} is not in {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR); {_HINT}")
+def _missing(dataset: str, hint: str = _HINT) -> MissingData:
+  return MissingData(f"{dataset} is not in {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR); {hint}")
 
 
 def examples(
@@ -59,14 +59,14 @@ def examples(
   Raises:
     MissingData: the dataset, or its split, is not there. GatoError: the name is not one of the catalogue's.
   """
-  source = specs.Source(dataset, split=split)
   decoders = {field: tfds.decode.SkipDecoding() for field in undecoded}
   if fields is not None:
     decoders = tfds.decode.PartialDecoding(fields, decoders=decoders)
   try:
-    found = load(source).as_dataset(split=split, decoders=decoders, shuffle_files=False)
-  except _NOT_THERE as e:
-    raise _missing(source) from e
+    found = load(specs.Source(dataset)).as_dataset(split=split, decoders=decoders, shuffle_files=False)
+  except (MissingData, *_NOT_THERE) as e:
+    command = f"tfds build {dataset.removeprefix(_PREFIX)}"
+    raise _missing(dataset, f"`{command}` gets it there, or its page in TFDS' catalogue says how") from e
   return iter(tfds.as_numpy(found))
 
 
@@ -155,7 +155,7 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
     try:
       episodes = self._recorded.as_dataset(split=self._source.split)
     except _NOT_THERE as e:
-      raise _missing(self._source) from e
+      raise _missing(self._source.dataset) from e
     steps = index = 0
     for recorded in episodes:
       columns = self._columns(recorded["steps"])

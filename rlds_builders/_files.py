@@ -28,8 +28,7 @@ def _compressed(*endings: str) -> tuple[str, ...]:
 
 def _ending(path: pathlib.Path) -> str:
   """In lower case and without what only says how it is compressed."""
-  suffixes = [suffix for suffix in path.suffixes if suffix not in _lines.COMPRESSED]
-  return suffixes[-1].lower()
+  return [suffix for suffix in path.with_name(path.name.lower()).suffixes if suffix not in _lines.COMPRESSED][-1]
 
 
 def texts(domain: str, split: str) -> Iterator[str]:
@@ -113,7 +112,7 @@ def _captioned(found: Found, gate: _pictures.Gate) -> Iterator[Captioned]:
       if not found.takes(f"{found.key(path.parent)}/{sample.key}"):
         continue
       if sample.picture is None or not sample.captions:
-        gate.refuse(f"{sample.where}: no {'caption' if sample.captions == () else 'picture'}")
+        gate.refuse(f"{sample.where}: no {'picture' if sample.picture is None else 'caption'}")
         continue
       picture = gate.fit(sample.picture, sample.where)
       if picture is not None:
@@ -148,11 +147,11 @@ def _in_folder(path: pathlib.Path, image: str, captions: tuple[str, ...], where:
 
 
 def _captions(record: dict[str, Any], where: str) -> tuple[str, ...]:
-  """Of "captions", or else "caption"; those that are empty are left out."""
+  """Of "captions", or else "caption"; those that are empty or null are left out."""
   captions = record.get("captions", [record["caption"]] if "caption" in record else [])
   if not isinstance(captions, list):
     raise GatoError(f'{where}: "captions" must be a list of texts')
-  stripped = (_checked(caption, f"{where}: a caption").strip() for caption in captions)
+  stripped = (_checked(caption, f"{where}: a caption").strip() for caption in captions if caption is not None)
   return tuple(caption for caption in stripped if caption)
 
 
@@ -167,15 +166,20 @@ def _tar(path: pathlib.Path) -> Iterator[_Sample]:
 
 def _of_tar(sample: dict[str, Any], where: str) -> _Sample:
   picture = next((sample[key] for key in _PICTURE_KEYS if key in sample), None)
-  captions: tuple[str, ...] = ()
-  if "txt" in sample:
-    captions = _captions({"caption": sample["txt"].decode(errors="replace")}, where)
-  elif "json" in sample:
-    try:
-      captions = _captions(json.loads(sample["json"]), where)
-    except (ValueError, TypeError, AttributeError) as e:
-      raise GatoError(f"{where}.json: not a JSON object ({e})") from e
-  return _Sample(sample["__key__"], where, picture, captions)
+  return _Sample(sample["__key__"], where, picture, _captions(_described(sample, where), where))
+
+
+def _described(sample: dict[str, Any], where: str) -> dict[str, Any]:
+  """Of a sample's txt, or else its json."""
+  try:
+    if "txt" in sample:
+      return {"caption": sample["txt"].decode()}
+    record = json.loads(sample.get("json", b"{}"))
+  except ValueError as e:  # UnicodeDecodeError is one
+    raise GatoError(f"{where}: its {'txt is not UTF-8' if 'txt' in sample else 'json is no JSON'} ({e})") from e
+  if not isinstance(record, dict):
+    raise GatoError(f"{where}: its json must hold an object, this is a {type(record).__name__}")
+  return record
 
 
 def pages(domain: str, split: str, side: int) -> Iterator[Page]:

@@ -19,9 +19,10 @@ _CHUNK = 2**16
 
 def opened(path: pathlib.Path) -> io.TextIOBase:
   """UTF-8, with or without a byte order mark."""
-  if path.suffix == ".gz":
+  packed = path.suffix.lower()
+  if packed == ".gz":
     file = gzip.open(path)
-  elif path.suffix == ".zst":
+  elif packed == ".zst":
     file = io.BufferedReader(_Zstandard(path))
   else:
     file = path.open("rb")

@@ -36,14 +36,16 @@ def fit(picture: str | pathlib.Path | bytes, side: int, name: str = "") -> np.nd
   """
   if side < _MULTIPLE or side % _MULTIPLE:
     raise GatoError(f"pictures cannot have a side of {side}; it must be a multiple of {_MULTIPLE}")
+  if not isinstance(picture, bytes):
+    name = name or str(picture)
+  name = " ".join(name.split())  # one line, whatever a set calls its pictures
   if isinstance(picture, bytes):
     return _decode(io.BytesIO(picture), side, name)
-  name = name or str(picture)
   try:
     with open(picture, "rb") as file:
       return _decode(file, side, name)
-  except OSError as e:
-    raise Refused(f"{name}: {e.strerror or e}") from e
+  except (OSError, ValueError) as e:  # a ValueError where the path is none
+    raise Refused(f"{name}: {getattr(e, 'strerror', e)}") from e
 
 
 def _decode(file: io.BufferedIOBase, side: int, name: str) -> np.ndarray:
@@ -52,8 +54,7 @@ def _decode(file: io.BufferedIOBase, side: int, name: str) -> np.ndarray:
   file.seek(0)
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # Pillow's about odd metadata
-      warnings.simplefilter("error", Image.DecompressionBombWarning)
+      warnings.simplefilter("ignore")  # Pillow's about odd metadata, and about sizes that are refused here
       image = Image.open(file, formats=FORMATS)
       if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
@@ -62,7 +63,7 @@ def _decode(file: io.BufferedIOBase, side: int, name: str) -> np.ndarray:
       return np.asarray(_opaque(image).resize(_size(image, side), Image.Resampling.BICUBIC))
   except Refused as e:
     raise Refused(f"{name}: {e}") from None
-  except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
+  except Image.DecompressionBombError as e:
     raise Refused(f"{name}: too large, more than {MAX_PIXELS:,} pixels by its header") from e
   except Image.UnidentifiedImageError as e:
     raise Refused(f"{name}: not a picture of {', '.join(FORMATS)}") from e

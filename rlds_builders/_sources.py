@@ -75,7 +75,7 @@ def find(domain: str, split: str, endings: Sequence[str], holds: str) -> Found:
 
 
 def _walk(directory: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Files, links followed, each folder once."""
+  """Files, links followed, each folder once, without what is hidden: macOS leaves "._a.txt" beside "a.txt"."""
   seen = set()
   for folder, below, names in os.walk(directory, followlinks=True):
     real = os.path.realpath(folder)
@@ -83,5 +83,5 @@ def _walk(directory: pathlib.Path) -> Iterator[pathlib.Path]:
       below.clear()
       continue
     seen.add(real)
-    below.sort()
-    yield from (pathlib.Path(folder, name) for name in names)
+    below[:] = [name for name in below if not name.startswith(".")]
+    yield from (pathlib.Path(folder, name) for name in names if not name.startswith("."))

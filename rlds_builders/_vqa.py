@@ -1,4 +1,7 @@
-"""Questions in the files that VQA v2 and OK-VQA publish, beside COCO's pictures, of the folder that _sources finds."""
+"""Questions in the files that VQA v2 and OK-VQA publish, beside COCO's pictures, of the folder that _sources finds.
+
+They are read as a whole: those of VQA v2 for training take 0.8 GB of memory (files of as many, made up).
+"""
 
 import json
 import pathlib

@@ -1,6 +1,7 @@
 """Texts, captioned pictures, questions and pages: built, prepared and made into rows exactly as they were given."""
 
 import dataclasses
+import re
 import shutil
 
 import numpy as np
@@ -88,11 +89,12 @@ def test_records_hold_the_documents_of_both_splits(tfds_dir, kind, split):
 @pytest.mark.parametrize("kind", documents.KINDS)
 def test_any_piece_of_a_sequence_is_what_it_was_made_of(tfds_dir, kind):
   data = episodes.load(tfds_dir, f"{kind}.{kind}")
-  given = [(i, s) for i, one in enumerate(read(kind, "train", 64)) for s in documents.sequences(one)]
+  documents_read = list(read(kind, "train", 64))
+  given = [(i, s) for i, one in enumerate(documents_read) for s in documents.sequences(one)]
   assert len(data) == len(given) and data.documents.tolist() == [i for i, _ in given]
   random = np.random.default_rng(0)
-  for index, (_, sequence) in enumerate(given):
-    whole = prose.encode(sequence, TEXT)
+  for index, (i, sequence) in enumerate(given):
+    whole = prose.encode(sequence, TEXT, given=documents.given(documents_read[i]))
     n = len(whole.tokens)
     assert data.lengths[index] == n and data.patches[index] == len(whole.patches) and whole.tokens[-1] == TEXT.end
     for start, stop in [(0, n), *np.sort(random.integers(0, n + 1, (4, 2))).tolist()]:
@@ -101,6 +103,7 @@ def test_any_piece_of_a_sequence_is_what_it_was_made_of(tfds_dir, kind):
       shown = (shown >= start) & (shown < stop)
       assert np.array_equal(piece.tokens, whole.tokens[start:stop])
       assert np.array_equal(piece.kinds, whole.kinds[start:stop])
+      assert np.array_equal(piece.given, whole.given[start:stop])
       assert np.array_equal(piece.patches, whole.patches[shown])
       assert np.array_equal(piece.positions, whole.positions[shown])
       cut = prose.cut(whole, start, stop - start)
@@ -150,6 +153,14 @@ def test_five_pairs_make_a_row_each_picture_before_its_own_text(tfds_dir, kind):
       run = []
   assert seen >= 16 if kind == "captions" else seen >= 12
   assert np.array_equal(batch["targets"][:, 1:], batch["kinds"][:, 1:] == Kind.TEXT)
+
+
+def test_of_questions_the_answers_alone_may_be_targets(tfds_dir):
+  batch = next(inputs(tfds_dir, "questions", question_targets=False, name="answers").batches())
+  for row in range(4):
+    said = TEXT.decode(batch["tokens"][row][batch["targets"][row]])
+    assert said == "".join(f" number {i}" for i in re.findall(r"which is it, (\d+)", TEXT.decode(batch["tokens"][row])))
+    assert batch["targets"][row].sum() < (batch["kinds"][row] == Kind.TEXT).sum() / 2
 
 
 def test_pairs_are_padded_or_cut_at_random(tfds_dir):

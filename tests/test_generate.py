@@ -82,9 +82,9 @@ def trained(params, document) -> np.ndarray:
   return np.concatenate([[np.nan], scores])[whole.kinds == Kind.TEXT]
 
 
-def nothing() -> tuple[np.ndarray, np.ndarray]:
-  """The patches and positions of no picture."""
-  return np.zeros([0, 16, 16, 3], np.uint8), np.zeros([0, 4], np.int32)
+def nothing(tokens: int) -> tuple[np.ndarray, ...]:
+  """Nothing is given; the patches and positions of no picture."""
+  return np.zeros(tokens, bool), np.zeros([0, 16, 16, 3], np.uint8), np.zeros([0, 4], np.int32)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -148,7 +148,7 @@ def greedy(params, parts, n) -> list[int]:
     found.append(int(np.argmax(np.where(TEXT.writable, scores, -np.inf))))
     if found[-1] == TEXT.end:
       return found[:-1]
-    document = prose.join([document, prose.Prose(np.int32(found[-1:]), np.int32([Kind.TEXT]), *nothing())])
+    document = prose.join([document, prose.Prose(np.int32(found[-1:]), np.int32([Kind.TEXT]), *nothing(1))])
   return found
 
 
@@ -300,7 +300,9 @@ def test_a_dialogue_remembers_its_turns(params, generate, png):
   first, second = (documents.ask(question) for question in ("what?", "why?"))
   turn = prose.encode([picture(7, 64, 64), first], TEXT, end=False)
   answer = greedy(params, turn, 3)
-  read = prose.Prose(np.int32([*answer, TEXT.end]), np.full(len(answer) + 1, Kind.TEXT, np.int32), *nothing())
+  read = prose.Prose(
+    np.int32([*answer, TEXT.end]), np.full(len(answer) + 1, Kind.TEXT, np.int32), *nothing(len(answer) + 1)
+  )
   turn = prose.join([turn, read, prose.encode([second], TEXT, end=False)])
   expected = [TEXT.decode(answer).lstrip(), TEXT.decode(greedy(params, turn, 3)).lstrip()]
   assert out == "".join(f"{line}\n" for line in expected)

@@ -173,7 +173,11 @@ def test_a_training_row_read_through_the_memory(params, network, tfds_dir):
   expected = log_probs[0, is_text - 1, one["tokens"][0, is_text]]
   slots = one["patch_slots"][0, :n][one["kinds"][0, :n] == Kind.PATCH]
   row = prose.Prose(
-    one["tokens"][0, :n], one["kinds"][0, :n], one["patches"][0, slots], one["patch_positions"][0, slots]
+    one["tokens"][0, :n],
+    one["kinds"][0, :n],
+    np.zeros(n, bool),
+    one["patches"][0, slots],
+    one["patch_positions"][0, slots],
   )
   network.forget()
   np.testing.assert_allclose(network._take(row, scored=True), expected, atol=1e-4)

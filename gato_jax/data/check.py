@@ -69,10 +69,11 @@ def _check_documents(data: episodes.Documents, text: codec.TextCodec) -> dict[st
   source = records.Documents(data.directory)
   problems, at = [], 0
   for i in range(len(source)):
-    for sequence in documents.sequences(source.document(i)):
+    document = source.document(i)
+    for sequence in documents.sequences(document):
       if not any(len(part) for part in sequence if isinstance(part, str)):
         problems.append(f"document {i} has no text")
-      if at < len(data) and not _is_prepared(data, at, prose.encode(sequence, text)):
+      if at < len(data) and not _is_prepared(data, at, prose.encode(sequence, text, given=documents.given(document))):
         problems.append(f"document {i}: the prepared tokens or pictures are not the record's{_AGAIN}")
       at += 1
   if at != len(data):

@@ -35,8 +35,8 @@ EPISODE = np.dtype(
   [("offset", np.uint64), ("length", np.int64), ("return", np.float64), ("seed", np.int64), ("disturbed", np.bool_)]
 )
 DOCUMENT = np.dtype(
-  [("offset", np.uint64), ("length", np.int64), ("pictures", np.int64), ("patches", np.int64), ("document", np.int64)]
-)
+  [(name, np.int64) for name in ("offset", "length", "pictures", "patches", "given", "document")]
+)  # given: tokens before an answer
 PICTURE = np.dtype([("offset", np.uint64), ("size", np.uint32), ("height", np.uint16), ("width", np.uint16)])
 TOKEN = np.dtype(np.uint16)
 PATCH_MARK = np.iinfo(TOKEN).max  # no token id: there are 33,025
@@ -158,6 +158,7 @@ class Documents(_Prepared):
     return prose.Prose(
       tokens=np.where(is_patch, vocabulary.PADDING_ID, ids).astype(np.int32),
       kinds=np.where(is_patch, Kind.PATCH, Kind.TEXT).astype(np.int32),
+      given=np.arange(start, stop) < self._index["given"][index],
       patches=pixels,
       positions=positions,
     )

@@ -63,16 +63,17 @@ def _write_documents(source: records.Documents, text: codec.TextCodec, file: Bin
   index = []
   for i in _progress(len(source), task, "document"):
     places: dict[int, tuple[int, ...]] = {}  # a picture is written once for all its captions
-    for sequence in documents.sequences(source.document(i)):
+    document = source.document(i)
+    for sequence in documents.sequences(document):
       pictures = [part for part in sequence if not isinstance(part, str)]
       for picture in pictures:
         if id(picture) not in places:
           frame = _compressor().compress(picture.tobytes())
           places[id(picture)] = (file.tell(), len(frame), *picture.shape[:2])
           file.write(frame)
-      encoded = prose.encode(sequence, text)
+      encoded = prose.encode(sequence, text, given=documents.given(document))
       tokens = np.where(encoded.kinds == Kind.PATCH, episodes.PATCH_MARK, encoded.tokens)
-      index.append((file.tell(), len(tokens), len(pictures), len(encoded.patches), i))
+      index.append((file.tell(), len(tokens), len(pictures), len(encoded.patches), encoded.given.sum(), i))
       file.write(np.array([places[id(picture)] for picture in pictures], episodes.PICTURE).tobytes())
       file.write(tokens.astype(episodes.TOKEN).tobytes())
   return np.array(index, episodes.DOCUMENT)

@@ -173,7 +173,10 @@ class DocumentWindows:
     pieces = [self._concatenated(random)] if self._pairs else self._packed(random, row.room)
     for segment, piece in enumerate(pieces, 1):
       n = len(piece.tokens)
-      row.append(segment, piece.tokens, piece.kinds, np.full(n, -1), piece.kinds == Kind.TEXT)
+      targets = piece.kinds == Kind.TEXT
+      if not self._config.question_targets:
+        targets &= ~piece.given
+      row.append(segment, piece.tokens, piece.kinds, np.full(n, -1), targets)
     row.show(np.concatenate([p.patches for p in pieces]), np.concatenate([p.positions for p in pieces]))
     return row.finish()
 

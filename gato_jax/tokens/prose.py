@@ -15,23 +15,27 @@ from gato_jax.tokens.vocabulary import Kind
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prose:
-  """tokens, kinds int32 [n]; patches uint8 [p, 16, 16, 3] and positions int32 [p, 4] of the PATCHes, in their order."""
+  """tokens, kinds int32 [n]; patches uint8 [p, 16, 16, 3] and positions int32 [p, 4] of the PATCHes, in their order.
+
+  given: bool [n], what stands before an answer, the question too.
+  """
 
   tokens: np.ndarray
   kinds: np.ndarray
+  given: np.ndarray
   patches: np.ndarray
   positions: np.ndarray
 
 
-def encode(parts: Sequence[Part], text: codec.TextCodec, end: bool = True) -> Prose:
-  """Parts in their order, behind them the end of the document unless something is to follow.
+def encode(parts: Sequence[Part], text: codec.TextCodec, end: bool = True, given: int = 0) -> Prose:
+  """Parts in their order, behind them the end of the document unless something is to follow; the first `given` are so.
 
   Raises:
     GatoError: a picture whose sides are no multiples of 16.
   """
-  tokens, kinds = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+  tokens, kinds, is_given = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], [np.zeros(0, bool)]
   pixels, positions = [np.zeros([0, 16, 16, 3], np.uint8)], [np.zeros([0, 4], np.int32)]
-  for part in parts:
+  for number, part in enumerate(parts):
     if isinstance(part, str):
       ids, kind = text.encode(part), Kind.TEXT
     else:
@@ -41,10 +45,12 @@ def encode(parts: Sequence[Part], text: codec.TextCodec, end: bool = True) -> Pr
       ids, kind = np.full(len(pixels[-1]), vocabulary.PADDING_ID, np.int32), Kind.PATCH
     tokens.append(ids)
     kinds.append(np.full(len(ids), kind, np.int32))
+    is_given.append(np.full(len(ids), number < given))
   if end:
     tokens.append(np.array([text.end], np.int32))
     kinds.append(np.array([Kind.TEXT], np.int32))
-  return Prose(*map(np.concatenate, (tokens, kinds, pixels, positions)))
+    is_given.append(np.zeros(1, bool))
+  return Prose(*map(np.concatenate, (tokens, kinds, is_given, pixels, positions)))
 
 
 def join(pieces: Sequence[Prose]) -> Prose:
@@ -58,4 +64,6 @@ def cut(whole: Prose, start: int, length: int) -> Prose:
   is_patch = whole.kinds == Kind.PATCH
   begin = int(is_patch[:start].sum())
   shown = slice(begin, begin + int(is_patch[place].sum()))
-  return Prose(whole.tokens[place], whole.kinds[place], whole.patches[shown], whole.positions[shown])
+  return Prose(
+    whole.tokens[place], whole.kinds[place], whole.given[place], whole.patches[shown], whole.positions[shown]
+  )

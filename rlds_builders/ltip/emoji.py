@@ -34,7 +34,7 @@ class Emoji:
 
 
 def find(domain: str, split: str) -> list[Emoji]:
-  """Emoji of a split in CLDR's order, without skin tones: five more pictures of one thing. The characters say the split.
+  """Emoji of a split in CLDR's order; their characters say which split. None of skin tones: five more of one thing.
 
   domain: who asks, for the message.
 
