@@ -225,11 +225,16 @@ def test_grids_show_what_they_say(grids):
           x, y = where[found[2]]
           dx, dy = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}[found[1]]
           assert cells[x + dx, y + dy] == answer.split()[0], question
-          checked[kind] += 1
+          checked[f"directly {found[1]}"] += 1
       elif question == "how many things are there?":
         assert answer == str(len(cells))
         checked[kind] += 1
+      else:
+        assert re.fullmatch(
+          r"what colour is the \w+\?|what is the \w+ thing\?|how many \w+( things)? are there\?", question
+        )
   assert min(checked[kind] for kind in ("order", "position", "count")) >= 30
+  assert min(checked[f"directly {word}"] for word in ("left of", "right of", "above", "below")) >= 5
 
 
 def test_answers_are_balanced(rooms, grids):

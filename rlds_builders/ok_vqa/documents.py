@@ -8,12 +8,7 @@ from rlds_builders import _questions, _scenes
 from rlds_builders._questions import Candidate
 
 CORNERS = {(0, 0): "top left", (3, 0): "top right", (0, 3): "bottom left", (3, 3): "bottom right"}  # column, row
-_BESIDE = {
-  (-1, 0): "directly left of",
-  (1, 0): "directly right of",
-  (0, -1): "directly above",
-  (0, 1): "directly below",
-}
+_BESIDE = {(-1, 0): "left of", (1, 0): "right of", (0, -1): "above", (0, 1): "below"}
 
 
 def read(task: str, split: str, side: int) -> Iterator[Question]:
