@@ -155,6 +155,7 @@ def pixel_answer(scene: _scenes.Scene, question: str) -> str | None:
       return None
     lowest = {colour: np.flatnonzero(masks[colour].any(axis=1))[-1] for colour in (one, other)}
     return next(thing.name for thing in scene.things if thing.colour == max(lowest, key=lowest.get))
+  assert re.fullmatch(r"what is the \w+ thing\?|how many \w+ are there\?", question), "no form of these questions"
   return None
 
 
