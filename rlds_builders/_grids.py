@@ -11,12 +11,12 @@ from rlds_builders import _scenes
 
 CELLS = 4  # a side: at 64 pixels a cell is one patch of the network
 _KINDS = {"box": Box, "ball": Ball, "key": Key}
-_FEWEST, _MOST = 2, 6
+_FEWEST, _MOST = 3, 6  # of two things some grids would be drawn twice
 _NOWHERE = (-1, -1)
 
 
 def draw(stream: str, split: str, side: int, count: int) -> Iterator[_scenes.Scene]:
-  """Pictures of two to six things in cells of their own."""
+  """Pictures of three to six things in cells of their own."""
   for index in range(count):
     random = _scenes.generator(stream, split, index)
     number = int(random.integers(_FEWEST, _MOST + 1))

@@ -69,7 +69,7 @@ def rooms(stream: str, split: str, side: int) -> Iterator[Scene]:
 
 
 def grids(stream: str, split: str, side: int) -> Iterator[Scene]:
-  """Grids of 4x4 cells from the top with two to six Pieces."""
+  """Grids of 4x4 cells from the top with three to six Pieces."""
   return _draw("rlds_builders._grids:draw", stream, split, side)
 
 
