@@ -38,11 +38,12 @@ def drawn(function: str, *arguments: Any) -> Iterator[Any]:
         yield item
       return
     except (EOFError, pickle.UnpicklingError):  # nothing more, or half a picture
+      process.stdout.close()  # else who still draws would wait for who reads
       process.wait()
     finally:
+      process.stdout.close()
       process.kill()
       process.wait()
-      process.stdout.close()
     errors.seek(0)
     words = errors.read().decode(errors="replace").strip().splitlines() or ["without a word"]
     raise GatoError(f"{function}: the process that draws ended with status {process.returncode}: {words[-1]}")
@@ -52,8 +53,12 @@ def main(function: str, arguments: str) -> None:
   pipe = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
   os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # simulators print, some from C
   module, name = function.split(":")
-  for item in getattr(importlib.import_module(module), name)(*json.loads(arguments)):
-    pickle.dump(item, pipe)
+  try:
+    for item in getattr(importlib.import_module(module), name)(*json.loads(arguments)):
+      pickle.dump(item, pipe)
+      pipe.flush()
+  except GatoError as e:
+    sys.exit(str(e))
   pickle.dump(None, pipe)
   pipe.close()
 

@@ -1,7 +1,7 @@
-"""Which questions are asked about a picture: of every kind as many, and of a kind every answer as often as it can be."""
+"""Which questions are asked about a picture: all kinds equally often, and of a kind all answers, as far as can be."""
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from gato_jax.documents import Question
@@ -37,8 +37,10 @@ class Asker:
     return chosen
 
 
-def ask(scenes: Iterable[_scenes.Scene], candidates, split: str, stream: str) -> Iterator[Question]:
-  """Questions about scenes; candidates: Scene -> list of Candidate."""
+def ask(
+  scenes: Iterable[_scenes.Scene], candidates: Callable[[_scenes.Scene], list[Candidate]], split: str, stream: str
+) -> Iterator[Question]:
+  """Questions about scenes, each with its one answer; candidates: everything that can be asked of a scene."""
   asker = Asker()
   for index, scene in enumerate(scenes):
     found = candidates(scene)
@@ -47,23 +49,24 @@ def ask(scenes: Iterable[_scenes.Scene], candidates, split: str, stream: str) ->
       yield Question(scene.picture, chosen.question, (chosen.answer,))
 
 
-def colours_kinds_counts(scene: _scenes.Scene, kinds: tuple[str, ...], colours: tuple[str, ...]) -> list[Candidate]:
-  """ "what colour is the ball?", "what is the red thing?", "how many boxes are there?"."""
+def colours_kinds_counts(scene: _scenes.Scene) -> list[Candidate]:
+  """What can be asked of any picture: "what colour is the ball?", "what is the red thing?", "how many boxes ...?".
+
+  Things are counted where there are some: else every second answer would be "1".
+  """
   things, found = scene.things, []
-  for kind in kinds:
+  for kind in dict.fromkeys(thing.kind for thing in things):
     of_kind = [thing for thing in things if thing.kind == kind]
-    if of_kind:
-      found.append(Candidate("count", f"how many {plural(kind)} are there?", str(len(of_kind))))
+    found.append(Candidate("count", f"how many {plural(kind)} are there?", str(len(of_kind))))
     if len(of_kind) == 1:
       found.append(Candidate("colour", f"what colour is the {kind}?", of_kind[0].colour))
-  for colour in colours:
+  for colour in dict.fromkeys(thing.colour for thing in things):
     of_colour = [thing for thing in things if thing.colour == colour]
-    if of_colour:
-      found.append(Candidate("count", f"how many {colour} things are there?", str(len(of_colour))))
+    found.append(Candidate("count", f"how many {colour} things are there?", str(len(of_colour))))
     if len(of_colour) == 1:
       found.append(Candidate("kind", f"what is the {colour} thing?", of_colour[0].kind))
   found.append(Candidate("count", "how many things are there?", str(len(things))))
-  return found
+  return found if len(things) > 1 else [candidate for candidate in found if candidate.kind != "count"]
 
 
 def plural(kind: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rlds_builders import _scenes
-from rlds_builders._miniworld import Entity, FrameBuffer
+from rlds_builders._miniworld import Entity, FrameBuffer, gl
 from rlds_builders.playroom.environment import COLOURS, KINDS, SIDE, Playroom
 
 _SAMPLES = 4  # a pixel
@@ -36,6 +36,7 @@ class Room(Playroom):
   def __init__(self, side: int):
     super().__init__()
     self.obs_fb = FrameBuffer(side, side, _SAMPLES)
+    gl.glEnable(gl.GL_NORMALIZE)  # else what is scaled, balls and keys, is lit three times as much: purple turns pink
     for name, value in (("cam_height", 1.5), ("cam_pitch", -20), ("cam_fov_y", 60)):
       self.params.set(name, value)
 

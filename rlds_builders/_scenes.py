@@ -12,9 +12,7 @@ from gato_jax.documents import SPLITS
 from gato_jax.errors import GatoError
 from rlds_builders._drawn import drawn
 
-KINDS = ("box", "ball", "key")
 PICTURES = {"train": 5_000, "validation": 500}  # of a task
-MOST_THINGS = 4
 _APART = 0.8  # metres that one thing must be nearer than another for people to agree
 
 
@@ -71,7 +69,7 @@ def rooms(stream: str, split: str, side: int) -> Iterator[Scene]:
 
 
 def grids(stream: str, split: str, side: int) -> Iterator[Scene]:
-  """Grids of 4x4 cells from the top with two to six Pieces."""
+  """Grids of 4x4 cells from the top with three to six Pieces."""
   return _draw("rlds_builders._grids:draw", stream, split, side)
 
 

@@ -50,7 +50,9 @@ BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads t
 BASE_MAY_IMPORT = ("gato_jax.logs", "gato_jax.results")
 
 # Third-party packages -> a pattern of the files that may import them (tests and benchmarks may import anything).
-SIMULATOR_FILES = r"rlds_builders/([^/]+/(environment|doom|assembly|expert|experts/[^/]+)|_mujoco|_miniworld)\.py"
+SIMULATOR_FILES = (
+  r"rlds_builders/([^/]+/(environment|doom|assembly|expert|experts/[^/]+)|_mujoco|_miniworld|_grids)\.py"
+)
 TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|_catalogue|[^/]+/[^/]+_dataset_builder)\.py"
 OWNERS = {
   **dict.fromkeys(

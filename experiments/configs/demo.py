@@ -32,7 +32,7 @@ def get_config() -> ml_collections.ConfigDict:
     ),
     babyai=(0.22, "GoToObj", "GoToRedBallGrey", "GoToLocalS5N2", "OpenRedDoor"),
     sokoban=(0.26, "boxes_1"),
-    text=0.02,
+    text=(0.02, "python_docs"),
   )
   # Three steps of Meta-World or BabyAI fill a row; windows of one step: the state decides, not the last action.
   config.data.update(sequence_length=78, window_steps=1, prompt_probability=0.0)

@@ -35,10 +35,11 @@ def captions(scene: _scenes.Scene) -> Iterator[str]:
   if len(things) == 1:
     yield from _of_one(things[0], len(scene.picture))
     return
-  if _in_a_row(things) and len(things) < 4:
+  alike = len({thing.name for thing in things}) < len(things)
+  if not alike and len(things) < 4:
     yield _listed([f"a {thing.name}" for thing in things])
   yield _counted([thing.kind for thing in things])
-  if len({thing.name for thing in things}) < len(things):
+  if alike:
     yield _counted([thing.name for thing in things])
   for a, b in itertools.permutations(things, 2):
     if a.name == b.name or not (scene.named(a.name) and scene.named(b.name)):
@@ -59,10 +60,6 @@ def _of_one(thing: _scenes.Thing, width: int) -> Iterator[str]:
     yield f"a {thing.name} on the left"
   if thing.left >= _RIGHT * width:
     yield f"a {thing.name} on the right"
-
-
-def _in_a_row(things: list[_scenes.Thing]) -> bool:
-  return all(_scenes.left_of(a, b) for a, b in itertools.pairwise(things))
 
 
 def _counted(names: list[str]) -> str:

@@ -7,14 +7,8 @@ from gato_jax.documents import Question
 from rlds_builders import _questions, _scenes
 from rlds_builders._questions import Candidate
 
-COLOURS = ("red", "green", "blue", "purple", "yellow", "grey")
 CORNERS = {(0, 0): "top left", (3, 0): "top right", (0, 3): "bottom left", (3, 3): "bottom right"}  # column, row
-_BESIDE = {
-  (-1, 0): "directly left of",
-  (1, 0): "directly right of",
-  (0, -1): "directly above",
-  (0, 1): "directly below",
-}
+_BESIDE = {(-1, 0): "left of", (1, 0): "right of", (0, -1): "above", (0, 1): "below"}
 
 
 def read(task: str, split: str, side: int) -> Iterator[Question]:
@@ -34,7 +28,7 @@ def read(task: str, split: str, side: int) -> Iterator[Question]:
 
 def candidates(scene: _scenes.Scene) -> list[Candidate]:
   """Everything that can be asked about a grid."""
-  found = _questions.colours_kinds_counts(scene, _scenes.KINDS, COLOURS)
+  found = _questions.colours_kinds_counts(scene)
   for thing in scene.things:
     if (thing.column, thing.row) in CORNERS:
       corner = CORNERS[thing.column, thing.row]
@@ -51,7 +45,7 @@ def _around(scene: _scenes.Scene, thing: _scenes.Piece) -> Iterator[Candidate]:
   for other in scene.things:
     where = _BESIDE.get((other.column - thing.column, other.row - thing.row))
     if where:
-      yield Candidate("position", f"what is {where} the {thing.name}?", other.name)
+      yield Candidate("position", f"what is directly {where} the {thing.name}?", other.name)
 
 
 def _order(a: _scenes.Piece, b: _scenes.Piece) -> Iterator[Candidate]:

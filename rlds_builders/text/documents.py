@@ -1,107 +1,59 @@
-"""Documents of the Python standard library: language reference topics and docstrings, read with ast, never imported."""
+"""Texts of the domain, by task: what Python and Debian's packages carry, TFDS' catalogue, and a user's own files."""
 
-import ast
-import hashlib
-import inspect
-import pathlib
-import re
-import sysconfig
-import tokenize
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Callable, Iterator
 
 from gato_jax.errors import GatoError
+from rlds_builders import _files, _sources
+from rlds_builders.text import debian, python_docs
 
-SPLITS = ("train", "validation")
-MIN_CHARACTERS = 200
-VALIDATION_ONE_IN = 20
-_EXCLUDED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-_UNDERLINE = re.compile(r"^[*=~^-]{4,}\n", re.MULTILINE)  # reStructuredText decoration below a title
-_TRAILING_SPACE = re.compile(r"[ \t]+$", re.MULTILINE)
-_BLANK_LINES = re.compile(r"\n{3,}")
+READERS: dict[str, Callable[[], Iterator[str]]] = {"python_docs": python_docs.read, **debian.READERS}
+
+# Task -> name in TFDS' catalogue, the field that is the text, its splits (None: one document in 20 of the train split,
+# by hash), and how many documents are read: C4 and Wikipedia in English would fill terabytes in Gato's form.
+CATALOGUE = {
+  "c4": ("tfds:c4/en", "text", "validation", 100_000),
+  "wikipedia": ("tfds:wikipedia/20230601.en", "text", None, 100_000),
+  "pg19": ("tfds:pg19", "book_text", "validation", 1_000),
+}
+COUNT = "GATO_TEXT_DOCUMENTS"  # in the environment: how many to read instead
 
 
-def read(task: str = "python_docs", split: str = "train", side: int = 0) -> Iterator[str]:
-  """Documents of a split in a fixed order; membership depends on the document's own text alone.
+def read(task: str, split: str, side: int = 0) -> Iterator[str]:
+  """Documents of a split, in the same order every time; side: there are no pictures.
 
   Raises:
-    GatoError: unknown split, or a Python without its standard library's sources.
+    MissingData: what the task is made of is not on this machine; the message says how to get it.
+    GatoError: unknown split, damaged files, or a GATO_TEXT_DOCUMENTS that is no number.
   """
-  del task, side
-  if split not in SPLITS:
-    raise GatoError(f"unknown split of text documents: {split!r}; use one of {SPLITS}")
-  for document in _documents():
-    if is_validation(document) == (split == "validation"):
-      yield document
+  del side
+  _sources.check_split(split)
+  if task == "files":
+    return _files.texts("text", split)
+  if task in CATALOGUE:
+    return _of_catalogue(task, split)
+  return _of_split(READERS[task](), split)
 
 
-def is_validation(document: str) -> bool:
-  """One document in `VALIDATION_ONE_IN`, by hash."""
-  return int.from_bytes(hashlib.sha256(document.encode()).digest()[:8], "big") % VALIDATION_ONE_IN == 0
+def _of_split(documents: Iterator[str], split: str) -> Iterator[str]:
+  """Which split a document is of depends on its own text alone."""
+  return (document for document in documents if _sources.is_validation(document) == (split == "validation"))
 
 
-def read_code() -> Iterator[str]:
-  """Sources without triple-quoted strings, a file each: more words for the tokenizer, and no document among them."""
-  for path in _sources(pathlib.Path(sysconfig.get_path("stdlib"))):
-    with path.open("rb") as f:
-      tokens = list(tokenize.tokenize(f.readline))
-    strings = (t for t in tokens if t.type == tokenize.STRING and t.string.endswith(('"""', "'''")))
-    quoted = {line for t in strings for line in range(t.start[0], t.end[0] + 1)}
-    lines = {t.start[0]: t.line.rstrip() for t in tokens if t.start[0] not in quoted}
-    yield "\n".join(lines.values())
+def _of_catalogue(task: str, split: str) -> Iterator[str]:
+  from rlds_builders import _catalogue  # imports TensorFlow, which the other tasks do without
+
+  dataset, field, validation, count = CATALOGUE[task]
+  by_hash = validation is None
+  taken = "train" if by_hash or split == "train" else validation
+  examples = _catalogue.examples(dataset, taken, {field: True})
+  documents = (example[field].decode() for example in itertools.islice(examples, _count(count)))
+  return _of_split(documents, split) if by_hash else documents
 
 
-def _documents() -> Iterator[str]:
-  """Every document once: topics first, then docstrings by file and line."""
-  root = pathlib.Path(sysconfig.get_path("stdlib"))
-  topics = root / "pydoc_data" / "topics.py"
-  if not topics.exists():
-    raise GatoError(f"{topics}: not found, so there are no text documents; install Python with its standard library")
-  seen = set()
-  for title, body in (*_topics(topics), *_all_docstrings(root)):
-    body = _clean(body)
-    if len(body) < MIN_CHARACTERS or body in seen:
-      continue
-    seen.add(body)
-    yield f"{title}\n\n{body}\n"
-
-
-def _topics(path: pathlib.Path) -> Iterator[tuple[str, str]]:
-  """(topic, text) of pydoc's copy of the language reference: one literal dict."""
-  for node in _parse(path).body:
-    if isinstance(node, ast.Assign):
-      yield from sorted(ast.literal_eval(node.value).items())
-
-
-def _all_docstrings(root: pathlib.Path) -> Iterator[tuple[str, str]]:
-  for path in _sources(root):
-    parts = path.relative_to(root).with_suffix("").parts
-    module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    yield from _docstrings(_parse(path), module)
-
-
-def _sources(root: pathlib.Path) -> Iterator[pathlib.Path]:
-  for path in sorted(root.rglob("*.py")):
-    parts = path.relative_to(root).parts
-    if not _EXCLUDED.intersection(parts) and parts[0] != "pydoc_data":
-      yield path
-
-
-def _docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-  """(qualified name, docstring) of a module, class or function and of everything inside it."""
-  docstring = ast.get_docstring(node, clean=False)
-  if docstring:
-    yield name, docstring
-  for child in node.body:
-    if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-      yield from _docstrings(child, f"{name}.{child.name}")
-
-
-def _parse(path: pathlib.Path) -> ast.Module:
-  with tokenize.open(path) as f:  # honours the file's coding line
-    return ast.parse(f.read())
-
-
-def _clean(text: str) -> str:
-  """No common indentation, title underlines, trailing space or runs of blank lines."""
-  text = _UNDERLINE.sub("", inspect.cleandoc(text) + "\n")
-  return _BLANK_LINES.sub("\n\n", _TRAILING_SPACE.sub("", text)).strip()
+def _count(default: int) -> int:
+  asked = os.environ.get(COUNT, str(default))
+  if not asked.isdecimal() or not int(asked):
+    raise GatoError(f"{COUNT}={asked!r} is not a number of documents, e.g. {default}")
+  return int(asked)

@@ -4,7 +4,7 @@ from rlds_builders import _builder, text
 
 
 class Builder(_builder.DocumentBuilder):
-  """Documents of the Python standard library."""
+  """Documents of what CPython, Debian, TFDS or the user has."""
 
   DOMAIN = text.DOMAIN
   BUILDER_CONFIGS = _builder.configs(text.DOMAIN)

@@ -7,8 +7,6 @@ from gato_jax.documents import Question
 from rlds_builders import _questions, _scenes
 from rlds_builders._questions import Candidate
 
-COLOURS = ("red", "green", "blue", "yellow", "purple")
-
 
 def read(task: str, split: str, side: int) -> Iterator[Question]:
   """Questions of a split.
@@ -28,7 +26,7 @@ def read(task: str, split: str, side: int) -> Iterator[Question]:
 
 def candidates(scene: _scenes.Scene) -> list[Candidate]:
   """Everything that can be asked about a room."""
-  found = _questions.colours_kinds_counts(scene, _scenes.KINDS, COLOURS)
+  found = _questions.colours_kinds_counts(scene)
   named = [thing for thing in scene.things if scene.named(thing.name)]
   for thing in named:
     found += _what_is(scene, thing)
