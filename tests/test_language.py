@@ -236,7 +236,7 @@ def questions(*said, common="yes") -> list[measure.Row]:
 
 
 def test_questions_by_hand():
-  ten = ["blue"] * 7 + ["red"] * 3
+  ten = ["red"] * 3 + ["blue"] * 7
   found = by_name(questions(("red", ten, "red"), ("Yes.", ["yes"] * 10, "no"), ("2", ["2"], "2"), ("no", ["3"], "3")))
   exact, accuracy = found["exact match %"], found["VQA accuracy %"]
   assert (exact.value, exact.chance, exact.blind) == (25, 25, 50)
