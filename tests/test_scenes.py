@@ -320,6 +320,13 @@ def test_who_draws_waits_and_ends_with_who_reads(tmp_path):
     os.kill(process, 0)
 
 
+def test_who_draws_is_not_waited_for(tmp_path):
+  stream = drawn("tests.test_scenes:slow", str(tmp_path / "done"))
+  next(stream)
+  stream.close()
+  assert not (tmp_path / "done").exists()
+
+
 @pytest.mark.parametrize(("status", "words"), [(0, "status 1: no screen here"), (7, "status 7: without a word")])
 def test_a_process_that_dies_is_one_line_with_its_last_words(status, words):
   stream = drawn("tests.test_scenes:broken", status)
