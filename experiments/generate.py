@@ -1,4 +1,4 @@
-"""Captions, answers, continues: python -m experiments.generate --config=... --image=cat.png
+"""Captions, answers, continues a text: python -m experiments.generate --config=... --image=cat.png
 
 --image=ball.png --question="what colour is the ball?" answers, --text="Once" continues, and without any of them, or
 with --chat, questions are read line by line from standard input, Ctrl-D ends. Only the network's words go to stdout.
@@ -52,7 +52,7 @@ def main(experiment: cli.Experiment) -> None:
     network.forget()
     network.read([*shown, *([prompt] if prompt else [])])
     say(prompt + " " * bool(_QUESTION.value))
-    write(network, seed + sample, strip=not _TEXT.value)
+    write(network, seed + sample, strip=not _TEXT.value, caption=not prompt)
 
 
 def questions() -> Iterator[str]:
@@ -67,10 +67,12 @@ def questions() -> Iterator[str]:
       yield line.strip()
 
 
-def write(network: agent.Reader, seed: int, strip: bool = True) -> None:
+def write(network: agent.Reader, seed: int, strip: bool = True, caption: bool = False) -> None:
   """Prints what the network writes as it comes. strip: without the space that stands before an answer."""
-  for text in reader.stream(network.text, network.write(_MAX_TOKENS.value, _TEMPERATURE.value, seed)):
-    text, strip = (text.lstrip(), strip and not text.strip()) if strip else (text, False)
+  ids = network.write(_MAX_TOKENS.value, _TEMPERATURE.value, seed, caption)
+  for text in reader.stream(network.text, ids):
+    text = text.lstrip() if strip else text
+    strip = strip and not text
     print(text, end="", flush=True)
   print(flush=True)
 

@@ -1,5 +1,6 @@
 """Reading and writing prose: the training network's probabilities, streams of whole characters, and the verb."""
 
+import dataclasses
 import functools
 import io
 import re
@@ -82,9 +83,11 @@ def trained(params, document) -> np.ndarray:
   return np.concatenate([[np.nan], scores])[whole.kinds == Kind.TEXT]
 
 
-def nothing(tokens: int) -> tuple[np.ndarray, ...]:
-  """Nothing is given; the patches and positions of no picture."""
-  return np.zeros(tokens, bool), np.zeros([0, 16, 16, 3], np.uint8), np.zeros([0, 4], np.int32)
+def words(ids: list[int]) -> prose.Prose:
+  """Text ids alone."""
+  nothing = prose.encode((), TEXT, end=False)
+  n = len(ids)
+  return dataclasses.replace(nothing, tokens=np.int32(ids), kinds=np.full(n, Kind.TEXT), given=np.zeros(n, bool))
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -148,7 +151,7 @@ def greedy(params, parts, n) -> list[int]:
     found.append(int(np.argmax(np.where(TEXT.writable, scores, -np.inf))))
     if found[-1] == TEXT.end:
       return found[:-1]
-    document = prose.join([document, prose.Prose(np.int32(found[-1:]), np.int32([Kind.TEXT]), *nothing(1))])
+    document = prose.join([document, words(found[-1:])])
   return found
 
 
@@ -159,15 +162,31 @@ def test_the_most_likely_text_is_written_at_temperature_0(params, acting_params,
   assert written == greedy(params, parts, 12) and len(set(written)) > 3
 
 
+def test_a_caption_does_not_begin_as_a_question_does(acting_params, monkeypatch):
+  """Where the question's first piece is the most likely one, another is taken, and only as the first."""
+  network, question = make_reader(acting_params), int(TEXT.encode(documents.ask("what?"))[0])
+  network.read([picture(0)])
+  row = 99 * acting_params.embedding["tokens"][question][None]
+  choose = reader._choose
+  monkeypatch.setattr(reader, "_choose", lambda params, hidden, *rest: choose(params, row, *rest))
+  assert list(network.write(2, 0.0, 0)) == [question, question]
+  first, second = network.write(2, 0.0, 0, caption=True)
+  assert first != question and second == question
+
+
 def test_the_seed_decides_what_is_drawn(acting_params):
   network = make_reader(acting_params)
   drawn = {tuple(write(network, WORDS, temperature=0.9, seed=seed)) for seed in (1, 1, 2, 3)}
   assert len(drawn) == 3 and tuple(write(network, WORDS, temperature=0.9, seed=2)) in drawn
+  assert len(set(write(network, WORDS, temperature=1e4))) > 8  # each token has noise of its own
 
 
 def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
   """Frequencies of 500 first tokens by eighths of likelihood; never <pad>, <unk> or an action's id."""
-  network = make_reader(acting_params)
+  network, table = make_reader(acting_params), acting_params.embedding["tokens"]
+  for wanted in (0, 1, TEXT.end, 40, vocabulary.TEXT_SIZE + 3):  # its own row predicts it
+    chosen = int(reader._choose(acting_params, 99 * table[wanted][None], network._writable, 0.0, jax.random.key(0)))
+    assert (chosen == wanted) == (wanted in (TEXT.end, 40)) and TEXT.writable[chosen]
   network.read([WORDS])
   state = network._state.hidden
   temperature, keys = 40.0, jax.random.split(jax.random.key(0), 500)
@@ -183,25 +202,21 @@ def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
   assert expected.max() < 0.5
 
 
-def test_the_end_ends_and_is_read_before_what_follows(params, acting_params, monkeypatch):
-  """As in training, where the next pair stands behind it; without an end of its own, a turn is given one."""
+@pytest.mark.parametrize(("drawn", "tokens"), [("red end", 9), ("red", 1)])
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_end_is_read_once_before_what_follows(params, acting_params, monkeypatch, drawn, tokens, asked):
+  """As in training, where the next pair stands behind it; a turn without an end of its own can be given one."""
   network, parts = make_reader(acting_params), DOCUMENTS["question"]
+  (red,) = TEXT.encode(" red")
+  choices = iter({"red": red, "end": TEXT.end}[one] for one in drawn.split())
+  monkeypatch.setattr(reader, "_choose", lambda *a: next(choices))
   network.read(parts[:2])
-  (answer,) = TEXT.encode(" red")
-  said = iter([answer, TEXT.end])
-  monkeypatch.setattr(reader, "_choose", lambda *a: next(said))
-  assert list(network.write(9, 0.0, 0)) == [answer]
-  network.end()
+  assert list(network.write(tokens, 0.0, 0)) == [red]
+  if asked:
+    network.end()
   after = network.score(DOCUMENTS["caption"])
-  whole = prose.join([prose.encode(one, TEXT) for one in (parts, DOCUMENTS["caption"])])
-  np.testing.assert_allclose(after, trained(params, whole)[-len(after) :], atol=1e-4)
-
-  network.forget()
-  network.read(parts[:2])
-  monkeypatch.setattr(reader, "_choose", lambda *a: answer)
-  assert list(network.write(1, 0.0, 0)) == [answer]
-  network.end()
-  np.testing.assert_allclose(network.score(DOCUMENTS["caption"]), after, atol=1e-5)
+  whole = [prose.encode(parts, TEXT, end=asked or "end" in drawn), prose.encode(DOCUMENTS["caption"], TEXT)]
+  np.testing.assert_allclose(after, trained(params, prose.join(whole))[-len(after) :], atol=1e-4)
 
 
 def test_nothing_read_nothing_written(acting_params):
@@ -295,17 +310,23 @@ def test_captions_answers_and_continuations(params, generate, png):
   assert generate(image=png, text="It is", **greedily).out == said(params, shown, "It is") + "\n"
 
 
-def test_a_dialogue_remembers_its_turns(params, generate, png):
-  out, err = generate("what?\n\nwhy?\n", image=png, chat=True, temperature=0.0, max_tokens=3)
+def test_a_dialogue_remembers_its_turns(params, generate, png, monkeypatch):
+  """What was read is the turns one behind the other, each with its end."""
+  read, take = [], reader.Reader._read_tokens
+
+  def note(self, document, *rest, **more):
+    read.extend(document.tokens)
+    return take(self, document, *rest, **more)
+
+  monkeypatch.setattr(reader.Reader, "_read_tokens", note)
   first, second = (documents.ask(question) for question in ("what?", "why?"))
+  out, err = generate("what?\n\nwhy?\n", image=png, chat=True, temperature=0.0, max_tokens=3)
   turn = prose.encode([picture(7, 64, 64), first], TEXT, end=False)
   answer = greedy(params, turn, 3)
-  read = prose.Prose(
-    np.int32([*answer, TEXT.end]), np.full(len(answer) + 1, Kind.TEXT, np.int32), *nothing(len(answer) + 1)
-  )
-  turn = prose.join([turn, read, prose.encode([second], TEXT, end=False)])
-  expected = [TEXT.decode(answer).lstrip(), TEXT.decode(greedy(params, turn, 3)).lstrip()]
-  assert out == "".join(f"{line}\n" for line in expected)
+  turn = prose.join([turn, *(words([token]) for token in (*answer, TEXT.end)), prose.encode([second], TEXT, end=False)])
+  expected = [answer, greedy(params, turn, 3)]
+  assert out == "".join(f"{TEXT.decode(ids).lstrip()}\n" for ids in expected)
+  assert read == [*turn.tokens, *expected[1][:-1]]  # the last one waits for another turn
   assert "Q: what?\nA: " in err and err.count("A: ") == 2
   assert generate("what?\n", temperature=0.0, max_tokens=3).out == said(params, first, n=3).lstrip() + "\n"
 

@@ -10,6 +10,7 @@ import pytest
 import sacrebleu
 import small_network
 import test_documents
+import test_report
 
 from gato_jax import documents, results
 from gato_jax.agent import reader
@@ -102,18 +103,18 @@ def read(workdir) -> list[measure.Row]:
 
 def test_bits_are_those_of_the_network(network):
   shown, other = test_documents.picture(0), test_documents.picture(1)
-  document = documents.Captioned(shown, ("a ball", "a red ball"))
+  document = documents.Captioned(shown, ("a ball", "a grün ball"))
   found = measure.measure(network, document, documents.Captioned(other, ("a box",)), None)
 
   def bits(given, caption):
     network.forget()
     return -network.score([given, caption]).sum() / math.log(2)
 
-  assert found["bits"] == pytest.approx(bits(shown, "a ball") + bits(shown, "a red ball"))
-  assert found["bits_elsewhere"] == pytest.approx(bits(other, "a ball") + bits(other, "a red ball"))
+  assert found["bits"] == pytest.approx(bits(shown, "a ball") + bits(shown, "a grün ball"))
+  assert found["bits_elsewhere"] == pytest.approx(bits(other, "a ball") + bits(other, "a grün ball"))
   assert found["bits_elsewhere"] != pytest.approx(found["bits"], rel=1e-3)
-  assert found["bytes"] == len("a ball" + "a red ball")
-  assert found["tokens"] == len(network.text.encode("a ball")) + len(network.text.encode("a red ball")) + 2
+  assert found["bytes"] == len("a ball" + "a grün ball") + 1
+  assert found["tokens"] == len(network.text.encode("a ball")) + len(network.text.encode("a grün ball")) + 2
 
 
 def test_a_long_text_is_cut_and_then_has_no_end(network, monkeypatch):
@@ -236,7 +237,7 @@ def questions(*said, common="yes") -> list[measure.Row]:
 def test_questions_by_hand():
   ten = ["blue"] * 7 + ["red"] * 3
   found = by_name(questions(("red", ten, "red"), ("Yes.", ["yes"] * 10, "no"), ("2", ["2"], "2"), ("no", ["3"], "3")))
-  exact, accuracy = found["exact match, %"], found["VQA accuracy, %"]
+  exact, accuracy = found["exact match %"], found["VQA accuracy %"]
   assert (exact.value, exact.chance, exact.blind) == (25, 25, 50)
   assert accuracy.value == pytest.approx(100 * (0.9 + 1 + 1) / 4) and accuracy.chance == 25
   assert accuracy.blind == pytest.approx(100 * (0.9 + 0 + 1 + 1) / 4)
@@ -264,6 +265,22 @@ def test_page_of_language_alone(measured, tmp_path):
   assert "which is it, 100?" in html and "people: picture 100" in html
   for score in language_scores.scores(by_task):
     assert html.count(f"<td>{score.task}</td><td>{score.name}</td>") == 1
+
+
+def test_page_of_both(measured, tmp_path):
+  by_task = language_scores.newest(read(measured))
+  paths = (tmp_path / "results.jsonl", tmp_path / "no", tmp_path / "nor")
+  played = test_report.make_rows(3)
+  results.append(paths[0], [row for row in played if row.actor != "gato"])
+  _, scored = page.write(tmp_path / "r", *paths, {}, measured=by_task)  # baselines alone are nothing to score
+  assert not scored
+  results.append(paths[0], [row for row in played if row.actor == "gato"])
+  path, scored = page.write(tmp_path / "r", *paths, {}, measured=by_task, pictures=measured / measure.PICTURES)
+  html = path.read_text()
+  assert len(scored) == len(test_report.TASKS) and "Every task" in html and "Text, captions and answers" in html
+  assert "Checkpoint of step 6,000" in html and "at step 5." in html
+  path, _ = page.write(tmp_path / "r", *paths, {})
+  assert "captions" not in path.read_text()
 
 
 def test_examples_do_not_depend_on_what_was_written(measured, tmp_path):

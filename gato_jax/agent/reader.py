@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gato_jax.documents import Part
+from gato_jax.documents import Part, ask
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, acting
 from gato_jax.tokens import codec, prose, vocabulary
@@ -45,6 +45,7 @@ class Reader:
     self._chunk = min(chunk, config.memory_length)  # of one call the memory takes no more
     self._state = State(acting.init_memory(config, 1), jnp.zeros((1, config.width), config.dtype))
     self._writable = jax.device_put(text.writable)
+    self._starts_caption = self._writable.at[int(text.encode(ask(""))[0])].set(False)
     self.forget()
 
   def forget(self) -> None:
@@ -68,11 +69,12 @@ class Reader:
     """
     return self._take(prose.encode(parts, self.text, end), scored=True)
 
-  def write(self, max_tokens: int, temperature: float, seed: int) -> Iterator[int]:
+  def write(self, max_tokens: int, temperature: float, seed: int, caption: bool = False) -> Iterator[int]:
     """Text ids, each drawn from what has been read and written before it, until the document's end or `max_tokens`.
 
     Args:
       temperature: of sampling; 0 takes the most likely id. seed: of the draws.
+      caption: not what begins as a question does (documents.ask): in training both follow pictures.
 
     Raises:
       GatoError: nothing has been read yet.
@@ -83,7 +85,8 @@ class Reader:
     for index in range(max_tokens):
       self._read_pending()
       draw = jax.random.fold_in(key, index)
-      token = int(_choose(self._params, self._state.hidden, self._writable, np.float32(temperature), draw))
+      allowed = self._starts_caption if caption and index == 0 else self._writable
+      token = int(_choose(self._params, self._state.hidden, allowed, np.float32(temperature), draw))
       self._pending = [token]
       if token == self.text.end:
         return
@@ -102,7 +105,8 @@ class Reader:
     """What was written last: alone, so that writing needs no other compiled call."""
     tokens, self._pending = np.array(self._pending, np.int32), []
     nothing = prose.encode((), self.text, end=False)
-    words = dataclasses.replace(nothing, tokens=tokens, kinds=np.full(len(tokens), Kind.TEXT, np.int32))
+    kinds = np.full(len(tokens), Kind.TEXT, np.int32)
+    words = dataclasses.replace(nothing, tokens=tokens, kinds=kinds, given=np.ones(len(tokens), bool))
     self._read_tokens(words, 1, scored=False)
 
   def _read_tokens(self, document: prose.Prose, size: int, scored: bool) -> np.ndarray:

@@ -107,7 +107,7 @@ def measure(reader: Any, document: Document, elsewhere: Document | None, prior: 
   if elsewhere is not None:
     others = [_cost(reader, [caption], [elsewhere.picture])["bits"] for caption in document.captions]
     found["bits_elsewhere"] = sum(others)
-  return found | {"written": _write(reader, [document.picture]), "references": document.captions}
+  return found | {"written": _write(reader, [document.picture], caption=True), "references": document.captions}
 
 
 def _cost(reader: Any, parts: Sequence[Part], given: Sequence[Part], end: bool = True) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _cost(reader: Any, parts: Sequence[Part], given: Sequence[Part], end: bool =
   return {"bits": float(-scores.sum() / math.log(2)), "bytes": size, "tokens": len(scores)}
 
 
-def _write(reader: Any, given: Sequence[Part]) -> str:
+def _write(reader: Any, given: Sequence[Part], caption: bool = False) -> str:
   reader.forget()
   reader.read(given)
-  return reader.text.decode(list(reader.write(WRITTEN_TOKENS, temperature=0.0, seed=0))).strip()
+  return reader.text.decode(list(reader.write(WRITTEN_TOKENS, temperature=0.0, seed=0, caption=caption))).strip()

@@ -19,7 +19,7 @@ from gato_jax.tokens import vocabulary
 
 _EXCHANGES = 10  # other pictures whose captions a caption is compared with
 _BLEU_WORDS = 4
-_EXCHANGED = "another picture's"
+_EXCHANGED = "against what people wrote of other pictures"
 _BY_QUESTION = "most common training answer to the same question"
 
 
@@ -86,7 +86,7 @@ def _bits(rows: Sequence[measure.Row]) -> list[Score]:
   seen = elsewhere > 0
   if seen.any():
     blind = float(elsewhere[seen].sum() / size[seen].sum())
-    score = dataclasses.replace(score, blind=blind, blind_of=f"{_EXCHANGED} picture given")
+    score = dataclasses.replace(score, blind=blind, blind_of="given another picture")
   return [dataclasses.replace(score, lower_is_better=True)]
 
 
@@ -97,21 +97,21 @@ def _captions(rows: Sequence[measure.Row]) -> list[Score]:
   blind = float(np.mean([_chrf(written[i], references[j]) for i, j in exchanged])) if exchanged else math.nan
   interval = _interval(rows, lambda chosen: by_caption[chosen].mean())
   found = _bits(rows)
-  found.append(_score(rows, "chrF", by_caption.mean(), interval, blind=blind, blind_of=f"{_EXCHANGED} captions"))
+  found.append(_score(rows, "chrF", by_caption.mean(), interval, blind=blind, blind_of=_EXCHANGED))
   words = [len(reference.split()) for captions in references for reference in captions]
   if np.median(words) >= _BLEU_WORDS:
     statistics = _bleu_statistics(written, references)
     others = _bleu_statistics([written[i] for i, _ in exchanged], [references[j] for _, j in exchanged])
     interval = _interval(rows, lambda chosen: _bleu(statistics[chosen]))
     blind = _bleu(others) if exchanged else math.nan
-    found.append(_score(rows, "BLEU-4", _bleu(statistics), interval, blind=blind, blind_of=f"{_EXCHANGED} captions"))
+    found.append(_score(rows, "BLEU-4", _bleu(statistics), interval, blind=blind, blind_of=_EXCHANGED))
   return found
 
 
 def _questions(rows: Sequence[measure.Row]) -> list[Score]:
   common = f"always {rows[-1].common!r}, the most common training answer"
   found = []
-  for name, right in (("exact match, %", _exact), ("VQA accuracy, %", vqa.accuracy)):
+  for name, right in (("exact match %", _exact), ("VQA accuracy %", vqa.accuracy)):
     ours, chance, blind = (
       100 * np.array([right(getattr(row, said), row.references) for row in rows])
       for said in ("written", "common", "blind")

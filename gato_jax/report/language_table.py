@@ -35,14 +35,13 @@ def interval(score: Score) -> str:
 
 
 def notes(scores: Sequence[Score]) -> list[str]:
-  """What stands in the columns "chance" and "blind", a sentence for each measure."""
-  found: dict[str, None] = {}
+  """What stands in the columns "chance" and "blind", and of which measures."""
+  found: dict[str, dict[str, None]] = {}
   for score in scores:
-    columns = {"chance": score.chance_of, "blind": score.blind_of}
-    said = "; ".join(f"{column}: {what}" for column, what in columns.items() if what)
-    if said:
-      found[f"{score.name}, {said}"] = None
-  return list(found)
+    for column, what in (("chance", score.chance_of), ("blind", score.blind_of)):
+      if what:
+        found.setdefault(f"{column}: {what}", {})[score.name] = None
+  return [f"{what} ({', '.join(names)})" for what, names in found.items()]
 
 
 def examples(by_task: Mapping[str, Sequence[measure.Row]], folder: pathlib.Path, out: pathlib.Path) -> list[Example]:

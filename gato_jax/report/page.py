@@ -118,7 +118,12 @@ def _language(
     for s in scores
   ]
   examples = language_table.examples(measured, pictures, out) if pictures else []
-  return {"language": cells, "language_notes": language_table.notes(scores), "examples": examples}
+  return {
+    "language": cells,
+    "language_notes": language_table.notes(scores),
+    "language_steps": sorted({row.step for of_task in measured.values() for row in of_task}),
+    "examples": examples,
+  }
 
 
 def _rollouts(folder: pathlib.Path, out: pathlib.Path, scores: Sequence[scoring.TaskScore]) -> dict[str, list[dict]]:
