@@ -14,15 +14,18 @@ SIMULATORS = [
 DATA = [
   "array-record",
   "envlogger==1.2",
+  "fonttools",
   "importlib-resources",
   "rlds==0.1.6",
   "seqio==0.0.20",
   "tensorflow==2.21.0",
   "tensorflow-datasets==4.9.10",
   "tensorflow-text==2.21.1",
+  "webdataset",
+  "zstandard",
 ]
 TRAIN = ["flax==0.12.8", "jax==0.10.2", "optax==0.2.8", "orbax-checkpoint==0.12.8", "tensorboard", "tensorboardX"]
-REPORT = ["jinja2", "matplotlib", "rich", "scipy"]
+REPORT = ["jinja2", "matplotlib", "rich", "sacrebleu", "scipy"]
 
 setuptools.setup(
   name="gato_jax",

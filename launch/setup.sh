@@ -81,7 +81,7 @@ prepare() {
 }
 XPK="xpk==1.16.0"
 CORPORA="tuxpaint-stamps-default fonts-noto-color-emoji unicode-cldr-core bible-kjv-text wordnet-base dict-gcide"
-CORPORA+=" dict-foldoc fortunes-min miscfiles"
+CORPORA+=" dict-foldoc fortunes-min"
 
 python="$(find_python)"
 stamp="$({ sha256sum requirements.txt constraints.txt rlds_builders/procgen/requirements.txt setup.py pyproject.toml launch/setup.sh launch/requirements.txt; pwd; } | sha256sum | cut -c1-16)"

@@ -3,6 +3,7 @@
 import collections
 import itertools
 import os
+import pathlib
 import re
 import time
 
@@ -14,7 +15,7 @@ from scipy import ndimage
 import rlds_builders
 from gato_jax import documents
 from gato_jax.errors import GatoError, MissingData
-from rlds_builders import _questions, _scenes
+from rlds_builders import _questions, _rooms, _scenes
 from rlds_builders._drawn import drawn
 from rlds_builders.conceptual_captions import documents as captions
 from rlds_builders.ok_vqa import documents as ok_vqa
@@ -40,6 +41,12 @@ def three(path: str):
     with open(path, "w") as file:
       file.write(str(number))
     yield os.getpid(), np.zeros((64, 64, 3), np.uint8)
+
+
+def slow(path: str):
+  yield 1
+  time.sleep(5)
+  pathlib.Path(path).touch()
 
 
 def broken(status: int):
@@ -183,6 +190,23 @@ def test_a_question_has_one_answer_and_names_one_thing(rooms, grids):
       assert all(len(found) == 1 for found in answers.values())
 
 
+def test_what_is_cut_hidden_or_small_is_drawn_anew():
+  def mask(rows: slice, columns: slice) -> np.ndarray:
+    found = np.zeros((64, 64), bool)
+    found[rows, columns] = True
+    return found
+
+  whole = mask(slice(20, 30), slice(20, 30))
+  assert _rooms._plain(whole, whole) and _rooms._plain(whole, mask(slice(20, 30), slice(20, 28)))
+  assert not _rooms._plain(whole, mask(slice(20, 30), slice(20, 27)))  # 30 of 100 pixels are hidden
+  for rows, columns in itertools.permutations([slice(20, 30), slice(0, 10)]):
+    assert not _rooms._plain(cut := mask(rows, columns), cut)
+  for rows, columns in itertools.permutations([slice(20, 30), slice(54, 64)]):
+    assert not _rooms._plain(cut := mask(rows, columns), cut)
+  small = mask(slice(20, 26), slice(20, 28))
+  assert not _rooms._plain(small, small)
+
+
 def test_every_thing_is_within_the_picture_large_and_near_enough(rooms):
   for scene in rooms:
     for thing in scene.things:
@@ -294,6 +318,13 @@ def test_who_draws_waits_and_ends_with_who_reads(tmp_path):
   stream.close()
   with pytest.raises(ProcessLookupError):
     os.kill(process, 0)
+
+
+def test_who_draws_is_not_waited_for(tmp_path):
+  stream = drawn("tests.test_scenes:slow", str(tmp_path / "done"))
+  next(stream)
+  stream.close()
+  assert not (tmp_path / "done").exists()
 
 
 @pytest.mark.parametrize(("status", "words"), [(0, "status 1: no screen here"), (7, "status 7: without a word")])
