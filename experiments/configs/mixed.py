@@ -4,7 +4,7 @@ for verb in collect build train evaluate measure report; do
   python -m experiments.$verb --config=experiments/configs/mixed.py
 done
 
-A quarter of an hour to collect, draw and build, 20 minutes of training. docs/text_and_pictures.md has what came out.
+A quarter of an hour to collect, draw and build, 15 minutes of training. docs/text_and_pictures.md has what came out.
 """
 
 import ml_collections
@@ -29,8 +29,8 @@ def get_config() -> ml_collections.ConfigDict:
   # Runs this short spend their loss on answers, and every row is full: five pairs would leave it half empty.
   config.data.update(question_targets=False, pairs=0)
   config.model.update(width=128, heads=4, layers=3, feed_forward=512, memory_length=128, attention_block=0)
-  config.optimizer.peak_learning_rate = 3e-3
-  config.train.update(minutes=20.0, batch_size=16)
+  config.optimizer.peak_learning_rate = 1e-3
+  config.train.update(minutes=15.0, batch_size=32)
   config.collect.domain_episodes = ml_collections.ConfigDict(dict(control_suite=120, babyai=3000))
   config.collect.disturbance = ml_collections.ConfigDict(dict(control_suite=0.3))
   config.evaluate.episodes = 20
