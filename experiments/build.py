@@ -17,7 +17,8 @@ from rlds_builders import _builder
 
 
 def main(experiment: cli.Experiment) -> None:
-  built = prepared = missing = 0
+  built = prepared = 0
+  missing: dict[str, list[str]] = {}
   text, side = experiment.text_codec(), experiment.section(PictureConfig, "pictures").side
   bar = tqdm.tqdm(experiment.all_tasks, unit="dataset", desc="build", dynamic_ncols=True)
   for domain, task in bar:
@@ -27,13 +28,16 @@ def main(experiment: cli.Experiment) -> None:
     except MissingData as e:
       if not experiment.config.leave_out_missing:
         raise
-      bar.write(f"left out: {domain.name}.{task}: {e}", file=sys.stderr)
-      missing += 1
+      # Sets of documents come from here and there; the tasks of a simulator are all got alike.
+      missing.setdefault(f"{domain.name}.{task}" if domain.documents else domain.name, []).append(str(e))
       if not experiment.dataset(domain, task).exists():  # else it was built where its data is
         continue
     prepared += prepare.prepare(experiment.tfds, f"{domain.name}.{task}", text)
-  total = len(experiment.all_tasks)
-  others = f"{missing} left out, the others" if missing else "the others"
+  for name, reasons in missing.items():
+    others = f" (and {len(reasons) - 1} more tasks)" if len(reasons) > 1 else ""
+    print(f"left out: {name}: {reasons[0]}{others}", file=sys.stderr)
+  total, left_out = len(experiment.all_tasks), sum(map(len, missing.values()))
+  others = f"{left_out} left out, the others" if missing else "the others"
   print(f"build: {built} of {total} datasets built, {prepared} prepared, {others} were there, in {experiment.tfds}")
 
 

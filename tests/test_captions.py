@@ -39,7 +39,7 @@ def coco(data_dir: pathlib.Path, features: tfds.features.FeaturesDict) -> None:
 
 
 def test_coco_captions_of_tfds(tmp_path, monkeypatch):
-  domain = rlds_builders.get("coco_captions")
+  domain = rlds_builders.get("ms_coco")
   monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
   with pytest.raises(MissingData, match=r"tfds:coco_captions/2014 is not in .*`tfds build coco_captions/2014` gets"):
     domain.read_documents("tfds", "train", 32)
@@ -118,3 +118,9 @@ def test_packages_that_are_not_installed(tmp_path, monkeypatch):
       patch.setattr(module, attribute, tmp_path / "nothing")
       with pytest.raises(MissingData, match=r"^x: .*nothing.* is not there; run apt-get install [-a-z]+$"):
         module.find("x", "train")
+
+
+def test_no_domain_is_called_like_a_set_of_tfds():
+  """TFDS registers builders by name, ours among them: whoever comes second is an error."""
+  known = set(tfds.list_builders(with_community_datasets=False))
+  assert "coco_captions" in known and not known & set(rlds_builders.domains())

@@ -32,7 +32,7 @@ ROWS = {
   "MassiveText": (6.7, "text"),
   "M3W": (4.0, "m3w"),
   "ALIGN": (0.67, "align"),
-  "MS-COCO Captions": (0.67, "coco_captions"),
+  "MS-COCO Captions": (0.67, "ms_coco"),
   "Conceptual Captions": (0.67, "conceptual_captions"),
   "LTIP": (0.67, "ltip"),
   "OKVQA": (0.67, "ok_vqa"),

@@ -15,12 +15,12 @@ _FIELDS = {"image": True, "image/filename": True, "captions": {"text"}}
 def read(task: str, split: str, side: int = 64) -> Iterator[Captioned]:
   """Photos with five captions each, or as many as a user's files have; MissingData where there are none here."""
   if task == "files":
-    return _files.captioned("coco_captions", split, side)
+    return _files.captioned("ms_coco", split, side)
   from rlds_builders import _catalogue  # imports TensorFlow, which the other task does without
 
   _sources.check_split(split)
   found = _catalogue.examples(DATASET, _SPLITS[split], _FIELDS, undecoded=["image"])
-  return _captioned(found, _pictures.Gate(f"coco_captions.tfds, {split}", side))
+  return _captioned(found, _pictures.Gate(f"ms_coco.tfds, {split}", side))
 
 
 def _captioned(found: Iterator[Mapping[str, Any]], gate: _pictures.Gate) -> Iterator[Captioned]:

@@ -3,9 +3,9 @@
 from gato_jax import specs
 
 DOMAIN = specs.Domain(
-  name="coco_captions",
+  name="ms_coco",
   tasks=("tfds", "files"),
   weight=0.67,  # MS-COCO captions' share (GATO_SPEC section 4)
-  documents="rlds_builders.coco_captions.documents:read",
+  documents="rlds_builders.ms_coco.documents:read",
   document_kind="captions",
 )
