@@ -15,7 +15,7 @@ from gato_jax.errors import GatoError
 from gato_jax.language import held_out, measure
 from gato_jax.report import language_scores, language_table
 
-_DOCUMENTS = flags.DEFINE_integer("documents", 200, "Of each task, evenly spread over its validation split.", 2)
+_DOCUMENTS = flags.DEFINE_integer("documents", 200, "Of each task, drawn from its validation split.", 2)
 _STEP = flags.DEFINE_integer("step", None, "Of the checkpoint; the newest by default.")
 
 

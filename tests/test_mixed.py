@@ -11,12 +11,12 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import rlds_builders
-from gato_jax import results
-from gato_jax.data import prepare, records
+from gato_jax import agent, documents, results
+from gato_jax.data import records
 from gato_jax.language import measure
-from gato_jax.tokens import codec
 from rlds_builders import _builder, _scenes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -27,16 +27,20 @@ from experiments.configs import default, mixed
 def get_config():
   config = mixed.get_config()
   config.domains = default.domains(
-    dummy=0.1, conceptual_captions=(0.3, "scenes"), ok_vqa=(0.5, "grids"), text=(0.1, "python_docs")
+    control_suite=(0.15, "cartpole-balance"), conceptual_captions=(0.4, "scenes"), vqa_v2=(0.4, "scenes"),
+    text=(0.05, "python_docs"),
   )
+  config.pictures.side = 32
   config.data.sequence_length = 96
-  config.train.update(minutes=None, steps=500, log_every=50)
-  config.evaluate.update(episodes=10, baseline_episodes=10, videos=False)
-  config.collect.domain_episodes = ml_collections.ConfigDict(dict(dummy=30))
-  config.collect.disturbance = ml_collections.ConfigDict()
+  config.model.update(width=64, layers=2, heads=2, feed_forward=256)
+  config.optimizer.peak_learning_rate = 2.5e-3
+  config.train.update(minutes=None, steps=600, log_every=50)
+  config.evaluate.update(episodes=4, baselines="scores", videos=False)
+  config.collect.domain_episodes = ml_collections.ConfigDict(dict(control_suite=12))
   return config
 """
-DOCUMENTS = {"conceptual_captions": "scenes", "ok_vqa": "grids", "text": "python_docs"}
+SIDE = 32  # four patches a picture
+DOCUMENTS = {"conceptual_captions": "scenes", "vqa_v2": "scenes", "text": "python_docs"}
 
 
 def run(verb: str, folder: pathlib.Path, *more: str) -> str:
@@ -48,20 +52,18 @@ def run(verb: str, folder: pathlib.Path, *more: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, dummy_raw):
-  """After one run; dummy is the control, because it needs no simulator."""
+def folder(tmp_path_factory):
+  """After one run."""
   path = tmp_path_factory.mktemp("mixed")
   (path / "experiment.py").write_text(CONFIG)
-  (path / "data").mkdir()
-  (path / "data/raw").symlink_to(dummy_raw)
-  with pytest.MonkeyPatch.context() as patch:  # a tenth of the rooms: they are what takes long
+  run("collect", path)
+  with pytest.MonkeyPatch.context() as patch:  # fewer rooms: they are what takes long
+    patch.setattr(_scenes, "PICTURES", {"train": 1000, "validation": 100})
     for name, task in DOCUMENTS.items():
-      patch.setattr(_scenes, "PICTURES", {"train": 600 if task == "scenes" else 3000, "validation": 100})
-      _builder.build(rlds_builders.get(name), task, path / "data/raw", path / "data/tfds")
-      prepare.prepare(path / "data/tfds", f"{name}.{task}", codec.default_text_codec())
+      _builder.build(rlds_builders.get(name), task, path / "data/raw", path / "data/tfds", SIDE)
   for verb in ("build", "train", "evaluate"):
     run(verb, path)
-  run("measure", path, "--documents=200")
+  run("measure", path, "--documents=100")
   return path
 
 
@@ -74,36 +76,50 @@ def rows(folder):
 
 
 def test_all_kinds_are_in_one_checkpoint(folder):
-  (meta,) = (folder / "work/checkpoints").glob("500/meta/metadata")
+  (meta,) = (folder / "work/checkpoints").glob("600/meta/metadata")
   shares = json.loads(meta.read_text())["shares"]
-  assert set(shares) == {
-    "dummy.reach", "dummy.reach_discrete", "conceptual_captions.scenes", "ok_vqa.grids", "text.python_docs"
+  assert shares == {
+    "control_suite.cartpole-balance": 0.15, "conceptual_captions.scenes": 0.4, "vqa_v2.scenes": 0.4,
+    "text.python_docs": 0.05,
   }  # fmt: skip
 
 
 def test_it_acts(folder):
-  """Every task's mean return is closer to the expert's than to random's."""
-  returns = collections.defaultdict(list)
-  for row in results.read(folder / "work/results.jsonl"):
-    returns[row.task, row.actor].append(row.episode_return)
-  for task in ("dummy.reach", "dummy.reach_discrete"):
-    random, agent, expert = (np.mean(returns[task, actor]) for actor in ("random", "gato", "expert"))
-    assert agent > (random + expert) / 2, (task, random, agent, expert)
+  """Its mean return is closer to the expert's than to random's."""
+  scores = json.loads(rlds_builders.scores_path("control_suite").read_text())["cartpole-balance"]
+  returns = [row.episode_return for row in results.read(folder / "work/results.jsonl") if row.actor == "gato"]
+  assert len(returns) == 4 and np.mean(returns) > (scores["random"] + scores["expert"]) / 2, returns
 
 
 def test_its_captions_are_of_what_it_sees(rows):
-  """A caption costs fewer bits with its own picture than with another: on average, by five standard errors."""
+  """A caption costs fewer bits with its own picture than with another: on average, by four standard errors."""
   gains = np.array([(row.bits_elsewhere - row.bits) / row.tokens for row in rows["conceptual_captions.scenes"]])
   assert len(gains) == 100
-  assert gains.mean() > 5 * gains.std(ddof=1) / math.sqrt(len(gains)), (gains.mean(), gains.std())
+  assert gains.mean() > 4 * gains.std(ddof=1) / math.sqrt(len(gains)), (gains.mean(), gains.std())
 
 
-def test_its_answers_are_of_what_it_sees(rows):
-  """More are right than of someone who knows every training answer and sees no picture."""
-  right = [(row.written in row.references, row.blind in row.references, row.common in row.references)
-           for row in rows["ok_vqa.grids"]]  # fmt: skip
-  written, blind, common = np.mean(right, axis=0)
-  assert len(right) > 150 and written > blind > common, (written, blind, common)
+def test_its_answers_are_better_than_the_most_common_one(rows):
+  """Exact match against always saying what was most often right in training."""
+  right = [(row.written in row.references, row.common in row.references) for row in rows["vqa_v2.scenes"]]
+  written, common = np.mean(right, axis=0)
+  assert len(right) == 100 and written > 2 * common, (written, common)
+
+
+def test_its_answers_are_of_what_it_sees(folder):
+  """The right answer costs fewer bits with its own picture than with another's: by four standard errors."""
+  reader = agent.Policy(folder / "work").reader()
+  source = records.Documents(records.directory_of(folder / "data/tfds", "vqa_v2.scenes"), "validation")
+  questions = [source.document(i) for i in range(len(source))]
+
+  def bits(question, picture) -> float:
+    reader.forget()
+    reader.read([picture, documents.ask(question.question)])
+    return -reader.score([f" {question.answer}"]).sum()
+
+  half = len(questions) // 2
+  others = questions[half:] + questions[:half]
+  gains = [bits(q, other.picture) - bits(q, q.picture) for q, other in zip(questions, others, strict=True)]
+  assert np.mean(gains) > 4 * np.std(gains, ddof=1) / math.sqrt(len(gains)), (np.mean(gains), np.std(gains))
 
 
 def test_its_text_costs_less_than_bytes_do(folder, rows):
@@ -119,8 +135,6 @@ def test_its_text_costs_less_than_bytes_do(folder, rows):
 def test_generate_writes_about_a_picture(folder):
   """The verb, on a picture that the network never saw."""
   source = records.Documents(records.directory_of(folder / "data/tfds", "conceptual_captions.scenes"), "validation")
-  from PIL import Image
-
   Image.fromarray(source.document(0).picture).save(folder / "room.png")
   words = run("generate", folder, f"--image={folder / 'room.png'}", "--temperature=0", "--seed=1").split()
   known = {word for i in range(len(source)) for caption in source.document(i).captions for word in caption.split()}

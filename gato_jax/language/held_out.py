@@ -13,7 +13,7 @@ from gato_jax.documents import Captioned, Question
 from gato_jax.errors import GatoError
 from gato_jax.language import measure as measuring
 
-_SHOWN = 12  # pictures of a task that are kept to look at, evenly spread
+_SHOWN = 12  # pictures of a task that are kept to look at
 
 
 def run(reader: Any, step: int, directories: Mapping[str, pathlib.Path], workdir: pathlib.Path, wanted: int) -> int:
@@ -21,7 +21,7 @@ def run(reader: Any, step: int, directories: Mapping[str, pathlib.Path], workdir
 
   Args:
     reader: agent.Reader. step: of its checkpoint. directories: "domain.task" -> its dataset, of `records.directory_of`.
-    wanted: documents a task, evenly spread over its validation split.
+    wanted: documents a task, drawn from its validation split.
 
   Raises:
     GatoError: a dataset that is not there or has no validation split.
@@ -32,8 +32,8 @@ def run(reader: Any, step: int, directories: Mapping[str, pathlib.Path], workdir
   measured = 0
   for task, directory in directories.items():
     source, data = _validation(directory), episodes.source_fingerprint(directory)
-    places = measuring.spread(len(source), wanted)
-    shown = {places[i] for i in measuring.spread(len(places), _SHOWN)}
+    places = measuring.sample(len(source), wanted)
+    shown = {places[i] for i in measuring.sample(len(places), _SHOWN)}
     missing = [place for place in places if (task, step, data, place) not in present]
     prior = None
     if missing and source.spec.document_kind == "questions":

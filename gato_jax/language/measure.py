@@ -11,12 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gato_jax.documents import Document, Page, Part, Question, ask
 
 ROWS, PICTURES = "language.jsonl", "language"  # in a workdir
 TEXT_CHARACTERS = 8192  # of a text; the rest of a longer one is not read
 WRITTEN_TOKENS = 48  # at most, of a caption or an answer
-_PRIOR_QUESTIONS = 10_000  # read for `Prior`, evenly spread
+_PRIOR_QUESTIONS = 10_000  # read for `Prior`, drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Prior:
     """Of the questions of data.records.Documents, or 10,000 of them."""
     answers: collections.Counter[str] = collections.Counter()
     by_question: dict[str, collections.Counter[str]] = {}
-    for index in spread(len(training), _PRIOR_QUESTIONS):
+    for index in sample(len(training), _PRIOR_QUESTIONS):
       document = training.document(index)
       answers[document.answer] += 1
       by_question.setdefault(document.question, collections.Counter())[document.answer] += 1
@@ -76,9 +78,12 @@ class Prior:
     return self.by_question.get(question, self.common)
 
 
-def spread(total: int, wanted: int) -> list[int]:
-  """`wanted` of `total` places, evenly spread; all where there are no more."""
-  return [i * total // wanted for i in range(wanted)] if total > wanted else list(range(total))
+def sample(total: int, wanted: int) -> list[int]:
+  """`wanted` of `total` places, ascending, the same every time, all where there are no more; larger samples hold them.
+
+  Drawn and not every so manyth: sets that are made by rule repeat with a period.
+  """
+  return sorted(np.random.default_rng(0).permutation(total)[:wanted].tolist())
 
 
 def measure(reader: Any, document: Document, elsewhere: Document | None, prior: Prior | None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def notes(scores: Sequence[Score]) -> list[str]:
 
 
 def examples(by_task: Mapping[str, Sequence[measure.Row]], folder: pathlib.Path, out: pathlib.Path) -> list[Example]:
-  """Of every task the same number of the pictures in `folder`, evenly spread, copied to `out`/pictures.
+  """Of every task the same number of the pictures in `folder`, drawn, copied to `out`/pictures.
 
   Nothing of what was written plays a part in the choice.
   """
@@ -56,7 +56,7 @@ def examples(by_task: Mapping[str, Sequence[measure.Row]], folder: pathlib.Path,
   each = max(1, _EXAMPLES // max(1, len(kept)))
   found = []
   for task, rows in kept.items():
-    for row in (rows[place] for place in measure.spread(len(rows), each)):
+    for row in (rows[place] for place in measure.sample(len(rows), each)):
       target = out / "pictures" / task / f"{row.document}.png"
       target.parent.mkdir(parents=True, exist_ok=True)
       shutil.copyfile(folder / task / f"{row.document}.png", target)
