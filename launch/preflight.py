@@ -60,7 +60,7 @@ def _shapes(experiment: cli.Experiment) -> compiled_step.Shapes:
   if not 0 <= patches <= length or not 0 <= targets <= length:
     raise GatoError(f"--patches={patches} --targets={targets}: a row has {length} positions for them")
   return compiled_step.Shapes(
-    experiment.config.train.batch_size, length, patches, targets, components=len(experiment.tasks)
+    experiment.config.train.batch_size, length, patches, targets, components=len(experiment.all_tasks)
   )
 
 
