@@ -1,5 +1,5 @@
-"""One network of control, captions and questions, and text: after one run it acts, captions and answers by what it
-sees, and its text costs fewer bits than any code that knows only which bytes are common."""
+"""The whole path as a person runs it, with one network of control, captions and questions, and text: after it the
+network acts, captions and answers by what it sees; run again it repeats nothing."""
 
 import collections
 import json
@@ -15,8 +15,9 @@ from PIL import Image
 
 import rlds_builders
 from gato_jax import agent, documents, results
-from gato_jax.data import records
+from gato_jax.data import prepare, records
 from gato_jax.language import measure
+from gato_jax.tokens import codec
 from rlds_builders import _builder, _scenes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -28,8 +29,9 @@ def get_config():
   config = mixed.get_config()
   config.domains = default.domains(
     control_suite=(0.15, "cartpole-balance"), conceptual_captions=(0.4, "scenes"), vqa_v2=(0.4, "scenes"),
-    text=(0.05, "python_docs"),
+    text=(0.05, "python_docs"), align=(0.5, "files"),
   )
+  config.leave_out_missing = True
   config.pictures.side = 32
   config.data.sequence_length = 96
   config.model.update(width=64, layers=2, heads=2, feed_forward=256)
@@ -40,13 +42,19 @@ def get_config():
   return config
 """
 SIDE = 32  # four patches a picture
-DOCUMENTS = {"conceptual_captions": "scenes", "vqa_v2": "scenes", "text": "python_docs"}
+TASKS = {
+  "control_suite": "cartpole-balance", "conceptual_captions": "scenes", "vqa_v2": "scenes", "text": "python_docs"
+}  # fmt: skip
+
+
+def start(verb: str, folder: pathlib.Path, *more: str) -> subprocess.CompletedProcess:
+  command = [sys.executable, "-m", f"experiments.{verb}", f"--config={folder / 'experiment.py'}"]
+  command += [f"--config.data_dir={folder / 'data'}", f"--config.workdir={folder / 'work'}", *more]
+  return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=900)
 
 
 def run(verb: str, folder: pathlib.Path, *more: str) -> str:
-  command = [sys.executable, "-m", f"experiments.{verb}", f"--config={folder / 'experiment.py'}"]
-  command += [f"--config.data_dir={folder / 'data'}", f"--config.workdir={folder / 'work'}", *more]
-  done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=900)
+  done = start(verb, folder, *more)
   assert done.returncode == 0, f"{verb}: {done.stderr[-2000:]}"
   return done.stdout
 
@@ -59,11 +67,13 @@ def folder(tmp_path_factory):
   run("collect", path)
   with pytest.MonkeyPatch.context() as patch:  # fewer rooms: they are what takes long
     patch.setattr(_scenes, "PICTURES", {"train": 1000, "validation": 100})
-    for name, task in DOCUMENTS.items():
+    for name, task in TASKS.items():
       _builder.build(rlds_builders.get(name), task, path / "data/raw", path / "data/tfds", SIDE)
-  for verb in ("build", "train", "evaluate"):
+      prepare.prepare(path / "data/tfds", f"{name}.{task}", codec.default_text_codec())
+  for verb in ("train", "evaluate"):
     run(verb, path)
   run("measure", path, "--documents=100")
+  (path / "printed").write_text(run("report", path))
   return path
 
 
@@ -76,12 +86,41 @@ def rows(folder):
 
 
 def test_all_kinds_are_in_one_checkpoint(folder):
+  """By the shares asked for; what has no dataset here is left out, and the others keep theirs."""
   (meta,) = (folder / "work/checkpoints").glob("600/meta/metadata")
   shares = json.loads(meta.read_text())["shares"]
   assert shares == {
     "control_suite.cartpole-balance": 0.15, "conceptual_captions.scenes": 0.4, "vqa_v2.scenes": 0.4,
     "text.python_docs": 0.05,
   }  # fmt: skip
+
+
+def test_the_path_ends_in_a_table_and_a_page(folder):
+  printed, report = (folder / "printed").read_text(), folder / "work/report"
+  assert "1 of 1 tasks at or above 50 % of the expert (paper: 450 of 604)" in printed
+  page = (report / "index.html").read_text()
+  assert f"report: {report / 'index.html'}" in printed and "control_suite.cartpole-balance" in page
+  assert "Text, captions and answers" in page and list((report / "pictures/vqa_v2.scenes").glob("*.png"))
+  header, line = (report / "tasks.csv").read_text().splitlines()
+  assert header.startswith("task,score,low,high") and line.startswith("control_suite.cartpole-balance,")
+  losses = [json.loads(line)["loss"] for line in (folder / "work/metrics.jsonl").read_text().splitlines()]
+  assert losses[-1] < losses[0] / 4
+
+
+def test_running_again_repeats_nothing(folder):
+  files = [p for p in (*(folder / "data").rglob("*"), *(folder / "work").glob("*.jsonl")) if p.is_file()]
+  before = {p: p.stat().st_mtime_ns for p in files if p.name != "collect.log"}
+  said = {"collect": "nothing to do", "build": "0 of 5 datasets built", "evaluate": "rows of 1 tasks"}
+  for verb, words in said.items():
+    assert words in run(verb, folder)
+  run("measure", folder, "--documents=100")
+  assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_a_run_is_not_continued_with_another_mixture(folder):
+  done = start("train", folder, "--config.data.seed=3")
+  assert done.returncode == 1
+  assert "started with data.seed=0, now it is 3" in done.stderr.splitlines()[-1]
 
 
 def test_it_acts(folder):

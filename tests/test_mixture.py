@@ -1,6 +1,5 @@
 """The paper's 24 rows, what of them is here, and what a mixture does without the rest."""
 
-import json
 import pathlib
 import subprocess
 import sys
@@ -145,14 +144,6 @@ def test_describe_prints_the_rows(built, data_dir, dummy_raw):
   assert "left out: Boxes (2), no dataset of sokoban: python -m experiments.collect, then" in done.stdout
   assert "left out: Pictures (5), no dataset of align: python -m experiments.build says what it needs" in done.stdout
   assert "dummy.reach_discrete: 25 tokens a step" in done.stdout and "dummy.reach: " not in done.stdout
-
-
-def test_training_uses_what_is_there_by_its_share(built, data_dir):
-  done = run("train", data_dir, "--config.train.steps=2", "--config.train.log_every=1")
-  assert done.returncode == 0, done.stderr[-2000:]
-  assert "left out: Pictures (5)" in done.stderr
-  written = json.loads(next((data_dir / "work/checkpoints").glob("*/meta/metadata")).read_text())
-  assert written["shares"] == {"dummy.reach_discrete": 0.75, "text.python_docs": 0.25}
 
 
 def test_a_mixture_of_nothing_is_one_line(tmp_path):
