@@ -1,4 +1,4 @@
-"""The whole path in a minute, without a simulator: what the end-to-end test runs.
+"""The whole path in a minute, without a simulator.
 
 for verb in collect build train evaluate report; do
   python -m experiments.$verb --config=experiments/configs/dummy.py
