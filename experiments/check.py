@@ -41,7 +41,7 @@ def check_datasets(
   from gato_jax.data import check, prepare
   from rlds_builders import _builder
 
-  text = codec.load_text_codec(pathlib.Path(tokenizer)) if tokenizer else codec.default_text_codec()
+  text = codec.text_codec(tokenizer)
   found = []
   for task in tasks:
     _builder.build(rlds_builders.get(domain), task, data_dir / "raw", data_dir / "tfds", side)

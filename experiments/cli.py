@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import pathlib
 import sys
@@ -54,7 +55,7 @@ class Experiment:
   def all_tasks(self) -> list[tuple[specs.Domain, str]]:
     return [one for row in self.rows.values() for one in row.tasks]
 
-  @property
+  @functools.cached_property  # asked for often; every time it would look for hundreds of datasets
   def tasks(self) -> list[tuple[specs.Domain, str]]:
     """Those that train: all, or with `leave_out_missing` those with a dataset."""
     if not self.config.leave_out_missing:
@@ -66,7 +67,7 @@ class Experiment:
     """Those that train and have an environment to act in."""
     return [(domain, task) for domain, task in self.tasks if domain.environment]
 
-  @property
+  @functools.cached_property
   def weights(self) -> dict[str, float]:
     """ "domain.task" -> share of sequences, of the tasks that train; a row's share is that of those it has left."""
     trained, weights = {f"{domain.name}.{task}" for domain, task in self.tasks}, {}
@@ -98,7 +99,7 @@ class Experiment:
 
   def text_codec(self) -> codec.TextCodec:
     """Of --config.tokenizer."""
-    return codec.load_text_codec(self.config.tokenizer) if self.config.tokenizer else codec.default_text_codec()
+    return codec.text_codec(self.config.tokenizer)
 
   def section(self, dataclass: type, section: str, **more: Any) -> Any:
     """A section of the config as the dataclass that the library reads."""

@@ -47,8 +47,9 @@ def train(experiment: cli.Experiment) -> None:
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
   mixture = experiment.section(MixtureConfig, "data", name=config.name, weights=experiment.weights)
-  for line in experiment.left_out() if distributed.is_first() else ():
-    print(line, file=sys.stderr)
+  left_out = experiment.left_out()  # on all processes: it is an error where nothing is left
+  if distributed.is_first():
+    print("".join(f"{line}\n" for line in left_out), end="", file=sys.stderr)
   text = experiment.text_codec()
   settings = json.loads(config.to_json())
   distributed.check_same("config", json.dumps(settings))

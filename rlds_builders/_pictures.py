@@ -7,11 +7,13 @@ import io
 import pathlib
 import sys
 import warnings
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tqdm
 from PIL import Image, ImageOps
 
+from gato_jax.documents import Captioned
 from gato_jax.errors import GatoError
 
 MAX_PIXELS = 2**26  # by the header: more is refused before anything is decoded
@@ -113,6 +115,14 @@ class Gate:
       return None
     self._seen += 1
     return fitted
+
+  def captioned(self, found: Iterable[tuple[str | pathlib.Path | bytes, str, tuple[str, ...]]]) -> Iterator[Captioned]:
+    """A whole set: pictures, their names for messages ("" of a path) and their captions."""
+    for picture, name, captions in found:
+      fitted = self.fit(picture, name)
+      if fitted is not None:
+        yield Captioned(fitted, captions)
+    self.finish()
 
   def refuse(self, message: str) -> None:
     self._seen += 1

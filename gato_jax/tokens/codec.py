@@ -113,15 +113,15 @@ class TextCodec:
     return self._processor.decode([int(i) for i in ids])
 
 
-@functools.cache
 def default_text_codec() -> TextCodec:
   """The model that ships with the library (text_model.md: its corpus and licence)."""
-  return load_text_codec(_TEXT_MODEL)
+  return text_codec()
 
 
-def load_text_codec(path: pathlib.Path) -> TextCodec:
-  """The SentencePiece model in a file; GatoError where it is none, or has too many pieces."""
+@functools.cache
+def text_codec(path: str = "") -> TextCodec:
+  """The SentencePiece model in a file, by default the one that ships; GatoError where it is none, or too large."""
   try:
-    return TextCodec(pathlib.Path(path).read_bytes())
+    return TextCodec(pathlib.Path(path or _TEXT_MODEL).read_bytes())
   except (OSError, RuntimeError) as e:  # SentencePiece raises the latter for bytes that are no model
     raise GatoError(f"{path} is no SentencePiece model ({e}); python -m experiments.train_tokenizer makes one") from e

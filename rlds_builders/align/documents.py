@@ -11,13 +11,5 @@ def read(task: str, split: str, side: int = 64) -> Iterator[Captioned]:
   """Pictures with one caption each, or as many as a user's files have; MissingData where there are none here."""
   if task == "files":
     return _files.captioned("align", split, side)
-  found = stamps.find("align", split)
-  return _captioned(found, _pictures.Gate(f"align.stamps, {split}", side))
-
-
-def _captioned(found: list[stamps.Stamp], gate: _pictures.Gate) -> Iterator[Captioned]:
-  for stamp in found:
-    picture = gate.fit(stamp.path)
-    if picture is not None:
-      yield Captioned(picture, (stamp.caption,))
-  gate.finish()
+  found = ((stamp.path, "", (stamp.caption,)) for stamp in stamps.find("align", split))
+  return _pictures.Gate(f"align.stamps, {split}", side).captioned(found)

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from gato_jax.documents import Captioned
-from rlds_builders import _questions, _scenes
+from rlds_builders import _files, _questions, _scenes
 
 _CAPTIONS = 3  # of a picture, at most
 _NUMBERS = ("no", "one", "two", "three", "four")
@@ -19,8 +19,6 @@ def read(task: str, split: str, side: int) -> Iterator[Captioned]:
     GatoError: an unknown split, a side that is no multiple of 16, or rooms that cannot be drawn here.
   """
   if task == "files":
-    from rlds_builders import _files
-
     yield from _files.captioned("conceptual_captions", split, side)
     return
   for index, scene in enumerate(_scenes.rooms("captions", split, side)):

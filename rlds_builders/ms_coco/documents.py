@@ -20,13 +20,9 @@ def read(task: str, split: str, side: int = 64) -> Iterator[Captioned]:
 
   _sources.check_split(split)
   found = _catalogue.examples(DATASET, _SPLITS[split], _FIELDS, undecoded=["image"])
-  return _captioned(found, _pictures.Gate(f"ms_coco.tfds, {split}", side))
+  return _pictures.Gate(f"ms_coco.tfds, {split}", side).captioned(map(_parts, found))
 
 
-def _captioned(found: Iterator[Mapping[str, Any]], gate: _pictures.Gate) -> Iterator[Captioned]:
-  for example in found:
-    picture = gate.fit(example["image"], example["image/filename"].decode())
-    captions = tuple(caption.decode().strip() for caption in example["captions"]["text"])
-    if picture is not None:
-      yield Captioned(picture, captions)
-  gate.finish()
+def _parts(example: Mapping[str, Any]) -> tuple[bytes, str, tuple[str, ...]]:
+  captions = tuple(caption.decode().strip() for caption in example["captions"]["text"])
+  return example["image"], example["image/filename"].decode(), captions

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from gato_jax.documents import Question
-from rlds_builders import _questions, _scenes
+from rlds_builders import _files, _questions, _scenes
 from rlds_builders._questions import Candidate
 
 CORNERS = {(0, 0): "top left", (3, 0): "top right", (0, 3): "bottom left", (3, 3): "bottom right"}  # column, row
@@ -19,8 +19,6 @@ def read(task: str, split: str, side: int) -> Iterator[Question]:
     GatoError: an unknown split, or a side that is no multiple of 16.
   """
   if task == "files":
-    from rlds_builders import _files
-
     yield from _files.questions("ok_vqa", split, side)
     return
   yield from _questions.ask(_scenes.grids("questions", split, side), candidates, split, "grids")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from gato_jax.documents import Question
-from rlds_builders import _questions, _scenes
+from rlds_builders import _files, _questions, _scenes
 from rlds_builders._questions import Candidate
 
 
@@ -16,8 +16,6 @@ def read(task: str, split: str, side: int) -> Iterator[Question]:
     GatoError: an unknown split, a side that is no multiple of 16, or rooms that cannot be drawn here.
   """
   if task == "files":
-    from rlds_builders import _files
-
     yield from _files.questions("vqa_v2", split, side)
     return
   scenes = _scenes.rooms("questions", split, side)
