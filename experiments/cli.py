@@ -91,7 +91,7 @@ class Experiment:
     return [one for pattern in self.config.evaluate.tasks for one in self._matching(pattern, "evaluate.tasks")]
 
   def _matching(self, pattern: str, setting: str) -> list[tuple[specs.Domain, str]]:
-    """The tasks of "domain.task", * and ? standing for any letters; of "domain" those in the mixture, else its usual."""
+    """The tasks of "domain.task", * and ? for any letters; of "domain" those in the mixture, else its usual ones."""
     name, dot, task = pattern.partition(".")
     domain = rlds_builders.get(name)
     if not dot:
