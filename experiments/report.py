@@ -1,7 +1,7 @@
 """Writes <workdir>/report/index.html and prints the table: python -m experiments.report --config=...
 
 Of several runs, side by side: python -m experiments.report --runs=work/one,work/other [--out=work/comparison]
-Of a study (python -m experiments.study): python -m experiments.report --config=experiments/configs/held_outs.py
+Of a study (python -m experiments.study): python -m experiments.report --config=experiments/configs/forgetting.py
 Of a sweep (python -m launch sweep): python -m experiments.report --scaling --config=experiments/configs/scaling.py
 """
 
