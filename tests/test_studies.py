@@ -90,7 +90,8 @@ def test_tasks_or_a_domain_are_held_out_by_one_line(held_out, left):
 
 def test_fine_tuning_takes_a_task_and_a_share_of_the_mixture():
   changes = {"fine_tune.tasks": ("atari.boxing",), "evaluate.tasks": ("dummy.reach", "atari.b?xing")}
-  alone = cli.Experiment(config_of(**changes))
+  alone = cli.Experiment(config_of(**changes, **{"fine_tune.episodes": 3}))
+  assert alone.subsets == {"atari.boxing": 3}
   assert alone.weights == {"atari.boxing": 1.0} and names(alone.all_tasks) == BOTH | {"atari.boxing"}
   assert names(alone.control_tasks) == {"dummy.reach", "atari.boxing"}
   with_replay = cli.Experiment(config_of(**changes, **{"fine_tune.replay": 0.25})).weights
