@@ -1,0 +1,64 @@
+"""Tasks that the network never trained on, played with a demonstration as prompt and nothing else (docs/acting.md).
+
+for verb in collect build study report; do
+  python -m experiments.$verb --config=experiments/configs/zero_shot.py
+done
+
+One network, trained with prompts, plays with five kinds of them the four held-out tasks and, to see whether prompts
+matter at all, four that it trained on.
+"""
+
+import ml_collections
+
+from experiments.configs import default, small
+from gato_jax import studies
+
+HELD_OUT = ("control_suite.cartpole-swingup", "meta_world.assembly-v3", "labyrinth.apples_in_order", "atari.boxing")
+TRAINED = (
+  "control_suite.point_mass-easy",
+  "meta_world.door-lock-v3",
+  "meta_world.window-close-v3",
+  "labyrinth.one_room",
+)
+# Meta-World's tasks observe the same fields, so that this one's demonstration may be taken for theirs.
+ANOTHER = "meta_world.reach-v3"
+PROMPTS = {
+  "none": {"act.prompt": "none"},
+  "start": {"act.prompt": "start"},
+  "end": {"act.prompt": "end"},
+  "uniform": {"act.prompt": "uniform"},
+  "another task": {"act.prompt": "start", "act.prompt_task": ANOTHER},
+}
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = small.get_config()
+  config.name = "zero_shot"
+  config.domains = default.domains(
+    control_suite=(0.2, "cartpole-balance", "pendulum-swingup", "point_mass-easy"),
+    meta_world=(
+      0.45,
+      "button-press-v3",
+      "dial-turn-v3",
+      "door-lock-v3",
+      "plate-slide-v3",
+      "reach-v3",
+      "window-close-v3",
+    ),
+    labyrinth=(0.25, "boxes_in_order", "forage", "hallway", "one_room"),
+    atari=(0.1, "breakout", "freeway"),
+  )
+  config.held_out = HELD_OUT
+  # Four steps of Meta-World fill a row; a prompt takes half of it, as at most in training. The memory begins anew behind
+  # the prompt every other step: so the prompt never leaves it.
+  config.data.update(sequence_length=192, window_steps=0, prompt_probability=0.25)
+  config.model.memory_length = 192
+  config.act.memory_steps = 2
+  config.train.update(steps=1200, batch_size=12, keep=1)
+  config.evaluate.update(tasks=HELD_OUT + TRAINED, baselines="scores")
+  runs = [studies.Run("network", labels={"arm": "network"}, verbs=("train",))]
+  for arm, changes in PROMPTS.items():
+    name = f"prompt_{arm.replace(' ', '_')}"
+    runs.append(studies.Run(name, changes, {"arm": arm}, plays="network", verbs=("evaluate",)))
+  config.study = studies.section("scores", runs)
+  return config
