@@ -49,8 +49,8 @@ def get_config() -> ml_collections.ConfigDict:
     atari=(0.1, "breakout", "freeway"),
   )
   config.held_out = HELD_OUT
-  # Four steps of Meta-World fill a row; a prompt takes half of it, as at most in training. The memory begins anew behind
-  # the prompt every other step: so the prompt never leaves it.
+  # Four steps of Meta-World fill a row; a prompt takes half of it, as at most in training. The memory begins anew, with
+  # the prompt, every other step: so the prompt never leaves it.
   config.data.update(sequence_length=192, window_steps=0, prompt_probability=0.25)
   config.model.memory_length = 192
   config.act.memory_steps = 2

@@ -54,7 +54,7 @@ class Estimate:
   @property
   def excludes_0(self) -> bool | None:
     """None where there is no interval."""
-    return None if math.isnan(self.low) else self.low > 0 or self.high < 0
+    return None if math.isnan(self.low) else bool(self.low > 0 or self.high < 0)
 
   def __str__(self) -> str:
     return f"{self.value:.1f} " + ("(no spread)" if math.isnan(self.low) else f"[{self.low:.1f}, {self.high:.1f}]")
