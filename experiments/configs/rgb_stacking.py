@@ -4,8 +4,9 @@ for verb in collect build study report; do
   python -m experiments.$verb --config=experiments/configs/rgb_stacking.py
 done
 
-Generalisation trains on random triplets of objects and plays the test triplets; mastery trains on those too. Fine-tuning
-on test triplets by number of episodes, the paper's Figure 10, is rgb_fine_tuning.py. The expert takes 20 s an episode.
+Generalisation trains on random triplets of objects and plays the test triplets; mastery trains on those too.
+Fine-tuning on a test triplet by number of episodes, the paper's Figure 10: rgb_fine_tuning.py. The expert takes 20 s an
+episode.
 """
 
 import ml_collections
