@@ -71,10 +71,8 @@ class Evaluation:
     """GatoError where the policy's rows were played with another ActConfig; else puts this one beside them."""
     path, ours = self._workdir / "act.json", dataclasses.asdict(act)
     if path.exists() and any(row.actor == jobs.POLICY for row in self.rows):
-      theirs = json.loads(path.read_text())
-      different = [
-        f"{name} {theirs.get(name)!r}, not {value!r}" for name, value in ours.items() if theirs.get(name) != value
-      ]
+      theirs = dataclasses.asdict(type(act)()) | json.loads(path.read_text())  # a newer setting had its default
+      different = [f"{name} {theirs[name]!r}, not {value!r}" for name, value in ours.items() if theirs[name] != value]
       if different:
         raise GatoError(
           f"{self.path} was played with act.{', act.'.join(different)}; give other settings a folder of their own: "
