@@ -9,7 +9,7 @@ from gato_jax.agent.engine import Engine, GatoActor
 from gato_jax.agent.prompts import Prompts
 from gato_jax.agent.reader import Reader
 from gato_jax.errors import GatoError
-from gato_jax.model import GatoConfig, acting
+from gato_jax.model import GatoConfig, acting, removal
 from gato_jax.tokens import codec, layout
 
 
@@ -53,15 +53,19 @@ class Policy:
     """Acts in `slots` environments at once, each of any of `tasks`.
 
     Raises:
-      GatoError: a task that the checkpoint does not know, a step longer than the memory, or no demonstration.
+      GatoError: a task that the checkpoint does not know, a step longer than the memory, no demonstration, or no
+        directions to remove.
     """
+    params = self.acting_params
+    if config.remove:
+      params = params.replace(removed=removal.read(pathlib.Path(config.remove), self.model_config))
     layouts = {task: self.layout(task) for task in tasks}
     room = int(self.model_config.memory_length * config.prompt_share)
     prompts = {
       task: Prompts(one, demonstrations.read(self.workdir, task) if config.prompt != "none" else [], room, config)
       for task, one in layouts.items()
     }
-    return Engine(self.model_config, self.acting_params, layouts, prompts, slots, config)
+    return Engine(self.model_config, params, layouts, prompts, slots, config)
 
   def reader(self) -> Reader:
     """Reads and writes texts and pictures."""
