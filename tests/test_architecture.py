@@ -43,6 +43,7 @@ LAYERS = {
   "gato_jax.scaling": 3,
   "gato_jax.train": 4,
   "gato_jax.agent": 4,
+  "gato_jax.interpret": 4,
   "experiments": 5,
 }
 BUILDERS_MAY_IMPORT = ("gato_jax.documents", "gato_jax.errors", "gato_jax.specs", "gato_jax.environment_loop")

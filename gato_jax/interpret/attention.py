@@ -22,7 +22,7 @@ class Row:
 
   Attributes:
     task: of the frame. frame: its number in the task. head: from 0.
-    on_patches: weight on all patches of the frame together. even: what it would be if all that is seen had equal weight.
+    on_patches: weight on all patches of the frame together. even: the same if every position seen had equal weight.
     entropy: of the weights among the patches, divided by that of equal ones: 1 looks everywhere alike.
   """
 
@@ -43,9 +43,7 @@ def choose(found: Sequence[samples.Sample], frames: int) -> list[samples.Sample]
   return [one for of_task in chosen.values() for one in of_task]
 
 
-def look(
-  config: GatoConfig, params: Any, chosen: Sequence[samples.Sample]
-) -> tuple[list[Row], dict[str, np.ndarray]]:
+def look(config: GatoConfig, params: Any, chosen: Sequence[samples.Sample]) -> tuple[list[Row], dict[str, np.ndarray]]:
   """A row a head and frame, and arrays "frame_I" uint8 [16 R, 16 C, 3] and "weights_I" float32 [H, R, C].
 
   The query is the last position of `Sample.observation`: in control the separator, from which the first action is

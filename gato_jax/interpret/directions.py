@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import tqdm
 
 from gato_jax.errors import GatoError
 from gato_jax.interpret import probes, states
@@ -20,6 +21,7 @@ from gato_jax.interpret.samples import Sample
 from gato_jax.model import removal
 
 TASK, WITHIN, RANDOM = KINDS = ("task", "within", "random")
+NOTHING = "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Row:
   """What a linear probe, fitted anew, still tells from one layer's states without the directions.
 
   Attributes:
-    layer: from 1. kind: of KINDS, "none" for nothing taken out. directions: how many. state: of states.poolings.
+    layer: from 1. kind: of KINDS, or NOTHING. directions: how many. state: of states.poolings.
     target: "domain" or "task".
     variance: share of the states' variance that went with the directions.
     accuracy, low, high, majority: as in probes.Row.
@@ -82,9 +84,7 @@ def find(found: Sequence[Sample], of_layer: np.ndarray, number: int, seed: int) 
   return {kind: removal.Removal(d.astype(np.float32), (d @ centre).astype(np.float32)) for kind, d in chosen.items()}
 
 
-def run(
-  found: Sequence[Sample], residual: np.ndarray, folder: pathlib.Path, config: InterpretConfig
-) -> list[Row]:
+def run(found: Sequence[Sample], residual: np.ndarray, folder: pathlib.Path, config: InterpretConfig) -> list[Row]:
   """Writes the files of directions, found on the samples that do not test, and returns what is told without them.
 
   Args:
@@ -96,17 +96,15 @@ def run(
   unknown = [layer for layer in layers if not 1 <= layer < len(residual)]
   if unknown:
     raise GatoError(f"interpret.after: no layer {unknown[0]}, they are 1 to {len(residual) - 1}")
-  rows = []
+  asked: list[tuple[int, str, removal.Removal | None]] = [(layer, NOTHING, None) for layer in layers]
   for number in config.directions:
-    by_layer = {
-      layer: find(fit_samples, residual[layer][:, ~test], number, config.seed + layer) for layer in layers
-    }
+    by_layer = {layer: find(fit_samples, residual[layer][:, ~test], number, config.seed + layer) for layer in layers}
     for kind in KINDS:
       removal.write(path(folder, kind, number), {layer: kinds[kind] for layer, kinds in by_layer.items()})
-    for layer, kinds in by_layer.items():
-      rows += [row for kind in KINDS for row in _left(found, residual[layer], layer, kind, kinds[kind], config)]
-  for layer in layers:
-    rows += _left(found, residual[layer], layer, "none", None, config)
+    asked += [(layer, kind, kinds[kind]) for layer, kinds in by_layer.items() for kind in KINDS]
+  rows = []
+  for layer, kind, removed in tqdm.tqdm(asked, desc="directions", unit="removal", dynamic_ncols=True):
+    rows += _left(found, residual[layer], layer, kind, removed, config)
   return rows
 
 
@@ -130,5 +128,3 @@ def _left(
     for row in probes.run(fits, found, kept[None], config)
     if row.target != probes.WITHIN
   ]  # fmt: skip
-
-

@@ -60,7 +60,9 @@ def choose(found: Sequence[Sample], number: int) -> np.ndarray:
   """Indices of `number` samples of each task, spread evenly over them."""
   tasks = np.array([one.task for one in found])
   groups = [np.flatnonzero(tasks == name) for name in np.unique(tasks)]
-  return np.concatenate([group[np.linspace(0, len(group) - 1, min(number, len(group))).astype(int)] for group in groups])
+  return np.concatenate(
+    [group[np.linspace(0, len(group) - 1, min(number, len(group))).astype(int)] for group in groups]
+  )
 
 
 def project(states: np.ndarray, config: InterpretConfig) -> np.ndarray:

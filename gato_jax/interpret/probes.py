@@ -125,7 +125,9 @@ def run(fits: Sequence[Fit], found: Sequence[Sample], residual: np.ndarray, conf
       )  # fmt: skip
 
 
-def fitted(fit: Fit, features: _Features, labels: np.ndarray, config: InterpretConfig) -> tuple[base.BaseEstimator, bool]:
+def fitted(
+  fit: Fit, features: _Features, labels: np.ndarray, config: InterpretConfig
+) -> tuple[base.BaseEstimator, bool]:
   """The probe, and whether its fit ended by itself."""
   sparse = scipy.sparse.issparse(features)
   steps: list[Any] = [preprocessing.FunctionTransformer(np.sign)] if fit.signs else []
