@@ -75,7 +75,7 @@ def play(run: studies.Run, home: pathlib.Path, progress: Progress, bar: tqdm.tqd
   folder.mkdir(parents=True, exist_ok=True)
   environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(home / "compiled")}
   arguments = [a for a in sys.argv[1:] if a.startswith("--config")]
-  more = {"train": [], "evaluate": ["--steps=kept"]}
+  more = {"train": [], "evaluate": ["--steps=kept"] if "train" in run.verbs else []}
   if single:  # one core each: two single-threaded runs finish before two that wait for each other's threads
     environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false " + environment.get("XLA_FLAGS", "")
     more["evaluate"].append("--config.evaluate.workers=1")

@@ -39,11 +39,11 @@ LAYERS = {
   "gato_jax.scores_json": 4,
   "gato_jax.serve": 3,
   "gato_jax.language": 3,
+  "gato_jax.interpret": 3,
   "gato_jax.report": 3,
   "gato_jax.scaling": 3,
   "gato_jax.train": 4,
   "gato_jax.agent": 4,
-  "gato_jax.interpret": 4,
   "experiments": 5,
 }
 BUILDERS_MAY_IMPORT = ("gato_jax.documents", "gato_jax.errors", "gato_jax.specs", "gato_jax.environment_loop")

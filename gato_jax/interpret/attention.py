@@ -3,7 +3,6 @@
 Legend: H heads, R x C patches of a frame.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,26 +11,9 @@ import jax
 import numpy as np
 
 from gato_jax.interpret import samples, states
+from gato_jax.interpret.rows import Head
 from gato_jax.model import GatoConfig
 from gato_jax.tokens.vocabulary import PATCH_INTERVALS, PATCH_SIDE, Kind
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """One head on one frame.
-
-  Attributes:
-    task: of the frame. frame: its number in the task. head: from 0.
-    on_patches: weight on all patches of the frame together. even: the same if every position seen had equal weight.
-    entropy: of the weights among the patches, divided by that of equal ones: 1 looks everywhere alike.
-  """
-
-  task: str
-  frame: int
-  head: int
-  on_patches: float
-  even: float
-  entropy: float
 
 
 def choose(found: Sequence[samples.Sample], frames: int) -> list[samples.Sample]:
@@ -43,7 +25,7 @@ def choose(found: Sequence[samples.Sample], frames: int) -> list[samples.Sample]
   return [one for of_task in chosen.values() for one in of_task]
 
 
-def look(config: GatoConfig, params: Any, chosen: Sequence[samples.Sample]) -> tuple[list[Row], dict[str, np.ndarray]]:
+def look(config: GatoConfig, params: Any, chosen: Sequence[samples.Sample]) -> tuple[list[Head], dict[str, np.ndarray]]:
   """A row a head and frame, and arrays "frame_I" uint8 [16 R, 16 C, 3] and "weights_I" float32 [H, R, C].
 
   The query is the last position of `Sample.observation`: in control the separator, from which the first action is
@@ -61,7 +43,7 @@ def look(config: GatoConfig, params: Any, chosen: Sequence[samples.Sample]) -> t
       share = of_head / of_head.sum()
       entropy = float(-(share * np.log(np.maximum(share, 1e-30))).sum() / np.log(len(places)))
       even = len(places) / len(sample.observation)
-      rows.append(Row(sample.task, numbers[sample.task], head, float(of_head.sum()), even, entropy))
+      rows.append(Head(sample.task, numbers[sample.task], head, float(of_head.sum()), even, entropy))
     patches = sample.row["patches"][sample.row["patch_slots"][places]]
     arrays[f"frame_{index}"] = (
       patches.reshape(*grid, PATCH_SIDE, PATCH_SIDE, 3).swapaxes(1, 2).reshape(grid[0] * PATCH_SIDE, -1, 3)

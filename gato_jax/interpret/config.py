@@ -14,7 +14,7 @@ class InterpretConfig:
 
   Attributes:
     parts: of PARTS: which files are written.
-    tasks: "domain.task", looked at beside those that train.
+    tasks: "domain.task", with * and ? for any letters, or a domain: looked at beside those that train.
     samples: of each task; a sample is the beginning of a row: a window of one episode, or a piece of one document.
     test_every: every so manyth episode or document tests and is never fitted on.
     tokens: a state is the mean over a sample's first n tokens, for each n of these; empty: of its first timestep, once

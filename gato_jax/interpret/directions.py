@@ -7,7 +7,6 @@ WITHIN tasks, orthogonal to the whole span, and as many random ones.
 Legend: T tasks, N samples, k directions, d width.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -17,34 +16,19 @@ import tqdm
 from gato_jax.errors import GatoError
 from gato_jax.interpret import probes, states
 from gato_jax.interpret.config import InterpretConfig
+from gato_jax.interpret.rows import (
+  DOMAIN,
+  NOTHING,
+  OF_TASKS,
+  RANDOM,
+  REMOVED,
+  TASK,
+  WITHIN_DOMAIN,
+  WITHIN_TASKS,
+  Without,
+)
 from gato_jax.interpret.samples import Sample
 from gato_jax.model import removal
-
-TASK, WITHIN, RANDOM = KINDS = ("task", "within", "random")
-NOTHING = "none"
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """What a linear probe, fitted anew, still tells from one layer's states without the directions.
-
-  Attributes:
-    layer: from 1. kind: of KINDS, or NOTHING. directions: how many. state: of states.poolings.
-    target: "domain" or "task".
-    variance: share of the states' variance that went with the directions.
-    accuracy, low, high, majority: as in probes.Row.
-  """
-
-  layer: int
-  kind: str
-  directions: int
-  state: str
-  target: str
-  variance: float
-  accuracy: float
-  low: float
-  high: float
-  majority: float
 
 
 def path(folder: pathlib.Path, kind: str, number: int) -> pathlib.Path:
@@ -76,15 +60,15 @@ def find(found: Sequence[Sample], of_layer: np.ndarray, number: int, seed: int) 
     )
   random = np.random.default_rng(seed)
   chosen = {
-    TASK: span[:number],
-    WITHIN: np.linalg.svd(residual, full_matrices=False)[2][:number],
+    OF_TASKS: span[:number],
+    WITHIN_TASKS: np.linalg.svd(residual, full_matrices=False)[2][:number],
     RANDOM: np.linalg.qr(random.normal(size=(width, number)))[0].T,
   }
   centre = means.mean((0, 1))
   return {kind: removal.Removal(d.astype(np.float32), (d @ centre).astype(np.float32)) for kind, d in chosen.items()}
 
 
-def run(found: Sequence[Sample], residual: np.ndarray, folder: pathlib.Path, config: InterpretConfig) -> list[Row]:
+def run(found: Sequence[Sample], residual: np.ndarray, folder: pathlib.Path, config: InterpretConfig) -> list[Without]:
   """Writes the files of directions, found on the samples that do not test, and returns what is told without them.
 
   Args:
@@ -99,9 +83,9 @@ def run(found: Sequence[Sample], residual: np.ndarray, folder: pathlib.Path, con
   asked: list[tuple[int, str, removal.Removal | None]] = [(layer, NOTHING, None) for layer in layers]
   for number in config.directions:
     by_layer = {layer: find(fit_samples, residual[layer][:, ~test], number, config.seed + layer) for layer in layers}
-    for kind in KINDS:
+    for kind in REMOVED:
       removal.write(path(folder, kind, number), {layer: kinds[kind] for layer, kinds in by_layer.items()})
-    asked += [(layer, kind, kinds[kind]) for layer, kinds in by_layer.items() for kind in KINDS]
+    asked += [(layer, kind, kinds[kind]) for layer, kinds in by_layer.items() for kind in REMOVED]
   rows = []
   for layer, kind, removed in tqdm.tqdm(asked, desc="directions", unit="removal", dynamic_ncols=True):
     rows += _left(found, residual[layer], layer, kind, removed, config)
@@ -115,16 +99,16 @@ def _left(
   kind: str,
   removed: removal.Removal | None,
   config: InterpretConfig,
-) -> list[Row]:
+) -> list[Without]:
   kept = np.asarray(removed.take_out(of_layer)) if removed else of_layer
   variance = [1 - float(kept[s].var(0).sum() / of_layer[s].var(0).sum()) for s in range(len(of_layer))]
   number = len(removed.directions) if removed else 0
-  fits = [probes.Fit(target, s, 0) for target in (probes.DOMAIN, probes.TASK) for s in range(len(of_layer))]
+  fits = [probes.Fit(target, s, 0) for target in (DOMAIN, TASK) for s in range(len(of_layer))]
   return [
-    Row(
+    Without(
       layer, kind, number, row.state, row.target, variance[states.poolings(()).index(row.state)],
       row.accuracy, row.low, row.high, row.majority,
     )
     for row in probes.run(fits, found, kept[None], config)
-    if row.target != probes.WITHIN
+    if row.target != WITHIN_DOMAIN
   ]  # fmt: skip

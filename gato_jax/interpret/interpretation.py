@@ -13,17 +13,11 @@ from gato_jax import results
 from gato_jax.data import episodes
 from gato_jax.errors import GatoError
 from gato_jax.interpret import attention, directions, neighbours, probes, samples, states
+from gato_jax.interpret import rows as files
 from gato_jax.interpret.config import InterpretConfig
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
 from gato_jax.tokens import codec
-
-FOLDER = "interpretation"  # of a run's results
-FACTS = "facts.json"  # written last: what was looked at
-PROBES, DIRECTIONS, ATTENTION, NEIGHBOURS, MAP = (
-  f"{name}.jsonl" for name in ("probes", "directions", "attention", "neighbours", "map")
-)
-FRAMES = "attention.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,27 +55,27 @@ def run(
   if "probes" in config.parts:
     fits = probes.plan(config, layers=len(residual) - 1)
     bar = tqdm.tqdm(fits, desc="probes", unit="probe", dynamic_ncols=True)
-    _write(out / PROBES, probes.run(bar, *_of(found, residual, known), config))
+    _write(out / files.PROBES, probes.run(bar, *_of(found, residual, known), config))
   if "directions" in config.parts:
     played = known & np.array([isinstance(datasets[one.task], episodes.Episodes) for one in found])
     if not played.any():
       raise GatoError("interpret.parts: directions are of tasks that are played, the mixture has none")
-    _write(out / DIRECTIONS, directions.run(*_of(found, residual, played), out, config))
+    _write(out / files.WITHOUT, directions.run(*_of(found, residual, played), out, config))
   if "attention" in config.parts:
     rows, arrays = attention.look(network.config, network.params, attention.choose(found, config.frames))
-    _write(out / ATTENTION, rows)
-    np.savez_compressed(out / FRAMES, **arrays)
+    _write(out / files.HEADS, rows)
+    np.savez_compressed(out / files.FRAMES, **arrays)
   if "map" in config.parts:
     chosen = neighbours.choose(found, config.map_samples)
-    some, last = [found[i] for i in chosen], residual[-1, states.poolings(()).index(states.STEP), chosen]
+    some, last = [found[i] for i in chosen], residual[-1, states.poolings(()).index(files.STEP), chosen]
     print(f"map: t-SNE of {len(some)} samples", flush=True)
     places = neighbours.project(last, config)
-    spaces = zip(neighbours.SPACES, (last, places), strict=True)
-    _write(out / NEIGHBOURS, [
+    spaces = zip(files.SPACES, (last, places), strict=True)
+    _write(out / files.NEIGHBOURS, [
       row for space, at in spaces for row in neighbours.rows(some, trained, space, at, config.neighbours)
     ])  # fmt: skip
-    _write(out / MAP, [
-      neighbours.Point(one.task, one.task in trained, one.episode, float(x), float(y))
+    _write(out / files.MAP, [
+      files.Point(one.task, one.task in trained, one.episode, float(x), float(y))
       for one, (x, y) in zip(some, places, strict=True)
     ])  # fmt: skip
   facts = {
@@ -92,9 +86,9 @@ def run(
       name: float(np.mean([len(states.places(one, config.tokens)[index]) for one in found]))
       for index, name in enumerate(states.poolings(config.tokens))
     },
-    **dataclasses.asdict(config),
+    "config": dataclasses.asdict(config),
   }
-  (out / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+  (out / files.FACTS).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def _of(

@@ -3,7 +3,6 @@
 Legend: N samples, d width.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,48 +11,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from gato_jax.interpret import probes
 from gato_jax.interpret.config import InterpretConfig
+from gato_jax.interpret.rows import STATES, Neighbours
 from gato_jax.interpret.samples import Sample
-
-SPACES = ("states", "map")
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-  """One sample on the map. trained: the network was trained on its task."""
-
-  task: str
-  trained: bool
-  episode: int
-  x: float
-  y: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """One task, or all of them together (task "all").
-
-  Attributes:
-    space: "states": the d dimensions, standardised; "map": the two of t-SNE.
-    trained: the network was trained on it; of "all": None.
-    same_task, same_domain: share of a sample's k nearest neighbours, those of its own episode left out, that are of its
-      task or domain. task_chance, domain_chance: the same for neighbours drawn at random.
-    next_domain: share of its domain among the neighbours of OTHER tasks. next_chance: the same at random.
-    nearest: the other task that most of those neighbours are of; "" of "all".
-    silhouette_task, silhouette_domain: mean silhouette, from -1 to 1.
-  """
-
-  space: str
-  task: str
-  trained: bool | None
-  same_task: float
-  same_domain: float
-  task_chance: float
-  domain_chance: float
-  next_domain: float
-  next_chance: float
-  nearest: str
-  silhouette_task: float
-  silhouette_domain: float
 
 
 def choose(found: Sequence[Sample], number: int) -> np.ndarray:
@@ -72,9 +31,9 @@ def project(states: np.ndarray, config: InterpretConfig) -> np.ndarray:
   return manifold.TSNE(perplexity=perplexity, init="pca", random_state=config.seed).fit_transform(scaled)
 
 
-def rows(found: Sequence[Sample], trained: Sequence[str], space: str, states: np.ndarray, k: int) -> list[Row]:
+def rows(found: Sequence[Sample], trained: Sequence[str], space: str, states: np.ndarray, k: int) -> list[Neighbours]:
   """Of all samples together and of each task. states: [N, d], or the map's [N, 2]."""
-  if space == "states":
+  if space == STATES:
     states = preprocessing.StandardScaler().fit_transform(states)
   tasks = np.array([one.task for one in found])
   domains = np.array([one.domain for one in found])
@@ -96,7 +55,7 @@ def rows(found: Sequence[Sample], trained: Sequence[str], space: str, states: np
     here = np.ones(len(tasks), bool) if name == "all" else tasks == name
     names, counts = np.unique(tasks[other[here]], return_counts=True)
     results.append(
-      Row(
+      Neighbours(
         space=space,
         task=name,
         trained=None if name == "all" else name in trained,

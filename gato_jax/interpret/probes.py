@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,49 +19,13 @@ from sklearn import base, decomposition, exceptions, linear_model, neural_networ
 
 from gato_jax.interpret import states
 from gato_jax.interpret.config import InterpretConfig
+from gato_jax.interpret.rows import DOMAIN, RAW, TASK, WITHIN_DOMAIN, Probe
 from gato_jax.interpret.samples import Sample
 from gato_jax.tokens import vocabulary
 
-RAW, EMBEDDING = -1, 0  # as `layer`; blocks count from 1
-DOMAIN, TASK, WITHIN = "domain", "task", "task, domain given"
 _SIDE = 4  # the mean patch as 4 x 4 pixels
 _RESAMPLES = 2000
 _Features = np.ndarray | scipy.sparse.csr_array
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-  """One probe.
-
-  Attributes:
-    target: "domain", "task", or "task, domain given": the task probe, choosing among the tasks of the sample's domain.
-    state: of states.poolings. layer: -1: raw tokens, 0: the embedding, from 1: what a block returns.
-    probe: "linear" or "mlp". components: principal components kept; 0: all. signs: only the signs of the state.
-    shuffled: fitted on labels that were shuffled, which shows what is no information.
-    accuracy, low, high: on test samples, with the 95 % bootstrap interval over their episodes.
-    majority: what naming the most frequent class every time gives; of WITHIN: guessing among the domain's tasks.
-    classes, fitted, tested, episodes: numbers of classes, of samples of both sides, of test episodes.
-    converged: the fit ended by itself.
-    by_class: class -> share of its test samples that are told right.
-  """
-
-  target: str
-  state: str
-  layer: int
-  probe: str
-  components: int
-  signs: bool
-  shuffled: bool
-  accuracy: float
-  low: float
-  high: float
-  majority: float
-  classes: int
-  fitted: int
-  tested: int
-  episodes: int
-  converged: bool
-  by_class: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,39 +53,46 @@ def plan(config: InterpretConfig, layers: int) -> list[Fit]:
   return fits
 
 
-def run(fits: Sequence[Fit], found: Sequence[Sample], residual: np.ndarray, config: InterpretConfig) -> Iterator[Row]:
+def run(fits: Sequence[Fit], found: Sequence[Sample], residual: np.ndarray, config: InterpretConfig) -> Iterator[Probe]:
   """A row for every fit, two for those of the task: with the domain given, too.
 
   Args:
     residual: [layers + 1, S, N, d], of states.pooled.
   """
   labels = {DOMAIN: np.array([one.domain for one in found]), TASK: np.array([one.task for one in found])}
-  raw = [raw_features([states.places(one, config.tokens)[state] for one in found], found)
-         for state in range(residual.shape[1])]  # fmt: skip
+
+  @functools.cache
+  def raw(state: int) -> scipy.sparse.csr_array:
+    return raw_features([states.places(one, config.tokens)[state] for one in found], found)
+
   test = np.array([one.test for one in found])
   clusters = cluster_numbers([one for one in found if one.test])
   names = states.poolings(config.tokens)
   for fit in fits:
-    features = raw[fit.state] if fit.layer == RAW else residual[fit.layer, fit.state]
+    features = raw(fit.state) if fit.layer == RAW else residual[fit.layer, fit.state]
     told = labels[fit.target]
     shown = told[~test]
     if fit.shuffled:
       shown = np.random.default_rng(config.seed).permutation(shown)
     probe, converged = fitted(fit, features[~test], shown, config)
     scores = probe.predict_proba(features[test])
-    asked = [(fit.target, scores, _majority(shown, told[test]))]
+    everyone = np.ones(len(scores), bool)
+    asked = [(fit.target, scores, everyone, _majority(shown, told[test]))]
     if fit.target == TASK:
       domains = np.array([name.split(".", 1)[0] for name in probe.classes_])
       own = domains == labels[DOMAIN][test][:, None]
-      asked.append((WITHIN, np.where(own, scores, -1.0), float(np.mean(1 / own.sum(1)))))
-    for target, allowed, majority in asked:
-      right = probe.classes_[allowed.argmax(1)] == told[test]
-      low, high = interval(right, clusters, labels[TASK][test])
-      by_class = {str(name): float(right[told[test] == name].mean()) for name in np.unique(told[test])}
-      yield Row(
+      choice = own.sum(1) > 1
+      if choice.any():
+        asked.append((WITHIN_DOMAIN, np.where(own, scores, -1.0), choice, float(np.mean(1 / own.sum(1)[choice]))))
+    for target, allowed, who, majority in asked:
+      truth = told[test][who]
+      right = probe.classes_[allowed[who].argmax(1)] == truth
+      low, high = interval(right, clusters[who], labels[TASK][test][who])
+      by_class = {str(name): float(right[truth == name].mean()) for name in np.unique(truth)}
+      yield Probe(
         target, names[fit.state], fit.layer, fit.probe, fit.components, fit.signs, fit.shuffled,
         float(right.mean()), low, high, majority, len(probe.classes_), len(shown), len(right),
-        len(np.unique(clusters)), converged, by_class,
+        len(np.unique(clusters[who])), converged, by_class,
       )  # fmt: skip
 
 
@@ -182,8 +153,13 @@ def cluster_numbers(found: Sequence[Sample]) -> np.ndarray:
 def interval(right: np.ndarray, clusters: np.ndarray, strata: np.ndarray, level: float = 0.95) -> tuple[float, float]:
   """Bootstrap interval of the mean of `right`, bool [N]: whole clusters are drawn, within each stratum.
 
-  Samples of one episode are alike, so that a binomial interval over samples would be too narrow.
+  Samples of one episode are alike, so that a binomial interval over samples would be too narrow. Where all are right,
+  or none, drawing shows no spread: the exact binomial bound then, with the clusters as its trials.
   """
+  tail = (1 - level) / 2
+  if right.all() or not right.any():
+    bound = tail ** (1 / len(np.unique(clusters)))
+    return (bound, 1.0) if right.all() else (0.0, 1 - bound)
   random = np.random.default_rng(0)
   sums, sizes = np.zeros(_RESAMPLES), np.zeros(_RESAMPLES)
   for name in np.unique(strata):
@@ -194,8 +170,7 @@ def interval(right: np.ndarray, clusters: np.ndarray, strata: np.ndarray, level:
     drawn = random.multinomial(len(size), np.full(len(size), 1 / len(size)), size=_RESAMPLES)
     sums += drawn @ hits
     sizes += drawn @ size
-  tail = 50 * (1 - level)
-  low, high = np.percentile(sums / sizes, [tail, 100 - tail])
+  low, high = np.quantile(sums / sizes, [tail, 1 - tail])
   return float(low), float(high)
 
 

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gato_jax.interpret import samples
+from gato_jax.interpret.rows import LAST, STEP
 from gato_jax.model import Gato, GatoConfig
 from gato_jax.model.embedding import Embedding
 from gato_jax.model.transformer import Block
 
-LAST, STEP = "last", "step"
 _BATCH = 32
 
 
