@@ -22,6 +22,7 @@ LAYERS = {
   "gato_jax.mixture": 1,
   "gato_jax.demonstrations": 1,
   "gato_jax.baselines": 1,
+  "gato_jax.studies": 2,
   "gato_jax.provenance": 2,
   "gato_jax.tokens": 2,
   "gato_jax.environment_loop": 2,
