@@ -24,6 +24,7 @@ HELD_OUT = (
 def get_config() -> ml_collections.ConfigDict:
   config = small.get_config()
   config.name = "embeddings"
+  config.data.keep = 0.0  # as in probes.py
   config.interpret.update(parts=("attention", "map"), tasks=HELD_OUT, frames=1)
   config.study = studies.section("embeddings", [Run("all", plays="work/small", verbs=("interpret",))])
   return config

@@ -18,6 +18,7 @@ NETWORK = "work/small"
 def get_config() -> ml_collections.ConfigDict:
   config = small.get_config()
   config.name = "probes"
+  config.data.keep = 0.0  # poor episodes are looked at, too: only 2 of breakout are good enough to train
   config.evaluate.episodes = 10
   config.study = studies.section("probes", [*looks(), *removals(config.interpret.directions)])
   return config

@@ -24,6 +24,7 @@ from gato_jax.interpret.samples import Sample
 from gato_jax.tokens import vocabulary
 
 _SIDE = 4  # the mean patch as 4 x 4 pixels
+_SEEN = 5  # samples that an id must stand in
 _RESAMPLES = 2000
 _Features = np.ndarray | scipy.sparse.csr_array
 
@@ -124,8 +125,8 @@ def raw_features(where: Sequence[np.ndarray], found: Sequence[Sample]) -> scipy.
     where: places [n] of each sample.
 
   Returns:
-    [N, 33,025 ids + 7 kinds + 48 values of the mean patch at 4 x 4 pixels], shares of the n places apart from the
-    patch, in [0, 1]. Where a token stands is not told.
+    [N, ids + 7 kinds + 48 values of the mean patch at 4 x 4 pixels], shares of the n places apart from the patch, in
+    [0, 1]; columns that are 0 in all but a few samples are left out. Where a token stands is not told.
   """
   rows = []
   kinds = len(vocabulary.Kind)
@@ -141,7 +142,8 @@ def raw_features(where: Sequence[np.ndarray], found: Sequence[Sample]) -> scipy.
       step = vocabulary.PATCH_SIDE // _SIDE
       counted[-3 * _SIDE**2 :] = mean.reshape(_SIDE, step, _SIDE, step, 3).mean((1, 3)).ravel()
     rows.append(scipy.sparse.csr_array(counted[None]))
-  return scipy.sparse.vstack(rows, format="csr")
+  table = scipy.sparse.vstack(rows, format="csr")
+  return table[:, np.flatnonzero(table.count_nonzero(axis=0) >= _SEEN)]
 
 
 def cluster_numbers(found: Sequence[Sample]) -> np.ndarray:
