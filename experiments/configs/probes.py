@@ -6,6 +6,8 @@ python -m experiments.report --config=experiments/configs/probes.py
 work/small is looked at (experiments/configs/small.py); docs/interpret.md says what is measured.
 """
 
+from collections.abc import Sequence
+
 import ml_collections
 
 from experiments.configs import small
@@ -19,8 +21,8 @@ def get_config() -> ml_collections.ConfigDict:
   config = small.get_config()
   config.name = "probes"
   config.data.keep = 0.0  # poor episodes are looked at, too: only 2 of breakout are good enough to train
-  config.evaluate.episodes = 10
-  config.study = studies.section("probes", [*looks(), *removals(config.interpret.directions)])
+  config.evaluate.update(episodes=5, baselines="scores")
+  config.study = studies.section("probes", [*looks(), *removals(sorted(config.interpret.directions, reverse=True))])
   return config
 
 
@@ -35,7 +37,7 @@ def looks() -> list[Run]:
   ]  # fmt: skip
 
 
-def removals(numbers: tuple[int, ...]) -> list[Run]:
+def removals(numbers: Sequence[int]) -> list[Run]:
   """The network as it is, then without as many directions of each kind: from the files of `timestep`."""
   files = "work/probes/timestep/interpretation/directions"
   found = [Run("whole", labels={"removed": "none", "directions": 0}, plays=NETWORK, verbs=("evaluate",))]
