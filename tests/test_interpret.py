@@ -1,4 +1,4 @@
-"""Looking into a network: its layers are those of `Gato`, probes and their intervals, directions, attention, the map."""
+"""Looking into a network: layers are those of `Gato`, probes and their intervals, directions, attention, the map."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from gato_jax.interpret import (
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import Gato, acting, removal, transformer
 from gato_jax.report import study_page
-from gato_jax.tokens import codec
+from gato_jax.tokens import codec, layout
 from gato_jax.tokens.vocabulary import Kind
 
 CONFIG = small_network.SMALL
@@ -99,16 +99,13 @@ def test_attention_is_that_of_the_first_layer(found, params):
 
 def test_no_episode_is_on_both_sides_and_samples_are_of_theirs(datasets, found):
   assert len(found) == 2 * ASKED.samples
-  for task, data in datasets.items():
+  for task in datasets:
     sides = [{one.episode for one in found if one.task == task and one.test is test} for test in (False, True)]
     assert not sides[0] & sides[1] and len(sides[0]) > 5 and len(sides[1]) > 3
     assert sum(one.test for one in found if one.task == task) == ASKED.samples // ASKED.test_every
-  layouts = {task: codec.default_text_codec() for task in datasets}
   one = next(one for one in found if one.test)
   data = datasets[one.task]
-  from gato_jax.tokens import layout
-
-  whole = layout.TokenLayout(data.spec, layouts[one.task], CONFIG.max_local_positions)
+  whole = layout.TokenLayout(data.spec, codec.default_text_codec(), CONFIG.max_local_positions)
   encoded = whole.encode(*data.window(one.episode, 0, int(data.lengths[one.episode])))
   assert any(np.array_equal(step, one.row["tokens"]) for step in encoded.tokens)
   others = [e for e in data.kept.tolist() if e != one.episode]

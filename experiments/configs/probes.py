@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
   config = small.get_config()
   config.name = "probes"
   config.data.keep = 0.0  # poor episodes are looked at, too: only 2 of breakout are good enough to train
+  config.interpret.directions = (4, 28)  # some of what tells the 15 tasks that are played, and all
   config.evaluate.update(episodes=5, baselines="scores")
   config.study = studies.section("probes", [*looks(), *removals(sorted(config.interpret.directions, reverse=True))])
   return config

@@ -21,7 +21,8 @@ class InterpretConfig:
       the mean over the observation and the separator ("step"), once the separator's alone ("last").
     components: the numbers of principal components that probes are left with, beside all.
     hidden: units of the probe with a hidden layer.
-    directions: how many directions are taken out, a file for each number and kind (directions.KINDS).
+    directions: how many directions are taken out, a file for each number and kind (rows.REMOVED). The means of T tasks
+      span 2 (T - 1) at most; without all of them no linear probe tells the tasks.
     after: the layers, from 1, that they are taken out after; empty: all.
     frames: of each task with pictures, whose attention is drawn.
     neighbours: k of the k nearest neighbours of a state.
@@ -37,7 +38,7 @@ class InterpretConfig:
   tokens: tuple[int, ...] = ()
   components: tuple[int, ...] = (1, 2, 4, 8, 16)
   hidden: int = 64
-  directions: tuple[int, ...] = (4, 14)
+  directions: tuple[int, ...] = (4,)
   after: tuple[int, ...] = ()
   frames: int = 2
   neighbours: int = 10
