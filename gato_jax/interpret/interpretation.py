@@ -58,8 +58,8 @@ def run(
     _write(out / files.PROBES, probes.run(bar, *_of(found, residual, known), config))
   if "directions" in config.parts:
     played = known & np.array([isinstance(datasets[one.task], episodes.Episodes) for one in found])
-    if not played.any():
-      raise GatoError("interpret.parts: directions are of tasks that are played, the mixture has none")
+    if len({one.task for one in _of(found, residual, played)[0]}) < 2:
+      raise GatoError("interpret.parts: directions tell tasks that are played, and fewer than two of them train")
     _write(out / files.WITHOUT, directions.run(*_of(found, residual, played), out, config))
   if "attention" in config.parts:
     rows, arrays = attention.look(network.config, network.params, attention.choose(found, config.frames))

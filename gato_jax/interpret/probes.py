@@ -55,7 +55,7 @@ def plan(config: InterpretConfig, layers: int) -> list[Fit]:
 
 
 def run(fits: Sequence[Fit], found: Sequence[Sample], residual: np.ndarray, config: InterpretConfig) -> Iterator[Probe]:
-  """A row for every fit, two for those of the task: with the domain given, too.
+  """A row for every fit whose target has two classes, two for those of the task: with the domain given, too.
 
   Args:
     residual: [layers + 1, S, N, d], of states.pooled.
@@ -70,6 +70,8 @@ def run(fits: Sequence[Fit], found: Sequence[Sample], residual: np.ndarray, conf
   clusters = cluster_numbers([one for one in found if one.test])
   names = states.poolings(config.tokens)
   for fit in fits:
+    if len(np.unique(labels[fit.target])) < 2:  # one domain: nothing to tell
+      continue
     features = raw(fit.state) if fit.layer == RAW else residual[fit.layer, fit.state]
     told = labels[fit.target]
     shown = told[~test]

@@ -92,6 +92,9 @@ def by_tokens(rows: Sequence[Probe], path: pathlib.Path) -> None:
   linear = [row for row in rows if row.probe == "linear" and not (row.components or row.signs or row.shuffled)]
   for axes, target in zip(panels, (DOMAIN, TASK), strict=True):
     here = [row for row in linear if row.target == target]
+    if not here:
+      axes.set_visible(False)
+      continue
     states = list(dict.fromkeys(row.state for row in here))
     for layer, color, marker in zip(sorted({row.layer for row in here}), COLORS, _MARKERS, strict=False):
       line = sorted((row for row in here if row.layer == layer), key=lambda row: states.index(row.state))
