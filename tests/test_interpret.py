@@ -85,7 +85,7 @@ def test_the_layers_are_those_of_the_network(batch, layers, params):
   last = transformer.LayerNorm().apply({"params": params["decoder"]["final_norm"]}, layers[-1])
   np.testing.assert_allclose(last, hidden, atol=2e-4)
   embedded = Embedding(CONFIG).apply({"params": params["embedding"]}, batch)
-  np.testing.assert_allclose(layers[0], embedded, atol=1e-5)
+  np.testing.assert_allclose(layers[0], embedded, atol=2e-3)
   assert all(np.abs(a - b).max() > 0.1 for a, b in zip(layers, layers[1:], strict=False))
 
 
@@ -108,7 +108,7 @@ def test_attention_is_that_of_the_first_layer(batch, layers, params):
     distances=transformer.distance_table(length - 1, CONFIG.width),
   )
   attended = transformer.RelativeAttention(CONFIG).apply({"params": layer["attention"]}, x, attendance)
-  np.testing.assert_allclose(mixed[read], np.asarray(attended)[read], atol=1e-4)
+  np.testing.assert_allclose(mixed[read], np.asarray(attended)[read], atol=2e-3)
 
 
 def test_no_episode_is_on_both_sides_and_samples_are_of_theirs(datasets, found):
@@ -332,11 +332,15 @@ def test_bad_settings_say_what_to_do():
     InterpretConfig(parts=("prob",))
   with pytest.raises(GatoError, match="at least twice test_every"):
     InterpretConfig(samples=3)
+  with pytest.raises(GatoError, match="neighbours 10 must be fewer than map_samples 10"):
+    InterpretConfig(map_samples=10)
   with pytest.raises(GatoError, match="only probes are fitted"):
     InterpretConfig(tokens=(8,))
 
 
-def test_too_few_episodes_to_test(datasets):
+def test_too_little_to_look_at(datasets, tmp_path):
+  with pytest.raises(GatoError, match="fewer than two train"):
+    interpretation.run(None, datasets, TASKS[:1], MIXTURE, ASKED, tmp_path)
   data = datasets[TASKS[0]]
   with pytest.raises(GatoError, match="every 1000th would test, so none"):
     samples.draw(

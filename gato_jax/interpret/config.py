@@ -54,6 +54,10 @@ class InterpretConfig:
         f"interpret config: samples {self.samples} must be at least twice test_every {self.test_every}, and that at"
         " least 2: both sides need samples"
       )
+    if self.neighbours >= self.map_samples:
+      raise GatoError(
+        f"interpret config: neighbours {self.neighbours} must be fewer than map_samples {self.map_samples} of a task"
+      )
     if self.tokens and set(self.parts) & {"directions", "attention", "map"}:
       raise GatoError(
         "interpret config: with interpret.tokens only probes are fitted, the other parts look at one timestep;"

@@ -46,6 +46,8 @@ def run(
   Raises:
     GatoError: too little data, or fewer directions than asked for.
   """
+  if len(set(trained) & datasets.keys()) < 2:
+    raise GatoError("interpret: probes, directions and maps compare tasks, and fewer than two train; look at a mixture")
   found = []
   for data in tqdm.tqdm(datasets.values(), desc="samples", unit="task", dynamic_ncols=True):
     found += samples.draw(data, network.text, mixture, network.config.max_local_positions, config)

@@ -39,7 +39,10 @@ def rows(found: Sequence[Sample], trained: Sequence[str], space: str, states: np
   domains = np.array([one.domain for one in found])
   clusters = probes.cluster_numbers(found)
   own, other = _nearest(states, clusters, k), _nearest(states, np.unique(tasks, return_inverse=True)[1], k)
-  silhouettes = [metrics.silhouette_samples(states, labels) for labels in (tasks, domains)]
+  silhouettes = [
+    metrics.silhouette_samples(states, labels) if len(np.unique(labels)) > 1 else np.zeros(len(labels))
+    for labels in (tasks, domains)
+  ]
   columns = {
     "same_task": (tasks[own] == tasks[:, None]).mean(1),
     "same_domain": (domains[own] == domains[:, None]).mean(1),

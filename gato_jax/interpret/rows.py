@@ -105,7 +105,7 @@ class Neighbours:
       task or domain. task_chance, domain_chance: the same for neighbours drawn at random.
     next_domain: share of its domain among the neighbours of OTHER tasks. next_chance: the same at random.
     nearest: the other task that most of those neighbours are of; "" of "all".
-    silhouette_task, silhouette_domain: mean silhouette, from -1 to 1.
+    silhouette_task, silhouette_domain: mean silhouette, from -1 to 1; 0 where there is one class only.
   """
 
   space: str
