@@ -159,6 +159,11 @@ class Experiment:
       name: replay * weight / total for name, weight in mixed.items()
     }
 
+  @property
+  def subsets(self) -> dict[str, int]:
+    """ "domain.task" -> so many of its episodes train; 0: all."""
+    return {name_of(*one): self.fine_tune.episodes for one in self._fine_tuned}
+
   def dataset(self, domain: specs.Domain, task: str) -> pathlib.Path:
     """What TFDS keeps beside a dataset's records, readable without TensorFlow: simulators may be in this process."""
     return self.tfds / domain.name / task / "1.0.0" / "metadata.json"

@@ -12,7 +12,7 @@ import ml_collections
 from experiments.configs import small
 from gato_jax.studies import Run
 
-TASKS = ("control_suite.cartpole-swingup", "meta_world.assembly-v3")
+TASKS = ("control_suite.cartpole-swingup",)
 EPISODES = 10
 STEPS = 300  # of a single-task policy: several times what the generalist spends on the task
 
