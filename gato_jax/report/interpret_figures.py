@@ -173,7 +173,7 @@ def frames(heads: Sequence[Head], pictures: Mapping[str, np.ndarray], path: path
       )
       axes.set_title(f"head {head + 1}\n{shares[head]:.0%} on the frame", fontsize=6.5)
   figure.subplots_adjust(wspace=0.08, hspace=0.35)
-  _save(figure, path, dpi=100)
+  _save(figure, path, dpi=72)
 
 
 def states(points: Sequence[Point], path: pathlib.Path) -> None:

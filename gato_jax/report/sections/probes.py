@@ -32,7 +32,11 @@ def section(study: study_page.Study, out: pathlib.Path) -> study_page.Section:
   read = {look: list(results.read(folder / files.PROBES, Probe)) for look, folder in looked.items()}
   without = [row for folder in looked.values() for row in results.read(folder / files.WITHOUT, Without)]
   step, tokens = read.get("timestep", []), read.get("tokens", [])
-  played = [run for run in study.runs if "removed" in run.labels and run.scores]
+  kinds = (NOTHING, *files.REMOVED)
+  played = sorted(
+    (run for run in study.runs if "removed" in run.labels and run.scores),
+    key=lambda run: (run.labels["directions"], kinds.index(run.labels["removed"])),
+  )
   if not (step or tokens or played):
     raise GatoError(f"nothing of {study.name} is finished yet; run python -m experiments.study --config=...")
   text, drawn, tables = [], [], {}
