@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import small_network
 
-from gato_jax import agent, checkpoint, results, studies
+from experiments import cli
+from experiments.configs import embeddings as embeddings_study
+from experiments.configs import probes as probes_study
+from gato_jax import agent, checkpoint, evaluate, results, studies
 from gato_jax.data import episodes
 from gato_jax.errors import GatoError
+from gato_jax.evaluate import evaluation
 from gato_jax.interpret import (
   InterpretConfig,
   attention,
@@ -349,3 +353,33 @@ def test_too_little_to_look_at(datasets, tmp_path):
     samples.draw(
       data, codec.default_text_codec(), MIXTURE, 64, dataclasses.replace(ASKED, test_every=1000, samples=4000)
     )
+
+
+def test_the_studies_name_what_there_is():
+  config = probes_study.get_config()
+  experiments = [cli.Experiment(config, run.name) for run in studies.read(config.study)]
+  look = next(one for one in experiments if one.run.name == "timestep")
+  files = {str(directions.path(look.results / rows.FOLDER, kind, number))
+           for kind in rows.REMOVED for number in config.interpret.directions}  # fmt: skip
+  assert {one.config.act.remove for one in experiments} == files | {""}
+  assert {str(one.workdir) for one in experiments} == {"work/small"}  # also of those that play a run that plays
+  assert len({one.results for one in experiments}) == len(experiments)
+  held_out = embeddings_study.HELD_OUT
+  seen = cli.Experiment(embeddings_study.get_config(), "all")
+  assert {cli.name_of(*one) for one in seen.looked_at} == set(held_out)
+  assert set(held_out) <= {cli.name_of(*one) for one in seen.all_tasks}
+  assert not set(held_out) & {cli.name_of(*one) for one in seen.tasks}
+
+
+def test_rows_that_were_played_before_there_were_removals_go_on(tmp_path):
+  run = evaluation.Evaluation([], tmp_path, evaluate.EvaluateConfig(), None)
+  run.check_settings(agent.ActConfig())
+  old = json.loads((tmp_path / "act.json").read_text())
+  assert old.pop("remove") == ""
+  (tmp_path / "act.json").write_text(json.dumps(old))
+  results.append(run.path, [results.Row("dummy.reach", "gato", 0, 1.0, 5, True, 0.1, 5)])
+  again = evaluation.Evaluation([], tmp_path, evaluate.EvaluateConfig(), None)
+  again.check_settings(agent.ActConfig())
+  (tmp_path / "act.json").write_text(json.dumps(old))
+  with pytest.raises(GatoError, match="played with act.remove '', not 'some.npz'"):
+    again.check_settings(agent.ActConfig(remove="some.npz"))
