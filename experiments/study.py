@@ -79,7 +79,7 @@ class Player:
 
   def __init__(self, home: pathlib.Path, progress: Progress, bar: tqdm.tqdm, single: bool):
     self._home, self._progress, self._bar = home, progress, bar
-    self._more = {"evaluate": ["--steps=kept"]}
+    self._more: dict[str, list[str]] = {"evaluate": []}
     self._environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(home / "compiled")}
     if single:
       self._environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false " + os.environ.get("XLA_FLAGS", "")
@@ -98,6 +98,8 @@ class Player:
         continue
       log = folder / f"{verb}.log"
       more = [f"--run={run.name}", *self._more.get(verb, [])]
+      if verb == "evaluate" and not run.plays:  # its own training's curve; of another's checkpoints the newest
+        more.append("--steps=kept")
       status = self._call([sys.executable, "-m", f"experiments.{verb}", *arguments, *more], log)
       if status:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] or ["it says nothing"]

@@ -20,6 +20,7 @@ class ActConfig:
     memory_steps: the memory starts anew every so many steps (1: the present observation alone); 0: never.
     prompt_share: of the memory's length that the prompt may take; training gives it at most half of a window.
     action_steps: environment steps that each action is held for (realtime.Held); the policy sees the first of them.
+    remove: a file of directions, of experiments.interpret: they are taken out of the residual stream; "": none.
   """
 
   temperature: float = 1.0
@@ -28,6 +29,7 @@ class ActConfig:
   memory_steps: int = 0
   prompt_share: float = 0.5
   action_steps: int = 1
+  remove: str = ""
 
   def __post_init__(self):
     specs.check_name(self.prompt, PROMPTS, "prompt")
