@@ -18,6 +18,7 @@ class ActConfig:
       from a place drawn by the episode's seed ("uniform"); "none" leaves it empty.
     memory_steps: the memory starts anew every so many steps (1: the present observation alone); 0: never.
     prompt_share: of the memory's length that the prompt may take; training gives it at most half of a window.
+    return_target: the return asked for, in units of the expert's, of checkpoints that were trained with data.returns.
     action_steps: environment steps that each action is held for (realtime.Held); the policy sees the first of them.
   """
 
@@ -26,6 +27,7 @@ class ActConfig:
   memory_steps: int = 0
   prompt_share: float = 0.5
   action_steps: int = 1
+  return_target: float = 1.0
 
   def __post_init__(self):
     specs.check_name(self.prompt, PROMPTS, "prompt")

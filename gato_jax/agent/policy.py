@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
-from gato_jax import checkpoint, demonstrations, specs
+from gato_jax import checkpoint, demonstrations, returns, specs
 from gato_jax.agent.config import ActConfig
 from gato_jax.agent.engine import Engine, GatoActor
 from gato_jax.agent.prompts import Prompts
@@ -39,12 +39,16 @@ class Policy:
 
   def check_environment(self, spec: specs.TaskSpec) -> None:
     """GatoError when the environment's spec is not the one trained on."""
-    difference = specs.difference(self.spec(spec.name), spec)
+    difference = specs.difference(self.spec(spec.name).without_return_to_go(), spec)
     if difference:
       raise GatoError(
         f"{spec.name}: the checkpoint in {self.workdir} was trained on another spec ({difference}); collect, build and "
         "train again, or evaluate with the code that trained it"
       )
+
+  def asked(self, task: str, config: ActConfig) -> returns.Asked | None:
+    """The return that episodes of the task are asked for; GatoError where none can be and one is (gato_jax/returns)."""
+    return returns.asked(self.spec(task), config.return_target)
 
   def layout(self, task: str) -> layout.TokenLayout:
     return layout.TokenLayout(self.spec(task), self.text, self.model_config.max_local_positions)
