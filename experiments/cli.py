@@ -2,20 +2,21 @@
 
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import io
 import pathlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
 import tqdm
-from absl import app, logging
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 import rlds_builders
-from gato_jax import specs
+from gato_jax import mixture, specs, studies
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
 
@@ -28,19 +29,37 @@ class Row:
   tasks: list[tuple[specs.Domain, str]] = dataclasses.field(default_factory=list)
 
 
+_RUN = flags.DEFINE_string("run", "", "Of the config's study: with its settings, in its folder (experiments/study.py).")
+
+
 class Experiment:
   """A resolved config.
 
   Attributes:
-    config: the ConfigDict. rows: name -> Row.
-    raw, tfds: folders of raw logs and of RLDS datasets. workdir: of training, evaluation and report.
+    config: the ConfigDict, with the changes of `run`. rows: name -> Row. runs: of its study, none where it has none.
+    run: of the study; None: the config as it is.
+    raw, tfds: folders of raw logs and of RLDS datasets.
+    workdir: of training, its checkpoints and report. results: of what is played; another folder where run.plays.
   """
 
-  def __init__(self, config: ml_collections.ConfigDict):
+  def __init__(self, config: ml_collections.ConfigDict, run: str = ""):
+    self.runs = studies.read(config.study) if "study" in config else []
+    self.run = next((one for one in self.runs if one.name == run), None)
+    if run and not self.run:
+      specs.check_name(run, [one.name for one in self.runs], f"run of {config.name}")
+    home = pathlib.Path(config.workdir or f"work/{config.name}")
+    self.workdir = self.results = home / run
+    if self.run:
+      config = _changed(config, self.run.changes)
+      places = {before: pathlib.Path(before) if studies.is_workdir(before) else home / before
+                for before in (self.run.starts_from, self.run.plays) if before}  # fmt: skip
+      if self.run.starts_from:
+        config.fine_tune.start = str(places[self.run.starts_from])
+      self.workdir = places.get(self.run.plays, self.workdir)
     self.config = config
     data = pathlib.Path(config.data_dir)
     self.raw, self.tfds = data / "raw", data / "tfds"
-    self.workdir = pathlib.Path(config.workdir or f"work/{config.name}")
+    self.fine_tune = self.section(mixture.FineTuneConfig, "fine_tune")
     self.rows: dict[str, Row] = {}
     for name, mix in config.domains.items():
       domain = rlds_builders.get(name)
@@ -51,31 +70,80 @@ class Experiment:
         domain.check_task(task)
         row.tasks.append((domain, task))
 
-  @property
+  @functools.cached_property
   def all_tasks(self) -> list[tuple[specs.Domain, str]]:
-    return [one for row in self.rows.values() for one in row.tasks]
+    """What has to be collected and built: the mixture, held out or not, and what is fine-tuned on or played besides.
+
+    Of a study: of all its runs.
+    """
+    if self.runs and not self.run:
+      every = [Experiment(self.config, run.name).all_tasks for run in self.runs]
+    else:
+      every = [[one for row in self.rows.values() for one in row.tasks], self._fine_tuned, self._asked_to_play]
+    return list({name_of(*one): one for tasks in every for one in tasks}.values())
+
+  @functools.cached_property
+  def _fine_tuned(self) -> list[tuple[specs.Domain, str]]:
+    return [one for pattern in self.fine_tune.tasks for one in self._matching(pattern, "fine_tune.tasks")]
+
+  @functools.cached_property
+  def _asked_to_play(self) -> list[tuple[specs.Domain, str]]:
+    return [one for pattern in self.config.evaluate.tasks for one in self._matching(pattern, "evaluate.tasks")]
+
+  def _matching(self, pattern: str, setting: str) -> list[tuple[specs.Domain, str]]:
+    """The tasks of "domain.task", * and ? for any letters; of "domain" those in the mixture, else its usual ones."""
+    name, dot, task = pattern.partition(".")
+    domain = rlds_builders.get(name)
+    if not dot:
+      in_mixture = [one for row in self.rows.values() for one in row.tasks if one[0].name == name]
+      return in_mixture or [(domain, task) for task in domain.tasks if task not in domain.held_out]
+    found = [(domain, one) for one in domain.tasks if fnmatch.fnmatchcase(one, task)]
+    if not found:
+      specs.check_name(task, domain.tasks, f"task of {name} in {setting}")
+    return found
+
+  @functools.cached_property
+  def held_out(self) -> set[str]:
+    """ "domain.task" of everything that config.held_out names: never in the mixture. A domain stands for all of it."""
+    patterns = [pattern if "." in pattern else f"{pattern}.*" for pattern in self.config.held_out]
+    return {name_of(*one) for pattern in patterns for one in self._matching(pattern, "held_out")}
 
   @functools.cached_property  # asked for often; every time it would look for hundreds of datasets
   def tasks(self) -> list[tuple[specs.Domain, str]]:
-    """Those that train: all, or with `leave_out_missing` those with a dataset."""
+    """Those that train: the mixture less what is held out, or what is fine-tuned on, and with `replay` the rest too.
+
+    With `leave_out_missing` only those with a dataset.
+    """
+    tuned = {name_of(*one): one for one in self._fine_tuned}
+    mixed = [
+      one for row in self.rows.values() for one in row.tasks if name_of(*one) not in self.held_out | tuned.keys()
+    ]
+    tasks = [*tuned.values(), *(mixed if self.fine_tune.replay or not tuned else ())]
     if not self.config.leave_out_missing:
-      return self.all_tasks
-    return [(domain, task) for domain, task in self.all_tasks if self.dataset(domain, task).exists()]
+      return tasks
+    return [(domain, task) for domain, task in tasks if self.dataset(domain, task).exists()]
 
   @property
   def control_tasks(self) -> list[tuple[specs.Domain, str]]:
-    """Those that train and have an environment to act in."""
-    return [(domain, task) for domain, task in self.tasks if domain.environment]
+    """Those that are played: config.evaluate.tasks, or all that train and have an environment to act in."""
+    return [(domain, task) for domain, task in self._asked_to_play or self.tasks if domain.environment]
 
   @functools.cached_property
   def weights(self) -> dict[str, float]:
     """ "domain.task" -> share of sequences, of the tasks that train; a row's share is that of those it has left."""
-    trained, weights = {f"{domain.name}.{task}" for domain, task in self.tasks}, {}
+    trained, mixed = {name_of(*one) for one in self.tasks}, {}
+    tuned = [name_of(*one) for one in self._fine_tuned]
     for row in self.rows.values():
-      names = [f"{domain.name}.{task}" for domain, task in row.tasks]
-      names = [name for name in names if name in trained]
-      weights |= {name: row.weight / len(names) for name in names}
-    return weights
+      names = [name for name in (name_of(*one) for one in row.tasks) if name in trained and name not in tuned]
+      mixed |= {name: row.weight / len(names) for name in names}
+    if not tuned:
+      return mixed
+    replay, total = self.fine_tune.replay, sum(mixed.values())
+    if replay and not mixed:
+      raise GatoError(f"fine_tune.replay={replay:g}, but the mixture has nothing besides {', '.join(tuned)}")
+    return {name: (1 - replay) / len(tuned) for name in tuned} | {
+      name: replay * weight / total for name, weight in mixed.items()
+    }
 
   def dataset(self, domain: specs.Domain, task: str) -> pathlib.Path:
     """What TFDS keeps beside a dataset's records, readable without TensorFlow: simulators may be in this process."""
@@ -86,8 +154,8 @@ class Experiment:
     lines, trained = [], self.tasks
     if self.rows and not trained:
       raise GatoError(f"no row of the mixture has a dataset in {self.tfds}; run experiments.collect and .build")
-    for name, row in self.rows.items():
-      if any(one in trained for one in row.tasks):
+    for name, row in self.rows.items() if not self._fine_tuned else ():
+      if any(one in trained or name_of(*one) in self.held_out for one in row.tasks):
         continue
       domains = {domain.name: domain for domain, _ in row.tasks}
       played = any(domain.environment for domain in domains.values())
@@ -104,6 +172,20 @@ class Experiment:
   def section(self, dataclass: type, section: str, **more: Any) -> Any:
     """A section of the config as the dataclass that the library reads."""
     return dataclass(**self.config[section].to_dict(), **more)
+
+
+def name_of(domain: specs.Domain, task: str) -> str:
+  """ "domain.task"."""
+  return f"{domain.name}.{task}"
+
+
+def _changed(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> ml_collections.ConfigDict:
+  """A copy with the changes of a run, those left out that the command line says otherwise."""
+  given = {a.removeprefix("--config.").partition("=")[0] for a in sys.argv if a.startswith("--config.")}
+  config = config.copy_and_resolve_references()
+  with _config_errors():
+    config.update_from_flattened_dict({name: value for name, value in changes.items() if name not in given})
+  return config
 
 
 def section_of(instance: Any, *without: str) -> ml_collections.ConfigDict:
@@ -130,7 +212,7 @@ def run(main: Callable[[Experiment], None]) -> None:
     if not isinstance(config.value, ml_collections.ConfigDict):  # a stand-in for a file that could not be read
       path = next(a.partition("=")[2] for a in sys.argv if a.startswith("--config="))
       raise GatoError(f"no config file {path!r}; experiments/configs/ holds them")
-    main(Experiment(config.value))
+    main(Experiment(config.value, _RUN.value))
 
   run_without_config(with_experiment)
 

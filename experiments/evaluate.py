@@ -12,11 +12,12 @@ from absl import flags
 
 import rlds_builders
 from experiments import cli
-from gato_jax import agent, evaluate, logs
+from gato_jax import agent, checkpoint, evaluate, logs
 from gato_jax.evaluate import evaluation, follow, pool
 from gato_jax.report import table
 
 _RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
+_STEPS = flags.DEFINE_enum("steps", "newest", ("newest", "kept"), "The newest checkpoint, or all that are kept.")
 _FOLLOW = flags.DEFINE_bool("follow", False, "Evaluates each new checkpoint until the training run has ended.")
 
 
@@ -25,8 +26,9 @@ def main(experiment: cli.Experiment) -> None:
   config = experiment.section(evaluate.EvaluateConfig, "evaluate")
   act = experiment.section(agent.ActConfig, "act")
   tasks, workdir = experiment.control_tasks, experiment.workdir
+  steps = sorted(checkpoint.saved_steps(workdir / "checkpoints"))[:-1] if _STEPS.value == "kept" else []
   policy = None if _FOLLOW.value else agent.Policy(workdir)
-  out = pathlib.Path(_RESULTS.value or workdir)
+  out = pathlib.Path(_RESULTS.value or experiment.results)
   with pool.Simulators(config, out / "simulators.log") as simulators:
     run = evaluation.Evaluation(tasks, out, config, simulators)
     run.check_settings(act)
@@ -35,6 +37,10 @@ def main(experiment: cli.Experiment) -> None:
       lambda domain: json.loads(rlds_builders.scores_path(domain).read_text()),
     )
     if policy:
+      with follow.compiled_once():
+        for step in steps:
+          if earlier := run.missing(step):
+            run.play(earlier, f"step {step}", agent.Policy(workdir, step), act, config.minutes)
       todo = [*run.missing(policy.step), *todo]  # what needs no policy fills the end
       run.play(todo, "evaluate", policy, act, config.minutes)
       if config.videos:

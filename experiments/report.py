@@ -1,6 +1,7 @@
 """Writes <workdir>/report/index.html and prints the table: python -m experiments.report --config=...
 
 Of several runs, side by side: python -m experiments.report --runs=work/one,work/other [--out=work/comparison]
+Of a study (python -m experiments.study): python -m experiments.report --config=experiments/configs/held_outs.py
 Of a sweep (python -m launch sweep): python -m experiments.report --scaling --config=experiments/configs/scaling.py
 """
 
@@ -16,7 +17,7 @@ from gato_jax import baselines, results
 from gato_jax.errors import GatoError
 from gato_jax.language import measure
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.report import comparison, language_scores, language_table, page, scaling_page, scores, table
+from gato_jax.report import comparison, language_scores, language_table, page, scaling_page, scores, study_page, table
 from gato_jax.scaling import analysis, grid, points
 
 _RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
@@ -32,7 +33,8 @@ def main(experiment: cli.Experiment) -> None:
   if _RUNS.value:
     compare()
   else:
-    (scaling if _SCALING.value else run)(experiment)
+    is_study = experiment.runs and not experiment.run
+    (scaling if _SCALING.value else study if is_study else run)(experiment)
 
 
 def compare() -> None:
@@ -42,6 +44,26 @@ def compare() -> None:
   runs = comparison.load([pathlib.Path(folder) for folder in _RUNS.value])
   index = comparison.write(pathlib.Path(_OUT.value), runs)
   comparison.show(runs)
+  print(f"report: {index.resolve()}")
+
+
+def study(experiment: cli.Experiment) -> None:
+  """What the runs of a study show together, in <workdir>/report."""
+  config, runs = experiment.config, [cli.Experiment(experiment.config, run.name) for run in experiment.runs]
+  found = study_page.Study(
+    config.name,
+    json.loads(config.to_json()),
+    [study_page.Played(one.run, one.results, one.workdir) for one in runs],
+  )
+  path = f"experiments/configs/{config.name}.py"
+  facts = {
+    "config": config.name,
+    "machine": _machine(),
+    "commands": [f"python -m experiments.{verb} --config={path}" for verb in ("collect", "build", "study", "report")],
+  }
+  index, section = study_page.write(experiment.workdir / "report", found, config.study.kind, facts)
+  for paragraph in section.text:
+    print(paragraph)
   print(f"report: {index.resolve()}")
 
 
@@ -73,7 +95,7 @@ def scaling(experiment: cli.Experiment) -> None:
 def run(experiment: cli.Experiment) -> None:
   """Scores of one run."""
   workdir, config = experiment.workdir, experiment.config
-  played = pathlib.Path(_RESULTS.value or workdir)
+  played = pathlib.Path(_RESULTS.value or experiment.results)
   rows = list(results.read(played / "results.jsonl"))
   measured = language_scores.newest(results.read(played / measure.ROWS, measure.Row))
   if not rows and not measured:
@@ -81,7 +103,7 @@ def run(experiment: cli.Experiment) -> None:
   facts = {
     "config": config.name,
     "parameters": count_parameters(abstract_params(experiment.section(GatoConfig, "model"))),
-    "machine": f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+    "machine": _machine(),
     "sampling": f"temperature {config.act.temperature}, prompt: {config.act.prompt}",
     "commands": [
       f"python -m experiments.{verb} --config=experiments/configs/{config.name}.py"
@@ -101,6 +123,10 @@ def run(experiment: cli.Experiment) -> None:
   if scored:
     table.show(scored, scores.unplayed(rows, scored))
   print(f"report: {index.resolve()}")
+
+
+def _machine() -> str:
+  return f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ All of them read the same data_dir and write to the same workdir, and each must 
 import dataclasses
 import json
 import logging
+import pathlib
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 from absl import flags
@@ -21,7 +24,7 @@ from gato_jax import checkpoint, demonstrations, distributed, provenance
 from gato_jax.data import episodes, pipeline
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
-from gato_jax.train import loop, optimizer, profile, resume, tracking
+from gato_jax.train import initial, loop, optimizer, profile, resume, tracking
 
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where JAX finds no cluster by itself.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
@@ -46,7 +49,8 @@ def train(experiment: cli.Experiment) -> None:
   config, workdir = experiment.config, experiment.workdir
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
-  mixture = experiment.section(MixtureConfig, "data", name=config.name, weights=experiment.weights)
+  subsets = dict.fromkeys(experiment.fine_tune.tasks, experiment.fine_tune.episodes)
+  mixture = experiment.section(MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=subsets)
   left_out = experiment.left_out()  # on all processes: it is an error where nothing is left
   if distributed.is_first():
     print("".join(f"{line}\n" for line in left_out), end="", file=sys.stderr)
@@ -65,8 +69,10 @@ def train(experiment: cli.Experiment) -> None:
         fixed, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions, held_out=True
       )
     )
+  played = distributed.together(lambda: _played_besides(experiment, inputs.datasets))
   numbers = {name: len(data) for name, data in inputs.datasets.items()}
-  description = resume.description(settings, inputs.task_specs, numbers)
+  all_specs = inputs.task_specs | {name: data.spec for name, data in played.items()}
+  description = resume.description(settings, all_specs, numbers)
 
   steps = checkpoint.saved_steps(workdir / "checkpoints")
   start = provenance.this(
@@ -77,11 +83,14 @@ def train(experiment: cli.Experiment) -> None:
   def prepare() -> None:
     resume.refuse_changes(workdir, description, _ACCEPT.value)
     provenance.append(workdir, start)
-    for name, data in inputs.datasets.items():
+    for name, data in (inputs.datasets | played).items():
       if isinstance(data, episodes.Episodes):
         demonstrations.write(workdir, name, data.best())
 
   distributed.from_first(prepare)
+  start_from = None
+  if experiment.fine_tune.start and not steps:
+    start_from = initial.load(pathlib.Path(experiment.fine_tune.start), model_config, text.model)
   with tracking.tracker(_TRACKER.value, workdir, start, settings) as track:
     loop.train(
       model_config=model_config,
@@ -90,12 +99,21 @@ def train(experiment: cli.Experiment) -> None:
       batches=inputs.batches,
       meta={"name": config.name, "revision": start.revision, "shares": inputs.shares, **description},
       tokenizer=text.model,
+      start=start_from,
       workdir=workdir,
       component_names=inputs.names,
       profile_steps=profile.parse_steps(_PROFILE.value),
       held_out=held_out.batches if held_out else None,
       track=track,
     )
+
+
+def _played_besides(experiment: cli.Experiment, trained: Mapping[str, Any]) -> dict[str, episodes.Episodes]:
+  """Of the tasks that are played but do not train: their checkpoint keeps their specs, and demonstrations to prompt."""
+  names = [cli.name_of(*one) for one in experiment.control_tasks]
+  return {
+    name: episodes.load(experiment.tfds, name, experiment.config.data.keep) for name in names if name not in trained
+  }
 
 
 if __name__ == "__main__":

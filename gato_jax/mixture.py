@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from gato_jax.errors import GatoError
+
 
 @dataclasses.dataclass(frozen=True)
 class MixtureConfig:
@@ -28,6 +30,8 @@ class MixtureConfig:
     hold_out: of the episodes that count and of the documents, every so manyth never trains; 0: none. The loss on them
       is the held-out loss (train.held_out_batches).
     seed: of the whole input.
+    episodes: "domain.task" -> so many of the episodes that count train, of the `best` ones, in an order that `draw`
+      fixes: the first 3 are among the first 10 (Reed et al. 2022, appendix E); tasks that are not named: all.
   """
 
   name: str = "gato"
@@ -43,3 +47,29 @@ class MixtureConfig:
   pairs: int = 5
   hold_out: int = 0
   seed: int = 0
+  best: int = 2000
+  draw: int = 0
+  episodes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuneConfig:
+  """Training that begins with another run's parameters (Reed et al. 2022, section 5.2 and appendix E).
+
+  Attributes:
+    start: workdir of the run whose newest checkpoint's parameters it begins with; "": fresh ones.
+    tasks: "domain.task", trained on instead of the mixture; (): the mixture.
+    replay: share of sequences that remain the mixture's.
+    episodes: of each of `tasks`, data.episodes for them; 0: all.
+  """
+
+  start: str = ""
+  tasks: tuple[str, ...] = ()
+  replay: float = 0.0
+  episodes: int = 0
+
+  def __post_init__(self):
+    if not 0 <= self.replay < 1 or self.episodes < 0 or (self.replay and not self.tasks):
+      raise GatoError(
+        f"fine_tune: replay={self.replay:g} is in [0, 1) and beside tasks, episodes={self.episodes} at least 0"
+      )

@@ -21,7 +21,7 @@ from gato_jax.errors import GatoError
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "work" / "launch"
 TERMINATED = 143  # exit status where SIGTERM came before training listened: nothing to save, start again as after 42
-VERBS = ("build", "collect", "evaluate", "report", "train")
+VERBS = ("build", "collect", "evaluate", "report", "study", "train")
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")  # also Kubernetes' and Google's rule, with room for suffixes
 
 

@@ -78,6 +78,21 @@ def _part(indices: np.ndarray, config: MixtureConfig, held_out: bool, name: str)
   return part
 
 
+def _drawn(kept: np.ndarray, data: episodes.Episodes, config: MixtureConfig) -> np.ndarray:
+  """Of the episodes those that config.episodes leaves: nested subsets of the best ones."""
+  count = config.episodes.get(data.spec.name, 0)
+  if not count:
+    return kept
+  if count > len(kept):
+    raise GatoError(
+      f"{data.spec.name}: {count} episodes are asked for, {len(kept)} count; collect more or ask for fewer"
+    )
+  best = kept[np.argsort(-data.returns[kept], kind="stable")][: config.best]
+  if count > len(best):
+    raise GatoError(f"{data.spec.name}: {count} of the data.best={config.best} episodes cannot be drawn; raise it")
+  return best[np.random.default_rng(config.draw).permutation(len(best))[:count]]
+
+
 class EpisodeWindows:
   """Rows of a control task: windows of its episodes, some behind a prompt, short ones packed."""
 
@@ -100,7 +115,7 @@ class EpisodeWindows:
       )
     if not len(data.kept):
       raise GatoError(f"{data.spec.name}: no episode reaches {config.keep:.0%} of the expert return; collect more")
-    self._kept = _part(data.kept, config, held_out, data.spec.name)
+    self._kept = _drawn(_part(data.kept, config, held_out, data.spec.name), data, config)
     self.patch_capacity = self._window_steps * self.layout.patch_count
 
   def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ class EvaluateConfig:
     failures: after so many in a row the rest of a task is left for the next run.
     minutes: of playing a checkpoint; 0: until everything is played. Episodes that run then are finished.
     idle_minutes: --follow ends when no checkpoint came for so long.
+    tasks: "domain.task", with * and ? for any letters, or a domain: what is played; (): the tasks that train.
     videos: the best and the worst episode of each task are played again and filmed into workdir/videos.
   """
 
@@ -37,6 +38,7 @@ class EvaluateConfig:
   minutes: float = 0.0
   idle_minutes: float = 60.0
   videos: bool = True
+  tasks: tuple[str, ...] = ()
 
   def __post_init__(self):
     specs.check_name(self.baselines, BASELINES, "source of baselines")

@@ -36,7 +36,7 @@ def follow(
     minutes: of playing each of them; 0: until everything is played.
   """
   done, total, idle_since = -1, None, time.monotonic()
-  with _compiled_once():
+  with compiled_once():
     while total is None or done < total:
       policy = _newer(directory, load, done, say)
       if policy is None:
@@ -56,7 +56,7 @@ def follow(
 
 
 @contextlib.contextmanager
-def _compiled_once() -> Iterator[None]:
+def compiled_once() -> Iterator[None]:
   """Within it programs are kept in a folder: those of the next checkpoint are the same, its numbers differ."""
   if jax.config.jax_compilation_cache_dir:  # the user has one
     yield

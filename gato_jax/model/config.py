@@ -24,6 +24,7 @@ class GatoConfig:
     patch_channels: C of the patch embedder's ResNet block; a multiple of 32, its GroupNorm's groups. Ours.
     max_local_positions: longest observation of one timestep, in tokens.
     drop_path: probability that a sub-layer is skipped for a row, in training (stochastic depth).
+    dropout: of each sub-layer's output, in training; the paper's 0.1 is for fine-tuning.
     memory_length: Transformer-XL memory at deployment, in tokens.
     dtype: of the matrix products; parameters, norms and softmaxes are float32.
     remat: what the backward pass computes again: "none", "full" (all of a block) or "dots" (all but its products).
@@ -41,6 +42,7 @@ class GatoConfig:
   patch_channels: int = 96
   max_local_positions: int = 512
   drop_path: float = 0.1
+  dropout: float = 0.0
   memory_length: int = 1024
   dtype: str = "bfloat16"
   remat: str = "full"

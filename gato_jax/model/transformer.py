@@ -205,8 +205,8 @@ class Block(nn.Module):
     self.feed_forward = FeedForward(self.config)
 
   def __call__(self, x: jax.Array, attendance: Attendance, rows: jax.Array | None) -> tuple[jax.Array, None]:
-    x += self._drop_path(self.attention(self.attention_norm(x), attendance), rows)
-    x += self._drop_path(self.feed_forward(self.feed_forward_norm(x)), rows)
+    x += self._drop(self.attention(self.attention_norm(x), attendance), rows)
+    x += self._drop(self.feed_forward(self.feed_forward_norm(x)), rows)
     return x, None
 
   def recall(self, x: jax.Array, *past) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -218,17 +218,17 @@ class Block(nn.Module):
   def relative_keys(self, distances: jax.Array) -> jax.Array:
     return self.attention.relative_keys(distances)
 
-  def _drop_path(self, x: jax.Array, rows: jax.Array | None) -> jax.Array:
-    """Skips a sub-layer for a row with probability drop_path (Huang et al. 2016); kept rows are scaled up.
+  def _drop(self, x: jax.Array, rows: jax.Array | None) -> jax.Array:
+    """Dropout, and skips a sub-layer for a row with probability drop_path (Huang et al. 2016); kept ones are scaled up.
 
     A row draws from a key of its own number, so the draw does not depend on how the batch lies over devices.
     """
-    rate = self.config.drop_path
-    if rows is None or not rate:
-      return x
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("train"), rows)
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate))(keys)
-    return jnp.where(keep[:, None, None], x / (1.0 - rate), 0.0).astype(x.dtype)
+    for rate, shape in ((self.config.dropout, x.shape[1:]), (self.config.drop_path, (1, 1))):
+      if rows is not None and rate:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("train"), rows)
+        keep = jax.vmap(lambda key, rate=rate, shape=shape: jax.random.bernoulli(key, 1.0 - rate, shape))(keys)
+        x = jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)
+    return x
 
 
 class Decoder(nn.Module):

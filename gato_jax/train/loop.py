@@ -35,6 +35,7 @@ def train(
   profile_steps: tuple[int, int] | None = None,
   held_out: Batches | None = None,
   track: metrics.Track = lambda row: None,
+  start: Any = None,
 ) -> state.TrainState:
   """Trains to the end of the run, from the newest checkpoint in workdir/checkpoints where there is one.
 
@@ -47,6 +48,7 @@ def train(
     component_names: of the mixture, "domain.task", in the order of batch["components"].
     profile_steps: first and last step of a profiler trace, which goes to workdir/profile.
     held_out: batches like `batches`, of what never trains, for train_config.held_out_batches.
+    start: parameters to begin with, where there is no checkpoint yet; fresh ones by default.
     track: takes what goes to metrics.jsonl, row by row (tracking.py); in the first process only.
 
   Raises:
@@ -88,7 +90,9 @@ def train(
       "total_steps": total,
     }
     stop_requested = stack.enter_context(distributed.stop_requests())
-    run = _Run(trainer, train_config, checkpoints, batches, rows, total, workdir, component_names, track, profile_steps)
+    run = _Run(
+      trainer, train_config, checkpoints, batches, rows, total, workdir, component_names, track, profile_steps, start
+    )
     for rollbacks_left in reversed(range(train_config.rollbacks + 1)):
       try:
         trained = run.go(meta, tokenizer, stop_requested)
@@ -134,6 +138,7 @@ class _Run:
   names: Sequence[str]
   track: metrics.Track
   profile_steps: tuple[int, int] | None
+  start: Any
   skipped: int = 0
   position: int = 0  # batches before it are not read (again)
 
@@ -148,7 +153,7 @@ class _Run:
     template = self.trainer.template()
     restored = self.checkpoints.restore_latest(template.params, template.optimizer)
     if restored is None:
-      train_state, first, interval = self.trainer.init(), 0, []
+      train_state, first, interval = self.trainer.init(self.start), 0, []
       watch = guard.Guard(self.config.spike_nats, self.names, 0)
     else:
       first, params, optimizer, before = restored

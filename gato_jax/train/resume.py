@@ -15,7 +15,7 @@ _WAY_OUT = "go back or choose another --config.workdir"
 # run is and how it is spread over machines, saved, logged, played.
 _FIXED, _ASKED, _SAID, _FREE = "fixed", "asked", "said", "free"
 _RULES = {
-  **dict.fromkeys(("domains", "data", "model", "train.batch_size", "train.seed"), _ASKED),
+  **dict.fromkeys(("domains", "held_out", "fine_tune", "data", "model", "train.batch_size", "train.seed"), _ASKED),
   **{
     f"model.{name}": _FIXED
     for name in ("layers", "heads", "width", "feed_forward", "key_size", "patch_channels", "max_local_positions")
@@ -84,6 +84,11 @@ def _rule(name: str) -> str:
   parts = name.split(".")
   starts = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
   return next((_RULES[start] for start in starts if start in _RULES), _FREE)
+
+
+def is_fixed(name: str) -> bool:
+  """Whether a setting fixes what the parameters are."""
+  return _rule(name) == _FIXED
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -52,10 +52,14 @@ class Trainer:
       out_shardings=whole,
     )
 
-  def init(self) -> state.TrainState:
+  def init(self, params: Any = None) -> state.TrainState:
+    """The state before the first step. params: what to begin with, on the host; fresh ones by default."""
     create = jax.jit(lambda: state.create(self.config, self._optimizer, self._seed), out_shardings=self.shardings)
     with jax.set_mesh(self.mesh):
-      return create()
+      fresh = create()
+    if params is None:
+      return fresh
+    return state.TrainState(jax.device_put(params, self.shardings.params), fresh.optimizer, fresh.step)
 
   def template(self) -> state.TrainState:
     """Shapes, dtypes and shardings of the state, to restore a checkpoint into."""

@@ -1,0 +1,1 @@
+"""What a study's report shows: one module a kind, each with `section(study, out)`."""
