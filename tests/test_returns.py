@@ -14,7 +14,7 @@ from gato_jax.data import check, episodes, pipeline, prepare, records
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import evaluation, jobs, pool
 from gato_jax.mixture import MixtureConfig
-from gato_jax.tokens import codec, layout, vocabulary
+from gato_jax.tokens import codec, vocabulary
 
 TASK, KEY = "dummy.reach", specs.RETURN_TO_GO
 WEIGHTS = {TASK: 1.0}
