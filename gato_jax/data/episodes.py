@@ -200,8 +200,7 @@ class Episodes(_Prepared):
     self.returns = self._index["return"]
     self.lengths = self._index["length"]
     self.expert_return = results.expert_return(self.returns[~self._index["disturbed"]])
-    threshold = self.expert_return - (1 - keep) * abs(self.expert_return)
-    self.kept = np.flatnonzero(self.returns >= threshold) if keep else np.arange(len(self.returns))
+    self.kept = np.flatnonzero(results.reaches(self.returns, self.expert_return, keep))
     if with_returns:
       self.spec = spec.with_return_to_go(self.expert_return)
     self._text = functools.lru_cache(_CACHED_TEXTS)(self._read_text)  # an instruction repeats through an episode
