@@ -8,7 +8,8 @@ alone, the simulator's steps between are not in them: `ms` on the clock, `cpu_ms
 work on the machine hardly lengthens. How the rest is counted:
 
 parameters   Network: its parameters. Expert: the numbers in its attributes after reset(), arrays by their size,
-             without the environment and the simulator, and the distinct numeric literals in each method of its classes.
+             without the environment and the simulator, and the distinct numeric literals in each method of its classes
+             but __init__, whose numbers are attributes.
 flops        Network: products of one action (gato_jax.model.flops.action). Experts are scripts, searches, simulators:
              nobody counts theirs. It is None, and flops_at_most stands for it, an upper bound: mean processor time x
              the operations a second that this core reaches in a product of two float32 matrices.
@@ -36,8 +37,10 @@ import numpy as np
 TASKS = (
   "control_suite.cartpole-balance", "control_suite.pendulum-swingup", "control_suite.point_mass-easy",
   "control_suite.reacher-easy", "control_suite.cheetah-run", "meta_world.reach-v3", "meta_world.button-press-v3",
-  "meta_world.door-lock-v3", "meta_world.window-close-v3", "babyai.GoToObj", "babyai.OpenRedDoor", "sokoban.boxes_1",
-  "labyrinth.one_room", "labyrinth.forage", "playroom.go_to", "atari.breakout", "atari.freeway",
+  "meta_world.coffee-button-v3", "meta_world.dial-turn-v3", "meta_world.door-lock-v3", "meta_world.door-unlock-v3",
+  "meta_world.plate-slide-v3", "meta_world.window-close-v3", "babyai.GoToObj", "babyai.GoToRedBallGrey",
+  "babyai.GoToLocalS5N2", "babyai.OpenRedDoor", "sokoban.boxes_1", "labyrinth.one_room", "labyrinth.boxes_in_order",
+  "labyrinth.hallway", "labyrinth.forage", "playroom.go_to", "atari.breakout", "atari.freeway",
   "modular_rl.walker2d-foot", "manipulation.reach_site", "rgb_stacking.triplet1", "procgen.maze", "procgen.bigfish",
 )  # fmt: skip
 _OURS = ("rlds_builders", "metaworld.policies", "minigrid.utils.baby_ai_bot")  # where experts' classes come from
@@ -156,7 +159,13 @@ def parameters(expert: Any, environment: Any) -> int:
     found = 0
     if kind not in classes:
       classes.add(kind)
-      methods = [one for c in kind.__mro__ if c.__module__.startswith(_OURS) for one in vars(c).values()]
+      methods = [
+        one
+        for c in kind.__mro__
+        if c.__module__.startswith(_OURS)
+        for name, one in vars(c).items()
+        if name != "__init__"
+      ]
       methods = [inspect.unwrap(getattr(one, "__func__", getattr(one, "fget", one))) for one in methods]
       found += sum(literals(one.__code__) for one in methods if isinstance(one, types.FunctionType))
     slots = (name for c in kind.__mro__ for name in getattr(c, "__slots__", ()))
@@ -221,15 +230,14 @@ def measure_expert(name: str, seconds: float, actions: int) -> Iterator[dict[str
   }  # fmt: skip
 
 
-def measure_network(workdir: str, actions: int) -> Iterator[dict[str, Any]]:
+def measure_network(workdir: str, actions: int, act: Any = None) -> Iterator[dict[str, Any]]:
   from gato_jax import agent, demonstrations, model
   from gato_jax.agent import shapes
   from gato_jax.model import flops
 
   folder = pathlib.Path(workdir)
   policy = agent.Policy(folder)
-  settings = policy.meta["config"]["act"]
-  act = agent.ActConfig(**settings)
+  act = act or agent.ActConfig(**policy.meta["config"]["act"])
   held = model.count_parameters(model.abstract_params(policy.model_config))
   for task in policy.tasks:
     if policy.spec(task).is_document:

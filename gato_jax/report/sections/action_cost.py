@@ -89,8 +89,8 @@ def _text(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     f"The network takes less processor time an action than its expert on {len(cheaper)} of {len(lines)} tasks, keeps "
     f"{100 * KEPT:.0f} % of the expert's score on {len(kept)}, and does both on {len(both)}"
     + (f": {', '.join(both)}." if both else "."),
-    f"In operations it is certainly not cheaper on {len(lines) - fewer}: what it needs there is more than the most that "
-    "the expert can have done in its time. Of the others nothing is known, because nobody counts a simulator's.",
+    f"In operations it is certainly not cheaper on {len(lines) - fewer}: what it needs there is more than the most "
+    "that the expert can have done in its time. Of the others nothing is known, because nobody counts a simulator's.",
     "Milliseconds are the mean of the process's own time on one core, batch 1; on the clock: median and 10th to 90th "
     "percentile. An expert's numbers are those in its attributes and the literals of its code; its operations are an "
     "upper bound, its time at the speed of a matrix product. The network's are counted (gato_jax.model.flops.action).",
