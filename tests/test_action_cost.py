@@ -73,9 +73,10 @@ def test_the_benchmark_measures_an_expert_and_a_network(small_workdir, tmp_path)
   assert (row["task"], row["actor"], row["actions"]) == ("dummy.reach", "expert", 30)
   assert 0 < row["ms_p10"] <= row["ms_p50"] <= row["ms_p90"] and row["flops"] is None and row["look_ahead"] == 0
   assert row["flops_at_most"] > row["cpu_ms"] * 1e5  # no core does less than 0.1 GFLOP/s
-  rows = list(action_cost.measure_network(str(small_workdir), 10, agent.ActConfig(prompt="none", memory_steps=1)))
-  assert {r["task"] for r in rows} == {"dummy.reach", "dummy.reach_discrete"}
-  assert all(r["actions"] == 10 and r["flops"] > 1e4 and r["step"] == 5 for r in rows)
+  settings = agent.ActConfig(prompt="none", memory_steps=1)
+  row = next(action_cost.measure_network(str(small_workdir), 10, settings))
+  assert (row["task"], row["actor"], row["actions"], row["step"]) == ("dummy.reach", "gato", 10, 5)
+  assert row["flops"] > 1e4
 
 
 def study(tmp_path, costs):

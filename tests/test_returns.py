@@ -141,44 +141,45 @@ def test_specs_keep_the_expert_return_and_environments_are_not_asked_for_it():
     spec.with_return_to_go(0.0)
 
 
-@pytest.fixture(scope="module")
-def conditioned(small_workdir, dummy_raw, tmp_path_factory):
-  """A checkpoint whose network reads returns-to-go."""
-  path = tmp_path_factory.mktemp("conditioned")
-  params, meta, _ = checkpoint.load_for_acting(small_workdir / "checkpoints")
-  spec = specs.TaskSpec.from_json(meta["specs"][TASK]).with_return_to_go(8.0)
+def policy_of(path, spec):
+  """Of a checkpoint of an untrained network for one task."""
   store = checkpoint.Checkpoints(path / "checkpoints", keep=1)
   kept = {"model": small_network.SMALL.to_json(), "specs": {TASK: spec.to_json()}}
-  store.save(5, params, {"count": np.zeros([], np.int32)}, kept, codec.default_text_codec().model)
+  store.save(5, small_network.random_params(), {"count": np.zeros([])}, kept, codec.default_text_codec().model)
   store.close()
-  return path
+  return agent.Policy(path)
 
 
-def test_simulators_supply_it_as_sequential_play_does(conditioned, tmp_path):
+def test_simulators_supply_it_as_sequential_play_does(dummy_raw, tmp_path):
+  domain, environment = rlds_builders.get("dummy"), rlds_builders.get("dummy").make_environment("reach")
+  spec = specs.environment_task_spec(domain, "reach", environment)
   act = agent.ActConfig(prompt="none", memory_steps=3, return_target=0.5)
-  policy, domain = agent.Policy(conditioned), rlds_builders.get("dummy")
-  config = evaluate.EvaluateConfig(episodes=3, workers=2, videos=False)
+  policy = policy_of(tmp_path, spec.with_return_to_go(8.0))
+  config = evaluate.EvaluateConfig(episodes=3, workers=1, videos=False)
   with pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation([(domain, "reach")], tmp_path, config, simulators)
     run.check_settings(act)
     run.play(run.missing(5), "evaluate", policy, act)
     run.check()
-  actor = returns.Asking(policy.actor(TASK, 1, act), policy.asked(TASK, act))
-  seeds = range(evaluate.FIRST_SEED, evaluate.FIRST_SEED + 3)
-  alone = list(environment_loop.run_episodes([domain.make_environment("reach")], actor, seeds))
+  actor = policy.actor(TASK, 1, act)
+
+  def alone(wanted):
+    seeds = range(evaluate.FIRST_SEED, evaluate.FIRST_SEED + 3)
+    played = environment_loop.run_episodes([environment], returns.Asking(actor, wanted), seeds)
+    return {one.seed: one.episode_return for one in played}
+
   played = {row.seed: row.episode_return for row in run.rows}
-  assert played == {one.seed: one.episode_return for one in alone}
-  other = returns.Asking(policy.actor(TASK, 1, act), returns.Asked(8.0, -40.0))
-  others = list(environment_loop.run_episodes([domain.make_environment("reach")], other, seeds))
-  assert played != {one.seed: one.episode_return for one in others}  # what is asked for reaches the network
+  assert played == alone(policy.asked(TASK, act))
+  assert played != alone(returns.Asked(8.0, -40.0))  # what is asked for reaches the network
   with pytest.raises(GatoError, match="act.return_target 0.5, not 1.0"):
     run.check_settings(dataclasses.replace(act, return_target=1.0))
 
 
-def test_a_policy_that_was_not_trained_so_cannot_be_asked(small_workdir, tmp_path):
-  policy, act = agent.Policy(small_workdir), agent.ActConfig(prompt="none", return_target=0.5)
-  assert policy.asked(TASK, agent.ActConfig()) is None
+def test_a_policy_that_was_not_trained_so_cannot_be_asked(tmp_path):
   domain = rlds_builders.get("dummy")
+  spec = specs.environment_task_spec(domain, "reach", domain.make_environment("reach"))
+  policy, act = policy_of(tmp_path, spec), agent.ActConfig(prompt="none", return_target=0.5)
+  assert policy.asked(TASK, agent.ActConfig()) is None
   config = evaluate.EvaluateConfig(episodes=1, workers=1, videos=False)
   with pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation([(domain, "reach")], tmp_path, config, simulators)
