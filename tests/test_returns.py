@@ -9,11 +9,12 @@ import pytest
 import small_network
 
 import rlds_builders
-from gato_jax import agent, checkpoint, collect, environment_loop, evaluate, logs, returns, specs
+from gato_jax import agent, checkpoint, collect, environment_loop, evaluate, logs, results, returns, specs, studies
 from gato_jax.data import check, episodes, pipeline, prepare, records
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import evaluation, jobs, pool
 from gato_jax.mixture import MixtureConfig
+from gato_jax.report import study_page
 from gato_jax.tokens import codec, vocabulary
 
 TASK, KEY = "dummy.reach", specs.RETURN_TO_GO
@@ -198,3 +199,22 @@ def test_settings_of_before_there_were_returns_are_the_default(tmp_path):
   run.check_settings(agent.ActConfig())
   with pytest.raises(GatoError, match="act.return_target 1.0, not 2.0"):
     run.check_settings(agent.ActConfig(return_target=2.0))
+
+
+def test_the_section_sets_what_was_asked_for_beside_what_was_got(tmp_path):
+  played = []
+  for name, target, value in (("filtered", None, 90.0), ("half", 0.5, 40.0), ("whole", 1.0, 95.0)):
+    rows = [results.Row("a.b", "gato", seed, value + seed, 10, None, 1.0, 7) for seed in (-1, 0, 1)]
+    rows += [results.Row("a.b", "expert", seed, 100.0, 10, None, 1.0) for seed in range(3)]
+    results.append(tmp_path / name / "results.jsonl", [*rows, results.Row("a.b", "random", 0, 0.0, 10, None, 1.0)])
+    changes = {} if target is None else {"act.return_target": target}
+    run = studies.Run(name, changes, {"arm": name}, plays="work/x", verbs=("evaluate",))
+    played.append(study_page.Played(run, tmp_path / name, tmp_path / name))
+  study = study_page.Study("s", {}, played)
+  path, section = study_page.write(tmp_path / "report", study, "return_conditioning", {})
+  assert "filtered 90.0, half 40.0, whole 95.0" in section.text[0]
+  assert "0.5: 0.40, 1: 0.95; they differ by 0.08" in section.text[1] and section.text[1] in path.read_text()
+  lines = {line["arm"]: line for line in section.tables["returns"]}
+  assert lines["half"]["low"] < lines["half"]["got"] < lines["half"]["high"] and lines["filtered"]["asked"] == ""
+  with pytest.raises(GatoError, match="no run of s that was asked for a return"):
+    study_page.write(tmp_path / "other", study_page.Study("s", {}, played[:1]), "return_conditioning", {})
