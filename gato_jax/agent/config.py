@@ -19,6 +19,7 @@ class ActConfig:
     prompt_task: "domain.task" whose demonstrations these are, whatever is played; "": those of the task that is played.
     memory_steps: the memory starts anew every so many steps (1: the present observation alone); 0: never.
     prompt_share: of the memory's length that the prompt may take; training gives it at most half of a window.
+    return_target: the return asked for, in units of the expert's, of checkpoints that were trained with data.returns.
     action_steps: environment steps that each action is held for (realtime.Held); the policy sees the first of them.
     remove: a file of directions, of experiments.interpret: they are taken out of the residual stream; "": none.
   """
@@ -30,6 +31,7 @@ class ActConfig:
   prompt_share: float = 0.5
   action_steps: int = 1
   remove: str = ""
+  return_target: float = 1.0
 
   def __post_init__(self):
     specs.check_name(self.prompt, PROMPTS, "prompt")

@@ -98,7 +98,8 @@ class Evaluation:
     engine, check_spec = None, lambda spec: None
     needed = {job.name for job in todo if job.actor == jobs.POLICY}
     if needed:
-      todo = [dataclasses.replace(job, action_steps=act.action_steps) for job in todo]
+      asked = {name: policy.asked(name, act) for name in needed}
+      todo = [dataclasses.replace(j, action_steps=act.action_steps, asked=asked.get(j.name)) for j in todo]
     with tqdm.tqdm(total=len(todo), desc=what, unit="episode", dynamic_ncols=True) as bar:
       if needed:
         if self._config.videos:  # whatever is missing now, every task is filmed
