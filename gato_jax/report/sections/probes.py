@@ -200,8 +200,9 @@ def _still_told(rows: Sequence[Without]) -> str:
     said.append(f"{what} {told:.1%} told")
   return (
     "What goes with the directions, of the variance at the separator and of the step's mean, and how well a linear"
-    f" probe, fitted anew, tells the task from the separator, on average over the layers: {'; '.join(said)}. The directions of"
-    " tasks hold most of the variance, so the losses above do not show that the task's name is what is needed of them."
+    " probe, fitted anew, tells the task from the separator, on average over the layers:"
+    f" {'; '.join(said)}. The directions of tasks hold most of the variance, so the losses above do not show that the"
+    " task's name is what is needed of them."
   )
 
 
