@@ -9,7 +9,7 @@ from absl import flags
 
 import rlds_builders
 from experiments import cli
-from gato_jax import agent, evaluate, realtime, specs
+from gato_jax import agent, evaluate, realtime, returns, specs
 from gato_jax.errors import GatoError
 from gato_jax.serve import client, front
 
@@ -36,14 +36,17 @@ def main(experiment: cli.Experiment) -> None:
     token = front.read_token(_TOKEN_FILE.value) or None
     actor = client.RemoteActor(_SERVER.value, _TASK.value, token=token)
     actor.check(environment)
+    asked = returns.asked(actor.spec, act.return_target)
   else:
     policy = agent.Policy(experiment.workdir)
     policy.check_environment(specs.environment_task_spec(domain, task, environment))
+    asked = policy.asked(_TASK.value, act)
     actor = policy.actor(_TASK.value, 1, act)
     actor.engine.compile()
   held = realtime.Held(actor, act.action_steps)
   with tqdm.tqdm(total=_STEPS.value, unit="action", desc=f"{_TASK.value}, {hz:g} Hz", dynamic_ncols=True) as bar:
-    print(realtime.control(environment, held, hz, _STEPS.value, _SEED.value, on_step=bar.update))
+    actor = returns.Asking(held, asked) if asked else held
+    print(realtime.control(environment, actor, hz, _STEPS.value, _SEED.value, on_step=bar.update))
 
 
 if __name__ == "__main__":

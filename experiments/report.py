@@ -118,7 +118,7 @@ def run(experiment: cli.Experiment) -> None:
     facts |= {"steps": metrics[-1]["step"], "tokens": metrics[-1]["tokens"], "minutes of training": round(minutes, 1)}
   paths = (played / "report", played / "results.jsonl", metrics_path, played / "videos")
   language = {"measured": measured, "pictures": played / measure.PICTURES}
-  index, scored = page.write(*paths, facts, baselines=baselines.read(played), **language)
+  index, scored = page.write(*paths, facts, baselines=baselines.read(played), keep=config.data.keep, **language)
   if measured:
     language_table.show(language_scores.scores(measured))
   if scored:

@@ -112,9 +112,8 @@ def train(experiment: cli.Experiment) -> None:
 def _played_besides(experiment: cli.Experiment, trained: Mapping[str, Any]) -> dict[str, episodes.Episodes]:
   """Of the tasks that are played but do not train: their checkpoint keeps their specs, and demonstrations to prompt."""
   names = [cli.name_of(*one) for one in experiment.control_tasks]
-  return {
-    name: episodes.load(experiment.tfds, name, experiment.config.data.keep) for name in names if name not in trained
-  }
+  data = experiment.config.data
+  return {name: episodes.load(experiment.tfds, name, data.keep, data.returns) for name in names if name not in trained}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ class MixtureConfig:
       clone from copying its last action instead of looking at the state.
     prompt_probability: share of samples that start with a prompt from another episode.
     prompt_end_probability: share of those prompts that are the other episode's end; the rest are uniform pieces.
-    keep: episodes count whose return is at least this share of the expert return.
+    keep: episodes count whose return is at least this share of the expert return; 0: all, whatever their return.
+    returns: every timestep of a control task has one more field, the return-to-go in per cent of the expert return
+      (docs/returns.md); act.return_target then asks for a return.
     observation_text_targets: whether the text of observations is predicted, as the paper's mask says; False leaves
       the actions only, for runs too short to spend their loss on instructions that repeat in every step.
     question_targets: whether questions are predicted like their answers, as the paper's mask says; False leaves the
@@ -39,6 +41,7 @@ class MixtureConfig:
   prompt_probability: float = 0.25
   prompt_end_probability: float = 0.5
   keep: float = 0.8
+  returns: bool = False
   observation_text_targets: bool = True
   question_targets: bool = True
   pairs: int = 5

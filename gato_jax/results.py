@@ -94,3 +94,10 @@ def expert_return(returns: Sequence[float]) -> float:
   window = max(1, min(1000, len(returns) // 10))
   sums = np.convolve(returns, np.ones(window), mode="valid")
   return float(sums.max() / window)
+
+
+def reaches(returns: np.ndarray, expert_return: float, keep: float) -> np.ndarray:
+  """bool [n]: which returns are at least this share of the expert return; all of them where `keep` is 0."""
+  if not keep:
+    return np.ones(len(returns), bool)
+  return np.asarray(returns) >= expert_return - (1 - keep) * abs(expert_return)

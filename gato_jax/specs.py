@@ -47,6 +47,9 @@ def nested(columns: Mapping[str, Any]) -> dict[str, Any]:
   return tree
 
 
+RETURN_TO_GO = "return_to_go"  # the observation field of TaskSpec.with_return_to_go
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
   """One task's contract.
@@ -57,6 +60,7 @@ class TaskSpec:
     action: BoundedArray of floats, or integers (DiscreteArray included); None for plain text documents.
     max_text_tokens: SentencePiece tokens reserved in every timestep for each text field.
     control_timestep: seconds of simulated time per step, for players of videos; 0 where time has no unit.
+    expert_return: what 100 per cent of the field RETURN_TO_GO stand for; None where timesteps have no such field.
   """
 
   name: str
@@ -64,10 +68,33 @@ class TaskSpec:
   action: specs.Array | None
   max_text_tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
   control_timestep: float = 0.0
+  expert_return: float | None = None
 
   @property
   def domain(self) -> str:
     return self.name.split(".", 1)[0]
+
+  def with_return_to_go(self, expert_return: float) -> "TaskSpec":
+    """The same task with one more field: what is still to be earned, in per cent of the expert's return.
+
+    Raises:
+      GatoError: the task has a field of that name, or the expert return is 0 or not finite.
+    """
+    if RETURN_TO_GO in self.observation:
+      raise GatoError(f"{self.name}: the observation already has a field {RETURN_TO_GO!r}; train without data.returns")
+    if not np.isfinite(expert_return) or expert_return == 0:
+      raise GatoError(f"{self.name}: there is no per cent of an expert return of {expert_return:g}; train it without")
+    field = specs.Array((), np.float32, name=RETURN_TO_GO)
+    return dataclasses.replace(
+      self, observation={**self.observation, RETURN_TO_GO: field}, expert_return=float(expert_return)
+    )
+
+  def without_return_to_go(self) -> "TaskSpec":
+    """What the environment itself has to say."""
+    if self.expert_return is None:
+      return self
+    observation = {key: field for key, field in self.observation.items() if key != RETURN_TO_GO}
+    return dataclasses.replace(self, observation=observation, expert_return=None)
 
   @property
   def is_document(self) -> bool:
@@ -79,13 +106,14 @@ class TaskSpec:
     return next(kind for kind, keys in _DOCUMENT_FIELDS.items() if set(keys) == set(self.observation))
 
   def to_json(self) -> dict[str, Any]:
-    return {
+    data = {
       "name": self.name,
       "observation": {k: _spec_to_json(v) for k, v in sorted(self.observation.items())},
       "action": None if self.action is None else _spec_to_json(self.action),
       "max_text_tokens": dict(sorted(self.max_text_tokens.items())),
       "control_timestep": self.control_timestep,
     }
+    return data if self.expert_return is None else {**data, "expert_return": self.expert_return}
 
   @classmethod
   def from_json(cls, data: Mapping[str, Any]) -> "TaskSpec":
@@ -95,6 +123,7 @@ class TaskSpec:
       action=None if data["action"] is None else _spec_from_json(data["action"], "action"),
       max_text_tokens=data["max_text_tokens"],
       control_timestep=data["control_timestep"],
+      expert_return=data.get("expert_return"),
     )
 
   def fingerprint(self) -> str:
@@ -131,6 +160,8 @@ def difference(ours: TaskSpec, theirs: TaskSpec) -> str:
         return f"{part} {key!r}: {a[part].get(key)} against {b[part].get(key)}"
   if a["action"] != b["action"]:
     return f"action: {a['action']} against {b['action']}"
+  if ours.expert_return != theirs.expert_return:
+    return f"expert return: {ours.expert_return} against {theirs.expert_return}"
   return ""
 
 

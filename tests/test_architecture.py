@@ -28,6 +28,7 @@ LAYERS = {
   "gato_jax.environment_loop": 2,
   "gato_jax.logs": 2,
   "gato_jax.worker": 2,
+  "gato_jax.returns": 3,
   "gato_jax.realtime": 3,
   "gato_jax.sharding": 2,
   "gato_jax.hardware": 2,

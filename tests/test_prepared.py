@@ -39,7 +39,7 @@ def test_prepared_windows_are_the_records(dummy_tfds):
   random = np.random.default_rng(0)
   pieces, expected = [], []
   for index in range(EPISODES):
-    observation, action, metadata = source.episode(index)
+    observation, action, _, metadata = source.episode(index)
     length = len(action)
     assert data.lengths[index] == length and data.returns[index] == metadata["return"]
     start, stop = np.sort(random.integers(length, size=2)) + (0, 1)
@@ -226,7 +226,8 @@ def test_preparing_that_was_stopped_leaves_nothing_to_read(copy, monkeypatch):
   assert (folder / "data.bin").read_bytes() == whole and not folder.with_suffix(".partial").exists()
 
 
-def test_check_finds_a_prepared_form_that_tells_otherwise(copy):
+@pytest.mark.parametrize("field", ["action", "return_to_go"])
+def test_check_finds_a_prepared_form_that_tells_otherwise(copy, field):
   """Its sums are right, its values are not: nothing but the comparison with the records can tell."""
   assert check.check(copy, "dummy.reach", 128)["problems"] == []
   data = episodes.load(copy, "dummy.reach")
@@ -234,12 +235,12 @@ def test_check_finds_a_prepared_form_that_tells_otherwise(copy):
   path = copy / REACH / episodes.FOLDER / "data.bin"
   content = bytearray(path.read_bytes())
   step = np.frombuffer(content[offset : offset + dtype.itemsize], dtype).copy()
-  step["action"] += np.float32(1e-6)
+  step[field] += np.float32(1e-3)
   step["check"] = episodes.check_sums(step)
   content[offset : offset + dtype.itemsize] = step.tobytes()
   path.write_bytes(content)
   (problem,) = check.check(copy, "dummy.reach", 128)["problems"]
-  assert problem.startswith("episode 7, steps 0 to ") and "the prepared 'action' is not the record's" in problem
+  assert problem.startswith("episode 7, steps 0 to ") and f"the prepared {field!r} is not the record's" in problem
 
 
 def test_documents_are_prepared_again_for_another_tokenizer(tmp_path):

@@ -20,5 +20,5 @@ def get_config() -> ml_collections.ConfigDict:
   return small.study(
     "specialists",
     "scores",
-    [generalist, *(Run(name, small.only(name), {"arm": f"only {name}"}) for name in DOMAINS)],
+    [generalist, *(Run(name, small.only(name), {"arm": "specialist of the domain"}) for name in DOMAINS)],
   )

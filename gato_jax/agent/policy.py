@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Sequence
 
-from gato_jax import checkpoint, demonstrations, specs
+from gato_jax import checkpoint, demonstrations, returns, specs
 from gato_jax.agent.config import ActConfig
 from gato_jax.agent.engine import Engine, GatoActor
 from gato_jax.agent.prompts import Prompts
@@ -39,12 +39,16 @@ class Policy:
 
   def check_environment(self, spec: specs.TaskSpec) -> None:
     """GatoError when the environment's spec is not the one trained on."""
-    difference = specs.difference(self.spec(spec.name), spec)
+    difference = specs.difference(self.spec(spec.name).without_return_to_go(), spec)
     if difference:
       raise GatoError(
         f"{spec.name}: the checkpoint in {self.workdir} was trained on another spec ({difference}); collect, build and "
         "train again, or evaluate with the code that trained it"
       )
+
+  def asked(self, task: str, config: ActConfig) -> returns.Asked | None:
+    """The return that episodes of the task are asked for; GatoError where none can be and one is (gato_jax/returns)."""
+    return returns.asked(self.spec(task), config.return_target)
 
   def layout(self, task: str) -> layout.TokenLayout:
     return layout.TokenLayout(self.spec(task), self.text, self.model_config.max_local_positions)
@@ -53,19 +57,31 @@ class Policy:
     """Acts in `slots` environments at once, each of any of `tasks`.
 
     Raises:
-      GatoError: a task that the checkpoint does not know, a step longer than the memory, no demonstration, or no
-        directions to remove.
+      GatoError: a task that the checkpoint does not know, a step longer than the memory, no demonstration, one of
+        config.prompt_task that does not fit into the prompt's share of the memory, or no directions to remove.
     """
     params = self.acting_params
     if config.remove:
       params = params.replace(removed=removal.read(pathlib.Path(config.remove), self.model_config))
     layouts = {task: self.layout(task) for task in tasks}
-    room = int(self.model_config.memory_length * config.prompt_share)
-    prompts = {
-      task: Prompts(one, demonstrations.read(self.workdir, task) if config.prompt != "none" else [], room, config)
-      for task, one in layouts.items()
-    }
+    if config.prompt_task:
+      prompts = dict.fromkeys(tasks, self._prompts(config.prompt_task, config))
+    else:
+      prompts = {task: self._prompts(task, config) for task in tasks}
     return Engine(self.model_config, params, layouts, prompts, slots, config)
+
+  def _prompts(self, task: str, config: ActConfig) -> Prompts:
+    """Pieces of a task's demonstrations."""
+    shown = self.layout(task)
+    room = int(self.model_config.memory_length * config.prompt_share)
+    found = demonstrations.read(self.workdir, task) if config.prompt != "none" else []
+    made = Prompts(shown, found, room, config)
+    if config.prompt_task and not made.steps:
+      raise GatoError(
+        f"a step of act.prompt_task={task} takes {shown.length} tokens, a prompt has {room} "
+        f"(model.memory_length {self.model_config.memory_length} x act.prompt_share {config.prompt_share:g})"
+      )
+    return made
 
   def reader(self) -> Reader:
     """Reads and writes texts and pictures."""

@@ -131,8 +131,9 @@ class Collection:
     chosen.shard, chosen.seed = shard, shard.seeds[0] if shard.seeds else None
     self.began.setdefault(shard.name, time.monotonic())
     self._await(chosen)
-    disturbance = self._config.disturbance.get(shard.domain.name, 0.0)
-    chosen.send("shard", (shard.domain, shard.task, self._raw, shard.index, shard.seeds, disturbance))
+    name, config = shard.domain.name, self._config
+    sizes = config.disturbance.get(name, 0.0), config.mistakes.get(name, 0.0)
+    chosen.send("shard", (shard.domain, shard.task, self._raw, shard.index, shard.seeds, *sizes))
 
   def _await(self, one: _Process) -> None:
     one.deadline = time.monotonic() + self._config.episode_seconds

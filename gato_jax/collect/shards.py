@@ -49,6 +49,33 @@ class Disturbed:
     return self._environment.step(np.clip(action + self._offset, spec.minimum, spec.maximum).astype(spec.dtype))
 
 
+class Mistaken:
+  """An expert that errs: the log keeps what it did (Disturbed keeps what it meant), so the data holds poor episodes.
+
+  Each episode draws a share of mistakes. Every 10 steps, with that probability, one random action is taken 10 times.
+  """
+
+  _STEPS = 10
+
+  def __init__(self, expert: Any, spec: Any, share: float):
+    self._expert, self._random_actor, self._share = expert, environment_loop.RandomExpert(spec), share
+
+  def reset(self, seed: int) -> None:
+    self._random = np.random.default_rng([seed, 1])  # another stream than the random actor's
+    self._expert.reset(seed)
+    self._random_actor.reset(seed)
+    self._probability = self._random.uniform(0, self._share)
+    self._step, self._mistake = 0, None
+
+  def act(self, timestep: dm_env.TimeStep) -> Any:
+    meant = self._expert.act(timestep)  # asked in every step: it may keep a plan
+    if self._step % self._STEPS == 0:
+      errs = self._random.random() < self._probability
+      self._mistake = self._random_actor.act(timestep) if errs else None
+    self._step += 1
+    return meant if self._mistake is None else self._mistake
+
+
 def collect_shard(
   domain: specs.Domain,
   task: str,
@@ -56,12 +83,13 @@ def collect_shard(
   index: int,
   seeds: Sequence[int],
   disturbance: float = 0.0,
+  mistakes: float = 0.0,
   say: Callable[[str, int], None] = lambda kind, number: None,
 ) -> int:
   """Plays the expert on `seeds`, all that is missing of the shard, and completes it; returns how many they are.
 
-  Where `disturbance` is not 0 all shards but each fourth are disturbed; their rows say so and do not count as the
-  expert's returns.
+  Where `disturbance` or `mistakes` are not 0 all shards but each fourth are disturbed; their rows say so and do not
+  count as the expert's returns.
 
   Args:
     say: hears ("began", seed) of each episode and ("kept", episodes) when they are safe on the disk.
@@ -74,12 +102,13 @@ def collect_shard(
   environment = domain.make_environment(task)
   try:
     logs.write_spec(directory, specs.environment_task_spec(domain, task, environment))
-    disturbed = bool(disturbance and index % 4)
-    name = f"{jobs.EXPERT}, disturbed" if disturbed else jobs.EXPERT
-    actor = environment_loop.PerSlot([domain.make_expert(environment, task)])
-    with logs.ShardWriter(
-      directory, index, Disturbed(environment, disturbance) if disturbed else environment
-    ) as writer:
+    expert, played, name = domain.make_expert(environment, task), environment, jobs.EXPERT
+    if (disturbance or mistakes) and index % 4:
+      name = f"{jobs.EXPERT}, disturbed"
+      played = Disturbed(environment, disturbance) if disturbance else environment
+      expert = Mistaken(expert, environment.action_spec(), mistakes) if mistakes else expert
+    actor = environment_loop.PerSlot([expert])
+    with logs.ShardWriter(directory, index, played) as writer:
       for seed in seeds:
         say("began", seed)
         (episode,) = environment_loop.run_episodes([writer.environment], actor, [seed])

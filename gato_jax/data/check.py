@@ -9,7 +9,7 @@ import numpy as np
 import rlds
 import tensorflow as tf
 
-from gato_jax import documents, mixture
+from gato_jax import documents, mixture, returns, specs
 from gato_jax.data import episodes, records, windows
 from gato_jax.environment_loop import check_action
 from gato_jax.errors import GatoError
@@ -37,11 +37,12 @@ def check(
   source, random = records.Episodes(data.directory), np.random.default_rng(0)
   layout, problems, spread = rows.layout, [], {}
   for index in range(len(source)):
-    observation, actions, _ = source.episode(index)
+    observation, actions, rewards, _ = source.episode(index)
     for step, action in enumerate(actions):
       check_action(data.spec.action, action, f"{task}, episode {index}, step {step}")
     _follow_values(layout, observation, layout.encode(observation, actions), spread)
-    problems += _check_prepared(data, index, observation, actions, random)
+    columns = {**observation, "action": actions, specs.RETURN_TO_GO: returns.to_go(rewards)}
+    problems += _check_prepared(data, index, columns, random)
   for key, (low, high, clipped, total) in spread.items():
     if low == high:
       problems.append(f"{key}: every value is {low}; a constant observation says nothing")
@@ -91,16 +92,17 @@ def _is_prepared(data: episodes.Documents, sequence: int, expected: prose.Prose)
   return all(np.array_equal(getattr(found, field), value) for field, value in vars(expected).items())
 
 
-def _check_prepared(data: episodes.Episodes, index: int, observation, actions, random) -> list[str]:
+def _check_prepared(data: episodes.Episodes, index: int, columns, random) -> list[str]:
   """The whole episode and a window from its middle, as training reads them, against the record's columns."""
-  length = len(actions)
+  length = len(columns["action"])
   if data.lengths[index] != length:
     return [f"episode {index}: {data.lengths[index]} steps are prepared, the record has {length}{_AGAIN}"]
   middle = np.sort(random.integers(length, size=2)) + (0, 1)
   for start, stop in ((0, length), middle.tolist()):
     prepared, prepared_actions = data.window(index, start, stop)
-    for key, column in {**observation, "action": actions}.items():
-      found = prepared_actions if key == "action" else prepared[key]
+    prepared |= {"action": prepared_actions, specs.RETURN_TO_GO: data.returns_to_go(index, start, stop)}
+    for key, column in columns.items():
+      found = prepared[key]
       if found.dtype != column.dtype or not np.array_equal(found, column[start:stop]):
         return [f"episode {index}, steps {start} to {stop}: the prepared {key!r} is not the record's{_AGAIN}"]
   return []

@@ -23,14 +23,14 @@ from collections.abc import Sequence
 import numpy as np
 import zstandard
 
-from gato_jax import results, specs
+from gato_jax import results, returns, specs
 from gato_jax.data import records
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout, patches, prose, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
 FOLDER = "gato_prepared"
-FORMAT = 2  # raised when what is written changes
+FORMAT = 3  # raised when what is written changes
 EPISODE = np.dtype(
   [("offset", np.uint64), ("length", np.int64), ("return", np.float64), ("seed", np.int64), ("disturbed", np.bool_)]
 )
@@ -46,12 +46,14 @@ _CACHED_TEXTS = 1024
 
 
 def step_dtype(spec: specs.TaskSpec) -> np.dtype:
-  """One step of a task in data.bin: tensors as they are, texts and images by their place, and a check sum."""
+  """One step of a task in data.bin: tensors as they are, texts and images by their place, the sum of rewards from it
+  on, and a check sum."""
   fields = []
   for key, field in sorted(spec.observation.items()):
     blob = layout.kind_of(key, field) in (Kind.TEXT, Kind.PATCH)
     fields.append((f"observation/{key}", _BLOB) if blob else (f"observation/{key}", field.dtype, field.shape))
-  return np.dtype([*fields, ("action", spec.action.dtype, spec.action.shape), ("check", np.uint32)])
+  action = ("action", spec.action.dtype, spec.action.shape)
+  return np.dtype([*fields, action, (specs.RETURN_TO_GO, np.float32), ("check", np.uint32)])
 
 
 def check_sums(steps: np.ndarray) -> np.ndarray:
@@ -184,13 +186,13 @@ class Episodes(_Prepared):
   """The episodes of a control task.
 
   Attributes:
-    spec: the task's spec, from the dataset.
+    spec: the task's spec, from the dataset; with the return-to-go as one more field where that is asked for.
     returns, lengths: float64, int64 [episodes], in collection order.
     expert_return: GATO_SPEC section 4's expert return, of the undisturbed episodes.
-    kept: indices of the episodes whose return reaches `keep` of the expert return.
+    kept: indices of the episodes whose return reaches `keep` of the expert return; all of them where it is 0.
   """
 
-  def __init__(self, directory: pathlib.Path, spec: specs.TaskSpec, keep: float = 0.8):
+  def __init__(self, directory: pathlib.Path, spec: specs.TaskSpec, keep: float = 0.8, with_returns: bool = False):
     super().__init__(directory, spec)
     self._dtype = step_dtype(spec)
     self._kinds = {key: layout.kind_of(key, field) for key, field in sorted(spec.observation.items())}
@@ -198,8 +200,9 @@ class Episodes(_Prepared):
     self.returns = self._index["return"]
     self.lengths = self._index["length"]
     self.expert_return = results.expert_return(self.returns[~self._index["disturbed"]])
-    threshold = self.expert_return - (1 - keep) * abs(self.expert_return)
-    self.kept = np.flatnonzero(self.returns >= threshold)
+    self.kept = np.flatnonzero(results.reaches(self.returns, self.expert_return, keep))
+    if with_returns:
+      self.spec = spec.with_return_to_go(self.expert_return)
     self._text = functools.lru_cache(_CACHED_TEXTS)(self._read_text)  # an instruction repeats through an episode
 
   def best(self, count: int = 4, episode_bytes: int = 4 << 20) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
@@ -228,11 +231,7 @@ class Episodes(_Prepared):
     Raises:
       GatoError: the file does not hold what was written.
     """
-    size = self._dtype.itemsize
-    content = [self._read(int(self._offsets[e]) + start * size, (stop - start) * size) for e, start, stop in pieces]
-    steps = np.frombuffer(b"".join(content), self._dtype)
-    if not np.array_equal(check_sums(steps), steps["check"]):
-      raise self._damaged()
+    steps = self._steps(pieces)
     ends = np.cumsum([stop - start for _, start, stop in pieces])
     observation = {}
     for key, kind in self._kinds.items():
@@ -242,7 +241,22 @@ class Episodes(_Prepared):
       elif kind == Kind.PATCH:
         column = self._images(column, ends, self.spec.observation[key].shape)
       observation[key] = column
+    if self.spec.expert_return is not None:
+      observation[specs.RETURN_TO_GO] = returns.percent(steps[specs.RETURN_TO_GO], self.spec.expert_return)
     return observation, steps["action"]
+
+  def returns_to_go(self, index: int, start: int, stop: int) -> np.ndarray:
+    """float32 [n], of steps [start, stop) of one episode: the sum of rewards from each on, whatever is asked for."""
+    return self._steps([(index, start, stop)])[specs.RETURN_TO_GO]
+
+  def _steps(self, pieces: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Packed steps [n] of several windows."""
+    size = self._dtype.itemsize
+    content = [self._read(int(self._offsets[e]) + start * size, (stop - start) * size) for e, start, stop in pieces]
+    steps = np.frombuffer(b"".join(content), self._dtype)
+    if not np.array_equal(check_sums(steps), steps["check"]):
+      raise self._damaged()
+    return steps
 
   def _texts(self, places: np.ndarray) -> np.ndarray:
     """Places [n] -> bytes, dtype object [n], as TFDS has texts."""
@@ -265,11 +279,13 @@ class Episodes(_Prepared):
     return np.frombuffer(b"".join(images), np.uint8).reshape(-1, *shape)
 
 
-def load(tfds_dir: pathlib.Path, task: str, keep: float = 0.8, version: str = "1.0.0") -> Episodes | Documents:
+def load(
+  tfds_dir: pathlib.Path, task: str, keep: float = 0.8, with_returns: bool = False, version: str = "1.0.0"
+) -> Episodes | Documents:
   """The prepared dataset of "domain.task" under `tfds_dir`; GatoError where there is none that fits its records."""
   directory = records.directory_of(tfds_dir, task, version)
   spec = records.load_spec(directory)
   reason = fault(directory)
   if reason:
     raise GatoError(f"{reason}; run python -m experiments.build")
-  return Documents(directory, spec) if spec.is_document else Episodes(directory, spec, keep)
+  return Documents(directory, spec) if spec.is_document else Episodes(directory, spec, keep, with_returns)

@@ -47,7 +47,7 @@ class Input:
     self.names = sorted(config.weights)
     total = sum(config.weights.values())
     self.shares = {name: config.weights[name] / total for name in self.names}
-    self.datasets = {name: episodes.load(tfds_dir, name, config.keep) for name in self.names}
+    self.datasets = {name: episodes.load(tfds_dir, name, config.keep, config.returns) for name in self.names}
     self.windows = {
       name: windows.make_windows(data, text, config, max_local_positions, held_out)
       for name, data in self.datasets.items()

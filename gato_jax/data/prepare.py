@@ -10,7 +10,7 @@ import numpy as np
 import tqdm
 import zstandard
 
-from gato_jax import documents
+from gato_jax import documents, returns, specs
 from gato_jax.data import episodes, records
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout, prose
@@ -99,7 +99,7 @@ def _write_episodes(source: records.Episodes, file: BinaryIO, task: str) -> np.n
     return texts[content]
 
   for i in _progress(len(source), task, "episode"):
-    observation, action, metadata = source.episode(i)
+    observation, action, rewards, metadata = source.episode(i)
     steps = np.zeros(len(action), dtype)
     steps["action"] = _same_dtype(action, dtype["action"], f"{task}, action")
     for key, column in observation.items():
@@ -111,6 +111,7 @@ def _write_episodes(source: records.Episodes, file: BinaryIO, task: str) -> np.n
         steps[field] = [append(image.tobytes()) for image in column]
       else:
         steps[field] = _same_dtype(column, dtype[field], f"{task}, {key}")
+    steps[specs.RETURN_TO_GO] = returns.to_go(rewards)
     steps["check"] = episodes.check_sums(steps)
     index[i] = (file.tell(), len(steps), metadata["return"], metadata["seed"], metadata["disturbed"])
     file.write(steps.tobytes())

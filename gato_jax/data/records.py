@@ -93,8 +93,8 @@ class Episodes:
       steps = self._source[index]["steps"]
     return {key: steps[key] for key in keys}
 
-  def episode(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
-    """Flat observation columns [n, ...] and actions [n, ...] of the n steps with an action, and the metadata.
+  def episode(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, dict[str, Any]]:
+    """Flat observation columns [n, ...], actions [n, ...] and rewards [n] of the n steps with an action, the metadata.
 
     Raises:
       GatoError: the record cannot be read, or its metadata gives another length.
@@ -109,7 +109,7 @@ class Episodes:
       }
     if n != metadata["length"]:
       raise GatoError(f"{self.directory}: episode {index} has {n} steps, its metadata says {metadata['length']}")
-    return observation, steps["action"][:n], metadata
+    return observation, steps["action"][:n], steps["reward"][:n], metadata
 
 
 def _decode(column: np.ndarray, spec: Any) -> np.ndarray:

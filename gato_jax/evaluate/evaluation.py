@@ -71,10 +71,8 @@ class Evaluation:
     """GatoError where the policy's rows were played with another ActConfig; else puts this one beside them."""
     path, ours = self._workdir / "act.json", dataclasses.asdict(act)
     if path.exists() and any(row.actor == jobs.POLICY for row in self.rows):
-      theirs = dataclasses.asdict(type(act)()) | json.loads(path.read_text())  # settings that are newer than the file
-      different = [
-        f"{name} {theirs.get(name)!r}, not {value!r}" for name, value in ours.items() if theirs.get(name) != value
-      ]
+      theirs = dataclasses.asdict(type(act)()) | json.loads(path.read_text())  # a newer setting had its default
+      different = [f"{name} {theirs[name]!r}, not {value!r}" for name, value in ours.items() if theirs[name] != value]
       if different:
         raise GatoError(
           f"{self.path} was played with act.{', act.'.join(different)}; give other settings a folder of their own: "
@@ -100,7 +98,8 @@ class Evaluation:
     engine, check_spec = None, lambda spec: None
     needed = {job.name for job in todo if job.actor == jobs.POLICY}
     if needed:
-      todo = [dataclasses.replace(job, action_steps=act.action_steps) for job in todo]
+      asked = {name: policy.asked(name, act) for name in needed}
+      todo = [dataclasses.replace(j, action_steps=act.action_steps, asked=asked.get(j.name)) for j in todo]
     with tqdm.tqdm(total=len(todo), desc=what, unit="episode", dynamic_ncols=True) as bar:
       if needed:
         if self._config.videos:  # whatever is missing now, every task is filmed

@@ -5,7 +5,7 @@ import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from gato_jax import results, specs
+from gato_jax import results, returns, specs
 from gato_jax.evaluate.config import FIRST_SEED
 
 POLICY, RANDOM, EXPERT = "gato", "random", "expert"  # actors, as rows name them
@@ -34,6 +34,7 @@ class Job:
     actor: POLICY acts through the policy process, RANDOM and EXPERT beside their environment.
     step: of the policy's checkpoint, 0 for the others.
     action_steps: that each action of the policy is held for.
+    asked: the return that the policy is asked for; None: none.
   """
 
   domain: specs.Domain
@@ -43,6 +44,7 @@ class Job:
   seed: int
   film: Film | None = None
   action_steps: int = 1
+  asked: returns.Asked | None = None
 
   @property
   def name(self) -> str:

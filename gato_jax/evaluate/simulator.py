@@ -16,7 +16,7 @@ from typing import Any
 
 import dm_env
 
-from gato_jax import environment_loop, realtime, results, specs, worker
+from gato_jax import environment_loop, realtime, results, returns, specs, worker
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import jobs, sequential
 
@@ -119,7 +119,8 @@ class Simulator:
 
   def _actor(self, job: jobs.Job) -> environment_loop.Actor:
     if job.actor == jobs.POLICY:
-      return realtime.Held(RemotePolicy(self._connection), job.action_steps)
+      held = realtime.Held(RemotePolicy(self._connection), job.action_steps)
+      return returns.Asking(held, job.asked) if job.asked else held
     if job.actor == jobs.EXPERT:
       return Here(self._connection, job.domain.make_expert(self._environment, job.task))
     return Here(self._connection, environment_loop.RandomExpert(self._environment.action_spec()))

@@ -35,3 +35,18 @@ def forward(config: GatoConfig, *, rows: int, length: int, targets: int, patches
 def train_step(config: GatoConfig, *, rows: int, length: int, targets: int, patches: int) -> float:
   """FLOPs of one forward and backward pass."""
   return 3 * sum(forward(config, rows=rows, length=length, targets=targets, patches=patches).values())
+
+
+def action(config: GatoConfig, *, observation: int, actions: int, columns: int, patches: int, memory: int = 0) -> float:
+  """FLOPs of one action: a forward pass over its positions, the newest attending to `memory` positions before them.
+
+  Args:
+    observation: tokens of a step with its separator. actions: tokens of an action, the last of which is read with the
+      next step (with a memory). columns: token ids that an action can be. patches: of a step.
+  """
+  positions = observation + actions - (0 if memory else 1)
+  parts = forward(config, rows=1, length=positions, targets=0, patches=patches)
+  inner = config.heads * config.key_size
+  remembered = config.layers * 6 * inner * positions * memory
+  # The distances' keys are projected once for all steps, and only columns of the head count.
+  return sum(parts.values()) - parts["distances"] + remembered + 2 * config.width * columns * actions

@@ -10,7 +10,8 @@ from typing import Any
 from gato_jax import results
 from gato_jax.baselines import Baseline
 from gato_jax.language import measure
-from gato_jax.report import figures, html, language_scores, language_table, table, videos
+from gato_jax.mixture import MixtureConfig
+from gato_jax.report import above_expert, figures, html, language_scores, language_table, table, videos
 from gato_jax.report import metrics as training
 from gato_jax.report import scores as scoring
 
@@ -28,6 +29,7 @@ def write(
   baselines: Mapping[str, Baseline] | None = None,
   measured: Mapping[str, Sequence[measure.Row]] | None = None,
   pictures: pathlib.Path | None = None,
+  keep: float = MixtureConfig.keep,
 ) -> tuple[pathlib.Path, list[scoring.TaskScore]]:
   """Writes the report and returns (the page's path, the scores in it).
 
@@ -42,6 +44,7 @@ def write(
     actor, step: whose rows are scored; the newest step by default.
     baselines: "domain.task" -> means, for tasks without rows of a baseline.
     measured: task -> rows of texts, captions and answers (language_scores.newest). pictures: the folder of theirs.
+    keep: of the run's data.keep.
 
   Raises:
     GatoError: nothing to score, a missing baseline, or a file that cannot be read.
@@ -70,6 +73,7 @@ def write(
     {"interval": table.interval, "percent": table.percent, "success": table.success, "number": _number},
     scores=scores,
     **(_control(scores, out, style) if scores else {}),
+    **_above_expert(above_expert.compare(rows, scores, actor, step, keep), out),
     **_language(measured, pictures, out),
     threshold=table.THRESHOLD,
     score_curves=html.embed(out / "score_curves.png") if has_score_curves else None,
@@ -99,6 +103,14 @@ def _control(scores: Sequence[scoring.TaskScore], out: pathlib.Path, style: figu
     "tasks": html.embed(out / "tasks.png"),
     "published": _published(scores),
   }
+
+
+def _above_expert(found: Sequence[above_expert.Comparison], out: pathlib.Path) -> dict[str, Any]:
+  """What the page says about the network against the expert's episodes; nothing where there are none."""
+  lines = above_expert.table(found)
+  if lines:
+    html.write_csv(out / "above_expert.csv", lines)
+  return {"above_expert": lines, "above_summary": above_expert.summary(found)}
 
 
 def _language(
