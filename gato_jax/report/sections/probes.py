@@ -57,6 +57,7 @@ def section(study: study_page.Study, out: pathlib.Path) -> study_page.Section:
     text += _without_directions(tables["removal"])
     tables["scores"] = by_task(played)
   if without:
+    text.append(_still_told(without))
     tables["told_without"] = [dataclasses.asdict(row) for row in without]
   tables["probes"] = [{k: v for k, v in dataclasses.asdict(row).items() if k != "by_class"} for row in step + tokens]
   tables["classes"] = _classes(step)
@@ -185,6 +186,24 @@ def _along_depth(rows: Sequence[Probe]) -> str:
       said.append(f"from {state} {values} (largest gain at {row['largest gain at']})")
   majority = next(row.majority for row in rows if row.target == TASK)
   return f"The task, linearly: {'; '.join(said)}. Naming one task always would give {majority:.1%}."
+
+
+def _still_told(rows: Sequence[Without]) -> str:
+  """Mean over the layers, at the separator: what is told and how much went."""
+  said = []
+  for kind, number in dict.fromkeys((row.kind, row.directions) for row in rows):
+    here = [row for row in rows if (row.kind, row.directions, row.target) == (kind, number, TASK)]
+    gone = {state: np.mean([row.variance for row in here if row.state == state]) for state in (LAST, STEP)}
+    told = np.mean([row.accuracy for row in here if row.state == LAST])
+    gone_text = f"{gone[LAST]:.0%} and {gone[STEP]:.0%} of the variance"
+    what = "nothing:" if kind == NOTHING else f"{number} of {kind}: {gone_text},"
+    said.append(f"{what} {told:.1%} told")
+  return (
+    "What goes with the directions, of the variance at the separator and of the step's mean, and how well a linear"
+    " probe, fitted anew, tells the task from the separator, on average over the layers:"
+    f" {'; '.join(said)}. The directions of tasks hold most of the variance, so the losses above do not show that the"
+    " task's name is what is needed of them."
+  )
 
 
 def _without_directions(table: Sequence[dict[str, Any]]) -> list[str]:
