@@ -25,7 +25,7 @@ DATA = [
   "zstandard",
 ]
 TRAIN = ["flax==0.12.8", "jax==0.10.2", "optax==0.2.8", "orbax-checkpoint==0.12.8", "tensorboard", "tensorboardX"]
-REPORT = ["jinja2", "matplotlib", "rich", "sacrebleu", "scipy"]
+REPORT = ["jinja2", "matplotlib", "rich", "sacrebleu", "scikit-learn", "scipy"]
 
 setuptools.setup(
   name="gato_jax",

@@ -51,11 +51,10 @@ class Experiment:
     self.workdir = self.results = home / run
     if self.run:
       config = _changed(config, self.run.changes)
-      places = {before: pathlib.Path(before) if studies.is_workdir(before) else home / before
-                for before in (self.run.starts_from, self.run.plays) if before}  # fmt: skip
       if self.run.starts_from:
-        config.fine_tune.start = str(places[self.run.starts_from])
-      self.workdir = places.get(self.run.plays, self.workdir)
+        config.fine_tune.start = str(self._workdir_of(home, self.run.starts_from))
+      if self.run.plays:
+        self.workdir = self._workdir_of(home, self.run.plays)
     self.config = config
     data = pathlib.Path(config.data_dir)
     self.raw, self.tfds = data / "raw", data / "tfds"
@@ -70,9 +69,18 @@ class Experiment:
         domain.check_task(task)
         row.tasks.append((domain, task))
 
+  def _workdir_of(self, home: pathlib.Path, before: str) -> pathlib.Path:
+    """Of a run's `starts_from` or `plays`; a run that itself plays another has its checkpoints."""
+    while not studies.is_workdir(before):
+      run = next(one for one in self.runs if one.name == before)
+      if not run.plays:
+        return home / before
+      before = run.plays
+    return pathlib.Path(before)
+
   @functools.cached_property
   def all_tasks(self) -> list[tuple[specs.Domain, str]]:
-    """What has to be collected and built: the mixture, held out or not, and what is fine-tuned on or played besides.
+    """What has to be collected and built: the mixture, held out or not, and what is tuned on, played or looked at.
 
     Of a study: of all its runs.
     """
@@ -80,6 +88,7 @@ class Experiment:
       every = [Experiment(self.config, run.name).all_tasks for run in self.runs]
     else:
       every = [[one for row in self.rows.values() for one in row.tasks], self._fine_tuned, self._asked_to_play]
+      every.append(self.looked_at)
     return list({name_of(*one): one for tasks in every for one in tasks}.values())
 
   @functools.cached_property
@@ -89,6 +98,11 @@ class Experiment:
   @functools.cached_property
   def _asked_to_play(self) -> list[tuple[specs.Domain, str]]:
     return [one for pattern in self.config.evaluate.tasks for one in self._matching(pattern, "evaluate.tasks")]
+
+  @functools.cached_property
+  def looked_at(self) -> list[tuple[specs.Domain, str]]:
+    """config.interpret.tasks: what experiments.interpret looks at beside the tasks that train."""
+    return [one for pattern in self.config.interpret.tasks for one in self._matching(pattern, "interpret.tasks")]
 
   def _matching(self, pattern: str, setting: str) -> list[tuple[specs.Domain, str]]:
     """The tasks of "domain.task", * and ? for any letters; of "domain" those in the mixture, else its usual ones."""
@@ -144,6 +158,11 @@ class Experiment:
     return {name: (1 - replay) / len(tuned) for name in tuned} | {
       name: replay * weight / total for name, weight in mixed.items()
     }
+
+  @property
+  def subsets(self) -> dict[str, int]:
+    """ "domain.task" -> so many of its episodes train; 0: all."""
+    return {name_of(*one): self.fine_tune.episodes for one in self._fine_tuned}
 
   def dataset(self, domain: specs.Domain, task: str) -> pathlib.Path:
     """What TFDS keeps beside a dataset's records, readable without TensorFlow: simulators may be in this process."""

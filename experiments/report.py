@@ -1,7 +1,7 @@
 """Writes <workdir>/report/index.html and prints the table: python -m experiments.report --config=...
 
 Of several runs, side by side: python -m experiments.report --runs=work/one,work/other [--out=work/comparison]
-Of a study (python -m experiments.study): python -m experiments.report --config=experiments/configs/held_outs.py
+Of a study (python -m experiments.study): python -m experiments.report --config=experiments/configs/forgetting.py
 Of a sweep (python -m launch sweep): python -m experiments.report --scaling --config=experiments/configs/scaling.py
 """
 
@@ -100,13 +100,14 @@ def run(experiment: cli.Experiment) -> None:
   measured = language_scores.newest(results.read(played / measure.ROWS, measure.Row))
   if not rows and not measured:
     raise GatoError(f"nothing to report in {played / 'results.jsonl'}; run python -m experiments.evaluate, or measure")
+  of_run = f" --run={experiment.run.name}" if experiment.run else ""
   facts = {
     "config": config.name,
     "parameters": count_parameters(abstract_params(experiment.section(GatoConfig, "model"))),
     "machine": _machine(),
     "sampling": f"temperature {config.act.temperature}, prompt: {config.act.prompt}",
     "commands": [
-      f"python -m experiments.{verb} --config=experiments/configs/{config.name}.py"
+      f"python -m experiments.{verb} --config=experiments/configs/{config.name}.py{of_run}"
       for verb in ("collect", "build", "train", "evaluate", *["measure"] * bool(measured), "report")
     ],
   }

@@ -12,6 +12,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -69,34 +70,92 @@ def chosen(runs: list[studies.Run], names: list[str]) -> list[studies.Run]:
   return [run for run in runs if not names or run.name in wanted]
 
 
-def play(run: studies.Run, home: pathlib.Path, progress: Progress, bar: tqdm.tqdm, single: bool) -> None:
-  """The run's missing verbs; GatoError where one fails."""
-  folder = home / run.name
-  folder.mkdir(parents=True, exist_ok=True)
-  environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(home / "compiled")}
-  arguments = [a for a in sys.argv[1:] if a.startswith("--config")]
-  more = {"train": [], "evaluate": ["--steps=kept"]}
-  if single:  # one core each: two single-threaded runs finish before two that wait for each other's threads
-    environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false " + environment.get("XLA_FLAGS", "")
-    more["evaluate"].append("--config.evaluate.workers=1")
-  for verb in run.verbs:
-    if progress.has(run, verb):
-      continue
-    log = folder / f"{verb}.log"
-    command = [sys.executable, "-m", f"experiments.{verb}", *arguments, f"--run={run.name}", *more.get(verb, [])]
+class Player:
+  """Runs verbs in processes of their own.
+
+  Args:
+    single: each on one core: two such runs finish before two that wait for each other's threads.
+  """
+
+  def __init__(self, home: pathlib.Path, progress: Progress, bar: tqdm.tqdm, single: bool):
+    self._home, self._progress, self._bar = home, progress, bar
+    self._more: dict[str, list[str]] = {"evaluate": []}
+    self._environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(home / "compiled")}
+    if single:
+      self._environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false " + os.environ.get("XLA_FLAGS", "")
+      self._more["evaluate"].append("--config.evaluate.workers=1")
+    self._running: set[subprocess.Popen] = set()
+    self._stopped = False
+
+  def play(self, run: studies.Run) -> None:
+    """The run's missing verbs; GatoError where one fails."""
+    self._bar.set_postfix_str(run.name)
+    folder = self._home / run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = [a for a in sys.argv[1:] if a.startswith("--config")]
+    for verb in run.verbs:
+      if self._progress.has(run, verb):
+        continue
+      log = folder / f"{verb}.log"
+      more = [f"--run={run.name}", *self._more.get(verb, [])]
+      if verb == "evaluate" and not run.plays:  # its own training's curve; of another's checkpoints the newest
+        more.append("--steps=kept")
+      status = self._call([sys.executable, "-m", f"experiments.{verb}", *arguments, *more], log)
+      if status:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] or ["it says nothing"]
+        errors = [line for line in lines if line.startswith("error:")] or lines
+        raise GatoError(f"{run.name}: {verb} ended with status {status}: {errors[-1]}; its output is in {log}")
+      self._progress.add(run, verb)
+      self._bar.update()
+
+  def _call(self, command: list[str], log: pathlib.Path) -> int:
+    if self._stopped:
+      raise GatoError("interrupted")
     with log.open("w") as file:
-      status = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
-    if status:
-      lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] or ["it says nothing"]
-      errors = [line for line in lines if line.startswith("error:")] or lines
-      raise GatoError(f"{run.name}: {verb} ended with status {status}: {errors[-1]}; its output is in {log}")
-    progress.add(run, verb)
-    bar.update()
+      process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=self._environment)
+      self._running.add(process)
+      status = process.wait()
+    self._running.discard(process)
+    return status
+
+  def stop(self) -> None:
+    """Ends what runs, as Ctrl-C would: training saves."""
+    self._stopped = True
+    for process in list(self._running):
+      process.terminate()
+
+
+def run_all(runs: list[studies.Run], player: Player, bar: tqdm.tqdm) -> list[str]:
+  """Plays the runs, --jobs at a time, none before what it needs; returns what went wrong."""
+  futures: dict[str, concurrent.futures.Future] = {}
+  failures: list[str] = []
+
+  def one(run: studies.Run) -> None:
+    if run.needs in futures:  # earlier in the queue, so at work or done: no two wait for each other
+      futures[run.needs].result()
+    player.play(run)
+
+  with concurrent.futures.ThreadPoolExecutor(_JOBS.value) as pool:
+    try:
+      for run in runs:
+        futures[run.name] = pool.submit(one, run)
+      for future in futures.values():
+        try:
+          future.result()
+        except GatoError as e:
+          if str(e) not in failures:  # those that need a failed run fail with its words
+            failures.append(str(e))
+            bar.write(str(e), file=sys.stderr)
+    except KeyboardInterrupt:
+      pool.shutdown(wait=False, cancel_futures=True)
+      player.stop()
+      raise
+  return failures
 
 
 def main(experiment: cli.Experiment) -> None:
   if not experiment.runs:
-    raise GatoError(f"{experiment.config.name} has no section `study`; experiments/configs/held_outs.py has one")
+    raise GatoError(f"{experiment.config.name} has no section `study`; experiments/configs/forgetting.py has one")
   if experiment.run:
     raise GatoError(f"a study runs all its runs; --only={experiment.run.name} instead of --run runs one")
   home, runs = experiment.workdir, chosen(experiment.runs, _ONLY.value)
@@ -112,28 +171,10 @@ def main(experiment: cli.Experiment) -> None:
     before = run.starts_from or run.plays
     if studies.is_workdir(before) and not checkpoint.saved_steps(pathlib.Path(before) / "checkpoints"):
       raise GatoError(f"run {run.name} needs a checkpoint in {before}; train it first: python -m experiments.train")
-  failures = []
-  with (
-    tqdm.tqdm(total=sum(map(len, missing.values())), desc="study", unit="verb", dynamic_ncols=True) as bar,
-    concurrent.futures.ThreadPoolExecutor(_JOBS.value) as pool,
-  ):
-    running: dict[str, concurrent.futures.Future] = {}
-
-    def one(run: studies.Run) -> None:
-      if run.needs in running:  # earlier in the queue, so at work or done: no two wait for each other
-        running[run.needs].result()
-      bar.set_postfix_str(run.name)
-      play(run, home, progress, bar, single=_JOBS.value > 1)
-
-    for run in runs:
-      running[run.name] = pool.submit(one, run)
-    for name, future in running.items():
-      try:
-        future.result()
-      except GatoError as e:
-        if str(e) not in failures:  # those that need a failed run fail with its words
-          failures.append(str(e))
-          bar.write(f"{name}: {e}" if not str(e).startswith(name) else str(e), file=sys.stderr)
+  signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+  with tqdm.tqdm(total=sum(map(len, missing.values())), desc="study", unit="verb", dynamic_ncols=True) as bar:
+    player = Player(home, progress, bar, single=_JOBS.value > 1)
+    failures = run_all(runs, player, bar)
   if failures:
     raise GatoError(f"{len(failures)} runs failed, the first: {failures[0]}; the same command goes on")
   print(f"study: {len(runs)} runs are finished in {home}; python -m experiments.report --config=... shows them")

@@ -49,8 +49,9 @@ def train(experiment: cli.Experiment) -> None:
   config, workdir = experiment.config, experiment.workdir
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
-  subsets = dict.fromkeys(experiment.fine_tune.tasks, experiment.fine_tune.episodes)
-  mixture = experiment.section(MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=subsets)
+  mixture = experiment.section(
+    MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=experiment.subsets
+  )
   left_out = experiment.left_out()  # on all processes: it is an error where nothing is left
   if distributed.is_first():
     print("".join(f"{line}\n" for line in left_out), end="", file=sys.stderr)

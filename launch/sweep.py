@@ -141,7 +141,10 @@ class Sweep:
 
 def main(experiment: cli.Experiment) -> None:
   if "scaling" not in experiment.config:
-    raise GatoError(f"{experiment.config.name} has no section `scaling`; experiments/configs/scaling.py has one")
+    raise GatoError(
+      f"{experiment.config.name} has no section `scaling`; experiments/configs/scaling.py has one, and a study goes"
+      " through python -m launch submit --verb=study"
+    )
   asked = flags.FLAGS
   if asked.on is None:
     raise GatoError(f"--on=BACKEND ({', '.join(settings.BACKENDS)}) is missing")

@@ -36,17 +36,32 @@ def test_actions_do_not_depend_on_who_else_is_in_the_batch(policy):
   assert len(set(together.values())) == 5
 
 
-def first_action(policy, prompt, seed=2):
+def first_action(policy, seed=2, **act):
   environment = DOMAIN.make_environment("reach")
   environment.seed(seed)
-  actor = policy.actor("dummy.reach", 1, agent.ActConfig(temperature=0.0, prompt=prompt))
+  actor = policy.actor("dummy.reach", 1, agent.ActConfig(temperature=0.0, **act))
   actor.reset(0, seed)
   return actor.act({0: environment.reset()})[0]
 
 
 def test_each_prompt_is_read_and_changes_what_is_done(policy):
-  actions = {prompt: tuple(first_action(policy, prompt)) for prompt in ("start", "end", "uniform", "none")}
-  assert len(set(actions.values())) == 4, actions
+  actions = {prompt: tuple(first_action(policy, prompt=prompt)) for prompt in ("start", "end", "uniform", "none")}
+  actions["another task's"] = tuple(first_action(policy, prompt="end", prompt_task="dummy.reach_discrete"))
+  assert len(set(actions.values())) == 5, actions
+
+
+def test_a_prompt_of_another_task_that_cannot_be_shown_is_refused(policy, small_workdir, tmp_path):
+  with pytest.raises(GatoError, match="prompt_task 'a.b' is never shown with prompt 'none'"):
+    agent.ActConfig(prompt="none", prompt_task="a.b")
+  with pytest.raises(GatoError, match="did you mean 'dummy.reach_discrete'"):
+    first_action(policy, prompt_task="dummy.reach_discreet")
+  with pytest.raises(GatoError, match=r"act.prompt_task=dummy.reach_discrete takes 2\d tokens, a prompt has 12 .*0.05"):
+    first_action(policy, prompt_task="dummy.reach_discrete", prompt_share=0.05)
+  path = small_workdir / "demonstrations" / "dummy.reach_discrete.npz"
+  path.rename(tmp_path / "away.npz")
+  with pytest.raises(GatoError, match="no demonstration in .*reach_discrete"):
+    first_action(policy, prompt_task="dummy.reach_discrete")
+  (tmp_path / "away.npz").rename(path)
 
 
 def test_prompts_are_the_pieces_they_are_called(policy):

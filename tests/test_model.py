@@ -208,8 +208,9 @@ def test_no_patches_in_the_batch(params):
   np.testing.assert_allclose(forward(params, none), forward(params, text), atol=1e-6)
 
 
-def test_stochastic_depth_only_in_training(params):
-  network = model.Gato(dataclasses.replace(CONFIG, drop_path=0.5))
+@pytest.mark.parametrize("rate", ["drop_path", "dropout"])
+def test_stochastic_depth_and_dropout_only_in_training(params, rate):
+  network = model.Gato(dataclasses.replace(CONFIG, **{rate: 0.5}))
   batch = make_batch()
   rows = np.arange(len(batch["kinds"]))
 

@@ -3,7 +3,7 @@
 import ml_collections
 
 from experiments import cli
-from gato_jax import agent, collect, documents, evaluate, mixture
+from gato_jax import agent, collect, documents, evaluate, interpret, mixture
 from gato_jax.model import config as model_config
 from gato_jax.serve import server
 from gato_jax.train import loop, optimizer
@@ -28,6 +28,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   config.collect = cli.section_of(collect.CollectConfig())
   config.act = cli.section_of(agent.ActConfig())
   config.evaluate = cli.section_of(evaluate.EvaluateConfig())
+  config.interpret = cli.section_of(interpret.InterpretConfig())
   config.serve = cli.section_of(server.ServeConfig())
   return config
 

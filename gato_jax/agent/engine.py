@@ -181,7 +181,7 @@ class Engine:
 
   def _prompt_length(self, shape: shapes.Shape) -> int:
     """Tokens of the longest prompt among a shape's tasks."""
-    return max(self._prompts[task].steps * self._layouts[task].length for task in shape.tasks)
+    return max(self._prompts[task].length for task in shape.tasks)
 
   def _prompt_step(self, shape: shapes.Shape) -> Any:
     key = (shape, "prompt")
@@ -198,9 +198,9 @@ class Engine:
     self._state = self._prompt_step(shape)(self._params, self._state, np.array([slot], np.int32), chunk)
 
   def _prompt_chunk(self, shape: shapes.Shape, task: str, steps: layout.Steps | None) -> dict[str, np.ndarray]:
-    """An encoded prompt, padded to the shape's longest; without steps: an empty one."""
+    """An encoded prompt, of whatever task, padded to the shape's longest; without steps: an empty one."""
     length = self._prompt_length(shape)
-    patches = max(self._prompts[other].steps * self._layouts[other].patch_count for other in shape.tasks)
+    patches = max(self._prompts[other].patch_count for other in shape.tasks)
     chunk = {name: np.zeros([1, length], np.int32) for name in ("tokens", "kinds", "locals", "patch_slots")}
     chunk["patches"] = np.zeros([1, patches, 16, 16, 3], np.uint8)
     chunk["patch_positions"] = np.zeros([1, patches, 4], np.int32)
@@ -212,7 +212,8 @@ class Engine:
       is_patch = chunk["kinds"][0] == Kind.PATCH
       chunk["patch_slots"][0] = np.where(is_patch, np.cumsum(is_patch) - 1, 0)
       chunk["patches"][0, :count] = steps.patches.reshape(-1, 16, 16, 3)
-      chunk["patch_positions"][0, :count] = np.tile(self._layouts[task].patch_positions, (len(steps.tokens), 1))
+      shown = self._prompts[task].layout
+      chunk["patch_positions"][0, :count] = np.tile(shown.patch_positions, (len(steps.tokens), 1))
       chunk["length"][0] = n
     return chunk
 

@@ -9,7 +9,7 @@ from gato_jax.agent.engine import Engine, GatoActor
 from gato_jax.agent.prompts import Prompts
 from gato_jax.agent.reader import Reader
 from gato_jax.errors import GatoError
-from gato_jax.model import GatoConfig, acting
+from gato_jax.model import GatoConfig, acting, removal
 from gato_jax.tokens import codec, layout
 
 
@@ -57,15 +57,31 @@ class Policy:
     """Acts in `slots` environments at once, each of any of `tasks`.
 
     Raises:
-      GatoError: a task that the checkpoint does not know, a step longer than the memory, or no demonstration.
+      GatoError: a task that the checkpoint does not know, a step longer than the memory, no demonstration, one of
+        config.prompt_task that does not fit into the prompt's share of the memory, or no directions to remove.
     """
+    params = self.acting_params
+    if config.remove:
+      params = params.replace(removed=removal.read(pathlib.Path(config.remove), self.model_config))
     layouts = {task: self.layout(task) for task in tasks}
+    if config.prompt_task:
+      prompts = dict.fromkeys(tasks, self._prompts(config.prompt_task, config))
+    else:
+      prompts = {task: self._prompts(task, config) for task in tasks}
+    return Engine(self.model_config, params, layouts, prompts, slots, config)
+
+  def _prompts(self, task: str, config: ActConfig) -> Prompts:
+    """Pieces of a task's demonstrations."""
+    shown = self.layout(task)
     room = int(self.model_config.memory_length * config.prompt_share)
-    prompts = {
-      task: Prompts(one, demonstrations.read(self.workdir, task) if config.prompt != "none" else [], room, config)
-      for task, one in layouts.items()
-    }
-    return Engine(self.model_config, self.acting_params, layouts, prompts, slots, config)
+    found = demonstrations.read(self.workdir, task) if config.prompt != "none" else []
+    made = Prompts(shown, found, room, config)
+    if config.prompt_task and not made.steps:
+      raise GatoError(
+        f"a step of act.prompt_task={task} takes {shown.length} tokens, a prompt has {room} "
+        f"(model.memory_length {self.model_config.memory_length} x act.prompt_share {config.prompt_share:g})"
+      )
+    return made
 
   def reader(self) -> Reader:
     """Reads and writes texts and pictures."""

@@ -71,8 +71,7 @@ class Evaluation:
     """GatoError where the policy's rows were played with another ActConfig; else puts this one beside them."""
     path, ours = self._workdir / "act.json", dataclasses.asdict(act)
     if path.exists() and any(row.actor == jobs.POLICY for row in self.rows):
-      theirs = json.loads(path.read_text())
-      theirs = dataclasses.asdict(type(act)()) | theirs  # rows of before a setting was there had its default
+      theirs = dataclasses.asdict(type(act)()) | json.loads(path.read_text())  # a newer setting had its default
       different = [f"{name} {theirs[name]!r}, not {value!r}" for name, value in ours.items() if theirs[name] != value]
       if different:
         raise GatoError(

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gato_jax.model import transformer
+from gato_jax.model import removal, transformer
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.embedding import Embedding
 
@@ -27,12 +27,14 @@ class ActingParams:
   Attributes:
     embedding, final_norm: trees of those modules. layers: of each block, as `_matrices` lays it out.
     relative_keys: [H, N + 1, K] a layer, the keys of the distances N .. 0: they depend on the parameters only.
+    removed: of each layer, what is taken out of the states that its block returns, or None; empty: nothing anywhere.
   """
 
   embedding: Any
   layers: tuple[Any, ...]
   relative_keys: tuple[jax.Array, ...]
   final_norm: Any
+  removed: tuple[removal.Removal | None, ...] = ()
 
 
 @flax.struct.dataclass
@@ -175,11 +177,13 @@ def read(
   )
   recall = transformer.Recall(seen, jnp.clip(slots - distance, 0, slots))
   block, own = transformer.Block(config), []
-  for layer, keys, values, relative_keys, old in zip(
-    params.layers, past.keys, past.values, params.relative_keys, present.own, strict=True
+  removed = params.removed or (None,) * config.layers
+  for layer, keys, values, relative_keys, old, directions in zip(
+    params.layers, past.keys, past.values, params.relative_keys, present.own, removed, strict=True
   ):
     remembered = transformer.LayerMemory(keys, values, relative_keys)
     x, new = block.apply({"params": _block_params(config, layer)}, x, remembered, old, at, recall, method="recall")
+    x = directions.take_out(x) if directions else x  # decided as it is traced: nothing is compiled for None
     own.append(new)
   hidden = transformer.LayerNorm().apply({"params": params.final_norm}, x)
   return hidden, present.replace(own=tuple(own))

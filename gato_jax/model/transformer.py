@@ -104,6 +104,7 @@ class RelativeAttention(nn.Module):
       relative = _product("hblk,hmk->hblm", distance_query[:, :, queries], relative_key[:, -(end + 1) :])
       scores = jnp.where(attendance.own[:, queries, :end], scores + _shift(relative, start), _MASKED)
       weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
+      self.sow("attention", "weights", weights)  # kept where a caller asks for the collection: interpret/states.py
       mixed.append(jnp.einsum("hblm,hbmk->hblk", weights, value[:, :, :end]))
     return jnp.einsum("hblk,hkd->bld", jnp.concatenate(mixed, axis=2), self.out.astype(x.dtype))
 
@@ -246,7 +247,7 @@ class Decoder(nn.Module):
       block = nn.remat(Block, prevent_cse=not config.scan_layers, policy=policy)
     stack = nn.scan(
       block,
-      variable_axes={"params": 0},
+      variable_axes={"params": 0, "intermediates": 0, "attention": 0},
       split_rngs={"params": True, "train": True},
       in_axes=(nn.broadcast, nn.broadcast),
       length=config.layers,

@@ -208,6 +208,43 @@ def scores_of_runs(runs: Mapping[str, Mapping[str, float]], path: pathlib.Path) 
   return True
 
 
+def arm_bars(
+  arms: Mapping[str, Mapping[str, tuple[float, float, float]]], rows: Sequence[str], path: pathlib.Path
+) -> None:
+  """A group of bars a row, a bar an arm: arm -> row -> (score, low, high), low and high NaN where there is no interval.
+
+  A row that an arm lacks leaves its place empty; bars are thinner where there are many, and then without numbers.
+  """
+  bars = len(rows) * len(arms)
+  inches = 0.17 if bars <= 70 else 0.1  # a bar
+  figure, axes = _axes(7.2, 1.2 + inches * len(rows) * (len(arms) + 0.8))
+  span = len(arms) + 0.8
+  for turn, ((arm, scores), (color, hatch, _)) in enumerate(zip(arms.items(), _styles_of(arms), strict=True)):
+    places = [index * span + turn for index, row in enumerate(rows) if row in scores]
+    known = [scores[row] for row in rows if row in scores]
+    values = [value for value, _, _ in known]
+    axes.barh(places, values, height=0.9, color=color, hatch=hatch, edgecolor="white", linewidth=0.3, label=arm)
+    for y, (value, *ends) in zip(places, known, strict=True):
+      end = max(0.0, *(v for v in (value, *ends) if not np.isnan(v)))
+      if not np.isnan(ends[0]):
+        axes.plot(ends, [y, y], color=INK, linewidth=0.9 if inches > 0.15 else 0.7, solid_capstyle="butt")
+      if inches > 0.15 or value > CLIP[1]:
+        text = dict(xytext=(4, 0), textcoords="offset points", va="center", fontsize=6.5, color=INK, bbox=PLATE)
+        axes.annotate(f"{value:.0f}", (min(end, CLIP[1]), y), **text)
+  every = [v for scores in arms.values() for row in rows for v in scores.get(row, ()) if not np.isnan(v)]
+  axes.set_xlim(max(min([0.0, *every]), CLIP[0]), 1.08 * min(max([100.0, *every]), CLIP[1]))
+  axes.set_yticks([index * span + (len(arms) - 1) / 2 for index in range(len(rows))], rows, fontsize=8)
+  axes.set_ylim(len(rows) * span - 0.9, -0.9)
+  for x in (0, 100):
+    axes.axvline(x, color=INK, linewidth=0.8, linestyle="-" if x == 0 else (0, (4, 3)))
+  axes.set_xlabel("score, % of the expert (0 = random), with 95 % interval")
+  axes.tick_params(axis="y", length=0)
+  axes.grid(False, axis="y")
+  columns = min(len(arms), 3)
+  axes.legend(frameon=False, fontsize=8, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+  _save(figure, path)
+
+
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
   figure = Figure(figsize=(width, height))
   axes = figure.subplots()
