@@ -13,6 +13,7 @@ from gato_jax.report import figures, study_page
 from gato_jax.report import scores as scoring
 
 KEPT = 0.8  # of the expert's score
+_NAMED_BELOW = 90  # score of the network
 
 
 def section(study: study_page.Study, out: pathlib.Path) -> study_page.Section:
@@ -36,7 +37,7 @@ def section(study: study_page.Study, out: pathlib.Path) -> study_page.Section:
   others = [_of_expert(row) for task, row in sorted(experts.items()) if task not in {line["task"] for line in lines}]
   caption = (
     "Score against processor time of an action, one core, batch 1: an expert (open) and the network that imitates it "
-    "(filled), joined for each task"
+    f"(filled), joined for each task; those below {_NAMED_BELOW} are named"
   )
   return study_page.Section(
     "Experts against the network", _text(lines), [(drawn, caption)], {"action_cost": lines, "other_experts": others}
@@ -108,7 +109,8 @@ def _draw(lines: Sequence[Mapping[str, Any]], path: pathlib.Path) -> None:
     axes.plot(x, y, color=color, linewidth=0.9, alpha=0.7)
     axes.plot(x[:1], y[:1], "o", color=color, markerfacecolor="white", markersize=6)
     axes.plot(x[1:], y[1:], "o", color=color, markersize=5)
-    axes.annotate(name, (x[1], y[1]), xytext=(5, -3), textcoords="offset points", fontsize=6.5, color=figures.INK)
+    if y[1] < _NAMED_BELOW:  # the others lie upon each other; the table has them
+      axes.annotate(name, (x[1], y[1]), xytext=(5, -3), textcoords="offset points", fontsize=6.5, color=figures.INK)
   for domain, (color, _, _) in styles.items():
     axes.plot([], [], "o", color=color, label=domain)
   axes.set_xscale("log")
