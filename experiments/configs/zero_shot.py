@@ -30,7 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
     name = f"prompt_{arm.replace(' ', '_')}"
     runs.append(studies.Run(name, changes, {"arm": arm}, plays="network", verbs=("evaluate",)))
   config = small.study("zero_shot", "scores", runs)
-  del config.domains.conceptual_captions, config.domains.text  # the time is short, and neither acts
+  del config.domains.conceptual_captions, config.domains.text  # nothing is prompted there
   config.held_out = small.HELD_OUT
   # Four steps of Meta-World fill a row; a prompt takes half of it, as at most in training. The memory begins anew, with
   # the prompt, every other step: so the prompt never leaves it.
