@@ -11,7 +11,7 @@ from experiments.configs import rgb_stacking, small
 from gato_jax import studies
 
 TASK = "rgb_stacking.triplet4"
-EPISODES = (1, 5, 10)
+EPISODES = (1, 3, 9)
 STEPS = 150
 STARTS = {"skill generalisation": "work/rgb_stacking/generalisation", "scratch": ""}
 
@@ -19,7 +19,7 @@ STARTS = {"skill generalisation": "work/rgb_stacking/generalisation", "scratch":
 def get_config() -> ml_collections.ConfigDict:
   config = rgb_stacking.get_config()
   config.name = "rgb_fine_tuning"
-  config.data.hold_out = 0  # all ten may be asked for
+  config.data.hold_out = 0  # all that count may be asked for
   runs = []
   for n in EPISODES:
     for arm, start in STARTS.items():
