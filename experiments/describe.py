@@ -87,7 +87,10 @@ def main(experiment: cli.Experiment) -> None:
   for domain, task in experiment.tasks:
     share = experiment.weights[f"{domain.name}.{task}"] / total
     if domain.environment or domain.sources:
-      table = layout.TokenLayout(task_spec(experiment, domain, task), experiment.text_codec())
+      spec = task_spec(experiment, domain, task)
+      if experiment.config.data.returns:
+        spec = spec.with_return_to_go(1.0)  # its unit changes no layout
+      table = layout.TokenLayout(spec, experiment.text_codec())
       steps = length // table.length
       print(f"{table.describe()}\nshare of sequences: {share:.2%}, {steps} steps a row\n")
     else:
