@@ -53,6 +53,9 @@ class Policy:
     self.step, self.meta = step, {"total_steps": total}
     self.engines: list[Wanderer] = []
 
+  def asked(self, task: str, act) -> None:
+    """Trained without returns."""
+
   def check_environment(self, spec) -> None:
     assert spec.action.shape == (2,)
 
