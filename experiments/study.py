@@ -127,30 +127,33 @@ class Player:
 
 def run_all(runs: list[studies.Run], player: Player, bar: tqdm.tqdm) -> list[str]:
   """Plays the runs, --jobs at a time, none before what it needs; returns what went wrong."""
-  futures: dict[str, concurrent.futures.Future] = {}
-  failures: list[str] = []
-
-  def one(run: studies.Run) -> None:
-    if run.needs in futures:  # earlier in the queue, so at work or done: no two wait for each other
-      futures[run.needs].result()
-    player.play(run)
-
+  waiting, running, failures = {run.name: run for run in runs}, {}, {}
   with concurrent.futures.ThreadPoolExecutor(_JOBS.value) as pool:
     try:
-      for run in runs:
-        futures[run.name] = pool.submit(one, run)
-      for future in futures.values():
-        try:
-          future.result()
-        except GatoError as e:
-          if str(e) not in failures:  # those that need a failed run fail with its words
-            failures.append(str(e))
+      while waiting or running:
+        busy = {*waiting, *(run.name for run in running.values())}
+        ready = [run for run in waiting.values() if run.needs not in busy]
+        for run in ready[: _JOBS.value - len(running)]:
+          running[pool.submit(player.play, waiting.pop(run.name))] = run
+        done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in done:
+          run = running.pop(future)
+          try:
+            future.result()
+          except GatoError as e:
             bar.write(str(e), file=sys.stderr)
+            failures[run.name] = str(e)
+            for name in [name for name, other in waiting.items() if _needs(other, run.name, waiting)]:
+              del waiting[name]
     except KeyboardInterrupt:
-      pool.shutdown(wait=False, cancel_futures=True)
       player.stop()
       raise
-  return failures
+  return list(failures.values())
+
+
+def _needs(run: studies.Run, name: str, runs: dict[str, studies.Run]) -> bool:
+  """Whether a run needs the one of that name, directly or by others."""
+  return run.needs == name or (run.needs in runs and _needs(runs[run.needs], name, runs))
 
 
 def main(experiment: cli.Experiment) -> None:

@@ -5,9 +5,12 @@ import json
 import pathlib
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
+import tqdm
+from absl import flags
 
 from experiments import cli
 from experiments.configs import default, fine_tuning, forgetting, leave_one_out, small
@@ -143,6 +146,29 @@ def test_the_best_moving_average():
   assert section.best_moving_average({1: 0, 2: 10, 3: 20}) == 10  # fewer than five: all
   assert section.best_moving_average({9: 0, 2: 100, 3: 0, 4: 0, 5: 0, 6: 0, 7: 50}) == 20
   assert section.best_moving_average({1: 0, 2: 8, 3: 4}, window=2) == 6
+
+
+def test_runs_side_by_side_wait_only_for_what_they_need():
+  """While "slow" trains, the other worker takes what needs nothing; what needs a failed run is left."""
+  from experiments import study
+
+  flags.FLAGS(["study", "--jobs=2"])
+  later, order = threading.Event(), []
+
+  class Player:
+    def play(self, run):
+      if run.name == "slow":
+        assert later.wait(30), "the other worker waited"
+      if run.name == "broken":
+        raise GatoError("broken: train ended")
+      if run.name == "free":
+        later.set()
+      order.append(run.name)
+
+  runs = [Run("slow"), Run("needs_slow", starts_from="slow"), Run("broken"), Run("b", starts_from="broken"),
+          Run("c", starts_from="b"), Run("free")]  # fmt: skip
+  failures = study.run_all(studies.in_order(runs), Player(), tqdm.tqdm(disable=True))
+  assert failures == ["broken: train ended"] and order == ["free", "slow", "needs_slow"]
 
 
 STUDY = """
