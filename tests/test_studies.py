@@ -161,9 +161,9 @@ def test_runs_side_by_side_wait_only_for_what_they_need():
         assert later.wait(30), "the other worker waited"
       if run.name == "broken":
         raise GatoError("broken: train ended")
+      order.append(run.name)
       if run.name == "free":
         later.set()
-      order.append(run.name)
 
   runs = [Run("slow"), Run("needs_slow", starts_from="slow"), Run("broken"), Run("b", starts_from="broken"),
           Run("c", starts_from="b"), Run("free")]  # fmt: skip
