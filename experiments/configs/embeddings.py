@@ -13,18 +13,11 @@ from experiments.configs import small
 from gato_jax import studies
 from gato_jax.studies import Run
 
-HELD_OUT = (
-  "control_suite.cartpole-swingup",
-  "meta_world.assembly-v3",
-  "labyrinth.apples_in_order",
-  "atari.boxing",
-)
-
 
 def get_config() -> ml_collections.ConfigDict:
   config = small.get_config()
   config.name = "embeddings"
   config.data.keep = 0.0  # as in probes.py
-  config.interpret.update(parts=("attention", "map"), tasks=HELD_OUT, frames=1)
-  config.study = studies.section("embeddings", [Run("all", plays="work/small", verbs=("interpret",))])
+  config.interpret.update(parts=("attention", "map"), tasks=small.HELD_OUT, frames=1)
+  config.study = studies.section("embeddings", [Run("all", plays=small.WORKDIR, verbs=("interpret",))])
   return config

@@ -14,8 +14,6 @@ from experiments.configs import small
 from gato_jax import studies
 from gato_jax.studies import Run
 
-NETWORK = "work/small"
-
 
 def get_config() -> ml_collections.ConfigDict:
   config = small.get_config()
@@ -31,17 +29,17 @@ def looks() -> list[Run]:
   """One timestep as the network was trained on, with the directions; and windows of many, for states of n tokens."""
   windows = {"data.window_steps": 0, "data.sequence_length": 192}
   return [
-    Run("timestep", {"interpret.parts": ("probes", "directions")}, {"look": "timestep"}, plays=NETWORK,
+    Run("timestep", {"interpret.parts": ("probes", "directions")}, {"look": "timestep"}, plays=small.WORKDIR,
         verbs=("interpret",)),
     Run("tokens", {"interpret.parts": ("probes",), "interpret.tokens": (8, 32, 96), **windows}, {"look": "tokens"},
-        plays=NETWORK, verbs=("interpret",)),
+        plays=small.WORKDIR, verbs=("interpret",)),
   ]  # fmt: skip
 
 
 def removals(numbers: Sequence[int]) -> list[Run]:
   """The network as it is, then without as many directions of each kind: from the files of `timestep`."""
   files = "work/probes/timestep/interpretation/directions"
-  found = [Run("whole", labels={"removed": "none", "directions": 0}, plays=NETWORK, verbs=("evaluate",))]
+  found = [Run("whole", labels={"removed": "none", "directions": 0}, plays=small.WORKDIR, verbs=("evaluate",))]
   for number in numbers:
     for kind in ("task", "within", "random"):
       changes = {"act.remove": f"{files}/{kind}_{number}.npz"}
