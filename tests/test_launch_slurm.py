@@ -56,6 +56,7 @@ def test_a_wrong_partition_or_too_many_nodes_is_one_line_before_anything_is_sent
   assert not subprocess.run(["squeue", "--noheader"], capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow  # two minutes; SIGTERM, saving and going on are in tests/test_processes.py and test_elastic.py
 def test_preempted_saved_requeued_resumed_same_losses(slurm, dummy_tfds):
   settings = (*TINY, f"--config.data_dir={dummy_tfds.parent}")
   backend = Slurm(nodes=2, time="5")
