@@ -73,7 +73,10 @@ def test_the_loss_is_that_of_training_without_stochastic_depth():
   assert (np.asarray(measured["component_counts"]) > 0).all()
 
 
-@pytest.mark.parametrize("axes", [{"data": 8}, {"data": 2, "fsdp": 4}, {"data": 2, "fsdp": 2, "model": 2}])
+_SLOW = [pytest.param(axes, marks=pytest.mark.slow) for axes in ({"data": 8}, {"data": 2, "fsdp": 4})]
+
+
+@pytest.mark.parametrize("axes", [*_SLOW, {"data": 2, "fsdp": 2, "model": 2}])
 def test_eight_devices_measure_what_one_does(axes):
   one, eight = trainer(1), trainer(8, **axes)
   raw = next(batches(3, np.arange(16)))
