@@ -11,6 +11,7 @@ import small_network
 from experiments import cli
 from experiments.configs import embeddings as embeddings_study
 from experiments.configs import probes as probes_study
+from experiments.configs import small
 from gato_jax import agent, checkpoint, evaluate, results, studies
 from gato_jax.data import episodes
 from gato_jax.errors import GatoError
@@ -364,7 +365,7 @@ def test_the_studies_name_what_there_is():
   assert {one.config.act.remove for one in experiments} == files | {""}
   assert {str(one.workdir) for one in experiments} == {"work/small"}  # also of those that play a run that plays
   assert len({one.results for one in experiments}) == len(experiments)
-  held_out = embeddings_study.HELD_OUT
+  held_out = small.HELD_OUT
   seen = cli.Experiment(embeddings_study.get_config(), "all")
   assert {cli.name_of(*one) for one in seen.looked_at} == set(held_out)
   assert set(held_out) <= {cli.name_of(*one) for one in seen.all_tasks}
