@@ -129,9 +129,8 @@ class Experiment:
     With `leave_out_missing` only those with a dataset.
     """
     tuned = {name_of(*one): one for one in self._fine_tuned}
-    mixed = [
-      one for row in self.rows.values() for one in row.tasks if name_of(*one) not in self.held_out | tuned.keys()
-    ]
+    out = self.held_out | tuned.keys()
+    mixed = [one for row in self.rows.values() for one in row.tasks if name_of(*one) not in out]
     tasks = [*tuned.values(), *(mixed if self.fine_tune.replay or not tuned else ())]
     if not self.config.leave_out_missing:
       return tasks

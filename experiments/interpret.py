@@ -18,7 +18,7 @@ def main(experiment: cli.Experiment) -> None:
   mixture = experiment.section(MixtureConfig, "data", name=experiment.config.name, weights=experiment.weights)
   trained = sorted(cli.name_of(*one) for one in experiment.tasks)
   names = sorted({*trained, *(cli.name_of(*one) for one in experiment.looked_at)})
-  datasets = {name: episodes.load(experiment.tfds, name, mixture.keep) for name in names}
+  datasets = {name: episodes.load(experiment.tfds, name, mixture.keep, mixture.returns) for name in names}
   params, meta, step = checkpoint.load_for_acting(experiment.workdir / "checkpoints")
   network = interpretation.Network(
     GatoConfig.from_json(meta["model"]), params, codec.TextCodec(meta["tokenizer"]), step

@@ -21,7 +21,7 @@ import tqdm
 from absl import flags
 
 from experiments import cli
-from gato_jax import checkpoint, studies
+from gato_jax import checkpoint, specs, studies
 from gato_jax.errors import GatoError
 
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each on its share of the cores.", lower_bound=1)
@@ -64,7 +64,7 @@ def chosen(runs: list[studies.Run], names: list[str]) -> list[studies.Run]:
   by_name = {run.name: run for run in runs}
   for name in names:
     while name:
-      cli.specs.check_name(name, by_name, "run of the study")
+      specs.check_name(name, by_name, "run of the study")
       wanted.add(name)
       name = by_name[name].needs
   return [run for run in runs if not names or run.name in wanted]

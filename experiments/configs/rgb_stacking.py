@@ -35,5 +35,5 @@ def get_config() -> ml_collections.ConfigDict:
     studies.Run("generalisation", {"held_out": TASKS}, {"arm": "generalisation"}),
     studies.Run("mastery", {}, {"arm": "mastery"}),
   ]
-  config.study = ml_collections.ConfigDict(studies.section("scores", runs))
+  config.study = studies.section("scores", runs)
   return config

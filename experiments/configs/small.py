@@ -54,7 +54,7 @@ def study(name: str, kind: str, runs: list[studies.Run]) -> ml_collections.Confi
   """This config with a study; other studies may begin with its runs, in work/<name>/<run>."""
   config = get_config()
   config.name = name
-  config.study = ml_collections.ConfigDict(studies.section(kind, runs))
+  config.study = studies.section(kind, runs)
   return config
 
 
