@@ -14,21 +14,27 @@ from absl import flags
 import rlds_builders
 from experiments import cli
 from experiments import collect as collect_verb
-from gato_jax import collect, evaluate, scores_json, specs
+from gato_jax import collect, evaluate, files, scores_json, specs
 from gato_jax.documents import PictureConfig
 from gato_jax.tokens import codec
 
 _DOMAIN = flags.DEFINE_string("domain", None, "A folder of rlds_builders/.", required=True)
 _TASKS = flags.DEFINE_list("tasks", None, "Some of its tasks; all by default.")
-_EPISODES = flags.DEFINE_integer("episodes", 10, "Expert episodes a task, collected where they are missing.")
+_EPISODES = flags.DEFINE_integer(
+  "episodes", 10, "Expert episodes a task, collected where they are missing; 0 with --write_scores measures only.", 0
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Raw logs and datasets.")
 _LENGTH = flags.DEFINE_integer("sequence_length", 1024, "Of the windows whose reading is timed.")
 _WRITE_SCORES = flags.DEFINE_bool(
   "write_scores", False, "Measures random and expert returns of --tasks into scores.json; the other tasks' stay there."
 )
-_SCORE_EPISODES = flags.DEFINE_integer("score_episodes", scores_json.EPISODES, "Of each kind a task, --write_scores.")
-_RANDOM_EPISODES = flags.DEFINE_integer("random_episodes", 0, "Random's, where it should not be --score_episodes.")
-
+_SCORE_EPISODES = flags.DEFINE_integer("score_episodes", scores_json.EPISODES, "Of the expert a task, --write_scores.")
+_RANDOM_EPISODES = flags.DEFINE_integer(
+  "random_episodes", scores_json.RANDOM_EPISODES, "Of random actions a task, --write_scores; fewer where they are slow."
+)
+_SCORES_OF = flags.DEFINE_multi_enum(
+  "scores_of", list(scores_json.ACTORS), scores_json.ACTORS, "Measures one of the two only; the other's numbers stay."
+)
 
 _TOKENIZER = flags.DEFINE_string("tokenizer", "", "A SentencePiece model; the one that ships when empty.")
 _SIDE = flags.DEFINE_integer("picture_side", PictureConfig.side, "Of pictures in documents, pixels.")
@@ -58,10 +64,12 @@ def write_scores(domain: specs.Domain, tasks: list[str]) -> None:
   path = rlds_builders.scores_path(domain.name)
   scores = json.loads(path.read_text()) if path.exists() else {}
   for task in tqdm.tqdm(tasks, desc="measure scores", unit="task"):
-    measured = scores_json.measure(domain, task, evaluate.FIRST_SEED, _SCORE_EPISODES.value, _RANDOM_EPISODES.value)
+    measured = scores_json.measure(
+      domain, task, evaluate.FIRST_SEED, _SCORE_EPISODES.value, _RANDOM_EPISODES.value, _SCORES_OF.value
+    )
     scores[task] = scores_json.replaced(scores.get(task, {}), measured)
-    scores["how"] = scores_json.how(domain, evaluate.FIRST_SEED)
-    path.write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
+    scores["how"] = scores_json.how(domain)
+    files.write(path, json.dumps(scores, indent=1, sort_keys=True) + "\n")
 
 
 def main() -> None:
@@ -70,14 +78,16 @@ def main() -> None:
   for task in tasks:
     domain.check_task(task)
   if domain.environment:
+    if _WRITE_SCORES.value:
+      write_scores(domain, tasks)
+      if not _EPISODES.value:  # only the scores are asked for
+        return
     config = collect.CollectConfig(episodes=_EPISODES.value)
     pairs = [(domain, task) for task in tasks]
     collect_verb.run(collect.Collection(pairs, data_dir / "raw", config))
     for task in tasks:
       environment = domain.make_environment(task)
       specs.check_environment(specs.environment_task_spec(domain, task, environment), environment)
-    if _WRITE_SCORES.value:
-      write_scores(domain, tasks)
   spawn = multiprocessing.get_context("spawn")
   arguments = (domain.name, tasks, data_dir, _LENGTH.value, _TOKENIZER.value, PictureConfig(_SIDE.value).side)
   process = spawn.Process(target=check_datasets, args=arguments)

@@ -18,6 +18,7 @@ import dm_env
 import numpy as np
 from dm_env import specs
 
+from gato_jax import randomness
 from gato_jax.errors import GatoError
 
 
@@ -45,14 +46,20 @@ class PerSlot:
 
 
 class RandomExpert:
-  """Uniform actions: the zero of every normalised score."""
+  """Acts uniformly at random: the zero of every normalised score.
 
-  def __init__(self, action_spec: specs.Array):
+  Args:
+    task: "domain.task"; each task has a random stream of its own, so the returns of two tasks on
+      the same seeds are as independent as their scenes are.
+  """
+
+  def __init__(self, action_spec: specs.Array, task: str):
     self._spec = action_spec
-    self._random = np.random.default_rng(0)
+    self._purpose = f"random action/{task}"
+    self.reset(0)
 
   def reset(self, seed: int) -> None:
-    self._random = np.random.default_rng(seed)
+    self._random = randomness.generator(self._purpose, seed)
 
   def act(self, timestep: dm_env.TimeStep) -> np.ndarray:
     del timestep

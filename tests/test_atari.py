@@ -263,7 +263,7 @@ def test_the_planner_beats_chance_and_repeats_itself(monkeypatch):
   monkeypatch.setattr(atari_environment, "MAX_FRAMES", 480)
   environment = atari.DOMAIN.make_environment("ms_pacman")
   planner = atari_expert.Planner(environment, search.Budget(nodes=8))
-  random = environment_loop.RandomExpert(environment.action_spec())
+  random = environment_loop.RandomExpert(environment.action_spec(), "test")
 
   def points(expert):
     (episode,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([expert]), [3])

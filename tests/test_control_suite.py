@@ -75,7 +75,7 @@ def test_planned_rewards_and_states_are_the_suites(task):
 @pytest.mark.parametrize("task", _TASKS)
 def test_an_episode_depends_on_its_seed_only(task):
   one, two = control_environment.make(task), control_environment.make(task)
-  actor = environment_loop.RandomExpert(one.action_spec())
+  actor = environment_loop.RandomExpert(one.action_spec(), "test")
 
   def play(environment, seed):
     actor.reset(seed)

@@ -67,7 +67,7 @@ def test_the_expert_acts_on_the_state_behind_the_pixels():
       total += timestep.reward
     return total
 
-  good, chance = play(expert), play(environment_loop.RandomExpert(environment.action_spec()))
+  good, chance = play(expert), play(environment_loop.RandomExpert(environment.action_spec(), "test"))
   environment.close()
   assert good > 145 > 130 > chance
   environment = control_suite.make("cartpole-balance")

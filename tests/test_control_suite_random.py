@@ -142,7 +142,7 @@ def test_the_expert_beats_chance(which):
   domain, _ = _SUITES[which]
   environment = domain.make_environment("point_mass-easy")
   expert = domain.make_expert(environment, "point_mass-easy")
-  actors = expert, environment_loop.RandomExpert(environment.action_spec())
+  actors = expert, environment_loop.RandomExpert(environment.action_spec(), "test")
   returns = []
   for actor in actors:
     (episode,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([actor]), [1])

@@ -93,7 +93,9 @@ def test_mujoco_in_parallel_is_mujoco_alone(tmp_path):
   todo = jobs.missing([(domain, task)], "random", 0, 3, [])
   with pool.Simulators(EvaluateConfig(workers=2), tmp_path / "log") as simulators:
     rows = [row for _, row in simulators.play(todo)]
-  assert facts(rows) == facts(play(domain, task, random_actor, "random", [job.seed for job in todo], 1))
+  assert facts(rows) == facts(
+    play(domain, task, random_actor(f"{domain.name}.{task}"), "random", [job.seed for job in todo], 1)
+  )
   assert all(row.length == 1000 for row in rows) and len({row.episode_return for row in rows}) > 1
 
 

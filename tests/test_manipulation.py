@@ -25,7 +25,7 @@ def _positions(environment, seed, steps):
   """float64 [steps + 1, nq]: the states of an episode of seeded random actions."""
   environment.seed(seed)
   environment.reset()
-  actor = environment_loop.RandomExpert(environment.action_spec())
+  actor = environment_loop.RandomExpert(environment.action_spec(), "test")
   actor.reset(seed)
   states = [environment.physics.data.qpos.copy()]
   for _ in range(steps):
@@ -136,7 +136,7 @@ def test_a_recorded_episode_is_played_again():
 def test_experts_succeed_and_random_actions_do_not(task):
   environment = manipulation_environment.make(task)
   expert = DOMAIN.make_expert(environment, task)
-  random = environment_loop.RandomExpert(environment.action_spec())
+  random = environment_loop.RandomExpert(environment.action_spec(), "test")
   (played,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([expert]), [1])
   (tried,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([random]), [1])
   assert played.length == 250 and played.success and not tried.success

@@ -90,7 +90,7 @@ def test_horizon_and_success_at_any_step():
 @pytest.mark.parametrize("task", ["reach-v3", "button-press-topdown-wall-v3"])
 def test_expert_succeeds_and_earns_far_more_than_random(task):
   environment, expert = _make(task)
-  random = environment_loop.RandomExpert(environment.action_spec())
+  random = environment_loop.RandomExpert(environment.action_spec(), "test")
   (played,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([expert]), [0])
   (tried,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([random]), [0])
   assert played.success and not tried.success

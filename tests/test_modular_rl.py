@@ -75,7 +75,7 @@ def test_default_morphologies_run(task):
   names = {environment.model.body(i).name for i in range(environment.model.nbody)}
   assert names == {"world", "torso", *limbs}
   assert environment.model.nu == len(environment.action_spec().minimum) > 0
-  actor = environment_loop.RandomExpert(environment.action_spec())
+  actor = environment_loop.RandomExpert(environment.action_spec(), "test")
   environment.seed(0)
   timestep = environment.reset()
   assert environment.healthy(environment.data.qpos)
@@ -111,7 +111,7 @@ def test_one_without_legs_never_falls():
 
 def test_an_episode_depends_on_its_seed_only():
   one, two = (DOMAIN.make_environment("walker2d-foot-leg_left") for _ in range(2))
-  actor = environment_loop.RandomExpert(one.action_spec())
+  actor = environment_loop.RandomExpert(one.action_spec(), "test")
 
   def play(environment, seed):
     actor.reset(seed)
@@ -144,7 +144,7 @@ def test_the_expert_gets_further_than_chance_and_standing_still():
     return sum(rewards)
 
   spec = environment.action_spec()
-  chance, still = total(environment_loop.RandomExpert(spec)), total(_Still(spec))
+  chance, still = total(environment_loop.RandomExpert(spec, "test")), total(_Still(spec, "test"))
   assert total(DOMAIN.make_expert(environment, task)) > 1.5 * max(chance, still) > 0
 
 

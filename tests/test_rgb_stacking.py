@@ -165,7 +165,7 @@ def test_a_grasp_is_on_red_and_across_its_faces():
 def test_expert_stacks_and_random_actions_do_not(task):
   environment = stacking_environment.make_without_cameras(task)
   expert = DOMAIN.make_expert(environment, task)
-  random = environment_loop.RandomExpert(environment.action_spec())
+  random = environment_loop.RandomExpert(environment.action_spec(), "test")
   (played,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([expert]), [1])
   (tried,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([random]), [1])
   assert played.length == tried.length == 400

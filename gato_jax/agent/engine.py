@@ -11,7 +11,7 @@ import dm_env
 import jax
 import numpy as np
 
-from gato_jax import specs
+from gato_jax import randomness, specs
 from gato_jax.agent import packing, shapes, step
 from gato_jax.agent.config import ActConfig
 from gato_jax.agent.prompts import Prompts
@@ -25,11 +25,21 @@ _BATCH_GROWTH = 4  # compiled batch sizes are 1, 4, 16, ... and all slots: a bat
 
 @dataclasses.dataclass
 class _Episode:
-  """What runs in a slot. steps: how many have been acted."""
+  """The episode that runs in a slot.
+
+  Attributes:
+    steps: how many have been acted.
+    noise: int32, keys the sampling of its actions: another one for each task and seed, so that two tasks that look
+      alike do not act alike.
+  """
 
   task: str
   seed: int
   steps: int = 0
+
+  @functools.cached_property
+  def noise(self) -> np.int32:
+    return np.uint32(randomness.key(f"act/{self.task}/{self.seed}") % 2**32).view(np.int32)
 
 
 class Engine:
@@ -152,8 +162,7 @@ class Engine:
     for row, slot in zip(rows, slots, strict=True):
       packed, episode = observations[slot], self._episodes[slot]
       is_fresh = slot in fresh and slot not in prompted
-      seed = np.uint32(episode.seed % 2**32).view(np.int32)
-      asked[:, row] = slot, self._place[episode.task][1], is_fresh, seed, episode.steps
+      asked[:, row] = slot, self._place[episode.task][1], is_fresh, episode.noise, episode.steps
       n = len(packed.values)
       values[row, :n], ids[row, :n], lines[row, : len(packed.lines)] = packed.values, packed.ids, packed.lines
     call = self._step(shape, size)

@@ -4,7 +4,9 @@ import dataclasses
 
 from gato_jax import specs
 
-FIRST_SEED = 1_000_000  # collection counts from 0: no episode is evaluated that was trained on
+# Collection counts up from 0 and refuses to reach this seed, so no episode is evaluated that was trained on, however
+# much is collected. Every simulator here takes it: it is below 2**31.
+FIRST_SEED = 1_000_000_000
 BASELINES = ("available", "logs", "scores", "measure")
 
 

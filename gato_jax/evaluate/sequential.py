@@ -45,5 +45,11 @@ def row(task: str, actor: str, step: int, episode: environment_loop.Episode) -> 
   return results.Row(task, actor, *played, step, info)
 
 
-def random_actor(environments: Sequence[Any]) -> environment_loop.Actor:
-  return environment_loop.PerSlot([environment_loop.RandomExpert(e.action_spec()) for e in environments])
+def random_actor(task: str) -> Callable[[Sequence[Any]], environment_loop.Actor]:
+  """Returns what makes the random actor of copies of the environment of "domain.task"."""
+
+  def make(environments: Sequence[Any]) -> environment_loop.Actor:
+    experts = [environment_loop.RandomExpert(one.action_spec(), task) for one in environments]
+    return environment_loop.PerSlot(experts)
+
+  return make

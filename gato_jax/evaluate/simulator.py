@@ -123,7 +123,7 @@ class Simulator:
       return returns.Asking(held, job.asked) if job.asked else held
     if job.actor == jobs.EXPERT:
       return Here(self._connection, job.domain.make_expert(self._environment, job.task))
-    return Here(self._connection, environment_loop.RandomExpert(self._environment.action_spec()))
+    return Here(self._connection, environment_loop.RandomExpert(self._environment.action_spec(), job.name))
 
 
 def main(descriptor: int) -> None:

@@ -74,7 +74,7 @@ class Search:
 
   def reset(self, seed: int) -> None:
     """Forgets what was planned; rollouts draw from a generator with this seed."""
-    self._random = random.Random(seed)
+    self._random = random.Random(f"atari rollouts {seed}")
     self._root: _Node | None = None
     self._now = 0
     self._seen = np.full(_MEMORY * 256, -_FORGOTTEN)  # when a byte last had a value

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 from scipy import interpolate
 
+from gato_jax import randomness
 from rlds_builders.planners.rollouts import Trajectories, full_state, simulate
 
 _CALM = 0.7  # factor on the mean plan's actions in one extra sample
@@ -98,7 +99,7 @@ class SamplingPlanner:
       self._model = copy.copy(self._source)
       self._model.opt.timestep *= self._settings.coarse
     self._data = mujoco.MjData(self._model)
-    self._random = np.random.default_rng(seed)
+    self._random = randomness.generator("planner", seed)
     self._knots = np.tile(self._middle, (len(self._knot_times), 1))
     self._noise = np.tile(self._settings.noise * (self._high - self._low) / 2, (len(self._knot_times), 1))
     self._step = 0

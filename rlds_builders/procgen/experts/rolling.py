@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gato_jax import randomness
 from rlds_builders.procgen import environment
 
 _SHOOT = 9
@@ -43,7 +44,7 @@ class Rolling:
     self.reset(0)
 
   def reset(self, seed: int) -> None:
-    self._random = np.random.default_rng(seed)
+    self._random = randomness.generator("procgen plans", seed)
     self._left: np.ndarray | None = None  # of the last best plan, what is not yet played: int32 [horizon]
 
   def plan(self, state: bytes) -> list[int]:
