@@ -44,8 +44,10 @@ def control_batch(rows: int, length: int, seed: int = 0, observations: int = 7, 
   kinds = np.resize(np.array(timestep, np.int32), (length,))
   values = random.integers(vocabulary.CONTINUOUS_OFFSET, vocabulary.SEPARATOR, (rows, length))
   place = np.arange(length) % len(timestep)
+  tokens = np.where(kinds == Kind.SEPARATOR, vocabulary.SEPARATOR, values).astype(np.int32)
   return {
-    "tokens": np.where(kinds == Kind.SEPARATOR, vocabulary.SEPARATOR, values).astype(np.int32),
+    "tokens": tokens,
+    "labels": tokens,
     "kinds": np.tile(kinds, (rows, 1)),
     "locals": np.tile(np.where(place < observations, place, -1), (rows, 1)).astype(np.int32),
     "segments": np.ones((rows, length), np.int32),

@@ -7,7 +7,7 @@ import functools
 import io
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -16,9 +16,10 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import rlds_builders
-from gato_jax import mixture, specs, studies
+from gato_jax import collect, documents, freshness, mixture, specs, studies
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
+from rlds_builders import _sources
 
 
 @dataclasses.dataclass
@@ -29,6 +30,9 @@ class Row:
   tasks: list[tuple[specs.Domain, str]] = dataclasses.field(default_factory=list)
 
 
+ACCEPT = flags.DEFINE_bool(
+  "accept_changes", False, "Goes on with data, or with a run, whose sources or settings changed; says what changed."
+)
 _RUN = flags.DEFINE_string("run", "", "Of the config's study: with its settings, in its folder (experiments/study.py).")
 
 
@@ -166,6 +170,30 @@ class Experiment:
   def dataset(self, domain: specs.Domain, task: str) -> pathlib.Path:
     """What TFDS keeps beside a dataset's records, readable without TensorFlow: simulators may be in this process."""
     return self.tfds / domain.name / task / "1.0.0" / "metadata.json"
+
+  def stale(self, domain: specs.Domain, task: str) -> str:
+    """Names what changed since a task's dataset was built, and since its episodes were collected; "" where nothing."""
+    metadata = self.dataset(domain, task)
+    if not metadata.exists():
+      return ""
+    settings = self.section(collect.CollectConfig, "collect").settings_of(domain.name).origin
+    side = self.section(documents.PictureConfig, "pictures").side
+    now = freshness.expected(domain, task, self.raw, settings=settings, side=side, sources=_sources.sources_directory())
+    return freshness.stale(metadata, now)
+
+  def refuse_stale(self, tasks: Iterable[tuple[specs.Domain, str]]) -> None:
+    """Raises GatoError where a dataset is not what its sources are now; with --accept_changes only says so."""
+    stale = {name_of(*one): why for one in tasks if (why := self.stale(*one))}
+    if not stale:
+      return
+    name, why = next(iter(stale.items()))
+    others = f" (and {len(stale) - 1} more tasks)" if len(stale) > 1 else ""
+    line = f"the dataset of {name} is not what its sources are now: {why}{others}"
+    if not ACCEPT.value:
+      raise GatoError(
+        f"{line}; run python -m experiments.collect and .build with this config, or go on with --accept_changes"
+      )
+    print(f"{line}; going on", file=sys.stderr)
 
   def left_out(self) -> list[str]:
     """A line for each row of which nothing trains: how to get it; GatoError where no row has anything."""

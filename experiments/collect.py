@@ -1,6 +1,8 @@
 """Collects the expert episodes that are missing: python -m experiments.collect --config=experiments/configs/demo.py
 
-The same command again goes on where a kill, a crash or Ctrl-C ended it.
+The same command again goes on where a kill, a crash or Ctrl-C ended it. Where a task is no longer what its episodes
+were collected of (another spec, agent_id, expert, environment, disturbance, or changed code in its folder), they are
+moved aside and it is collected anew; --accept_changes keeps them instead.
 """
 
 import sys
@@ -26,6 +28,11 @@ def run(collection: collect.Collection) -> None:
       if isinstance(outcome, int):
         done[task] += outcome
         bar.update(outcome)
+      elif isinstance(outcome, collect.Changed):
+        say = f"{outcome.what}; the old episodes are in {outcome.aside}, collecting {outcome.episodes} anew"
+        bar.write(say, file=sys.stderr)
+        bar.total += outcome.episodes
+        done[task] = 0
       else:
         failures += 1
         bar.write(f"{task}, seed {outcome.seed}: {outcome.reason}", file=sys.stderr)
@@ -54,11 +61,11 @@ def run(collection: collect.Collection) -> None:
 
 def main(experiment: cli.Experiment) -> None:
   tasks = [(domain, task) for domain, task in experiment.all_tasks if domain.environment]
-  collection = collect.Collection(tasks, experiment.raw, experiment.section(collect.CollectConfig, "collect"))
+  config = experiment.section(collect.CollectConfig, "collect")
+  collection = collect.Collection(tasks, experiment.raw, config, accept=cli.ACCEPT.value)
+  run(collection)
   if collection.is_complete:
     print(f"collect: nothing to do, all episodes of {len(collection.missing)} tasks are in {experiment.raw}")
-    return
-  run(collection)
 
 
 if __name__ == "__main__":

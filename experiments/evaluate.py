@@ -7,12 +7,14 @@ while it runs: python -m experiments.evaluate --config=... --follow --config.eva
 import json
 import pathlib
 import signal
+from collections.abc import Sequence
 
 from absl import flags
 
 import rlds_builders
 from experiments import cli
-from gato_jax import agent, checkpoint, evaluate, logs
+from gato_jax import agent, checkpoint, evaluate, freshness, logs, specs
+from gato_jax.errors import GatoError
 from gato_jax.evaluate import evaluation, follow, pool
 from gato_jax.report import table
 
@@ -21,11 +23,23 @@ _STEPS = flags.DEFINE_enum("steps", "newest", ("newest", "kept"), "The newest ch
 _FOLLOW = flags.DEFINE_bool("follow", False, "Evaluates each new checkpoint until the training run has ended.")
 
 
+def refuse_stale_logs(experiment: cli.Experiment, tasks: Sequence[tuple[specs.Domain, str]]) -> None:
+  """Raises GatoError where the expert's logged returns are of another expert or environment than the domain's now."""
+  for domain, task in tasks:
+    why = freshness.stale_logs(domain, task, experiment.raw)
+    if why and not cli.ACCEPT.value:
+      raise GatoError(
+        f"{domain.name}.{task}: {why} since its raw logs were collected, which its expert return is from; run python "
+        "-m experiments.collect, or go on with --accept_changes"
+      )
+
+
 def main(experiment: cli.Experiment) -> None:
   signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: rows are kept
   config = experiment.section(evaluate.EvaluateConfig, "evaluate")
   act = experiment.section(agent.ActConfig, "act")
   tasks, workdir = experiment.control_tasks, experiment.workdir
+  refuse_stale_logs(experiment, tasks)
   steps = sorted(checkpoint.saved_steps(workdir / "checkpoints"))[:-1] if _STEPS.value == "kept" else []
   policy = None if _FOLLOW.value else agent.Policy(workdir)
   out = pathlib.Path(_RESULTS.value or experiment.results)

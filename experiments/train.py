@@ -21,7 +21,7 @@ from absl import flags
 
 from experiments import cli
 from gato_jax import checkpoint, demonstrations, distributed, provenance
-from gato_jax.data import episodes, pipeline
+from gato_jax.data import episodes, pipeline, windows
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
 from gato_jax.train import initial, loop, optimizer, profile, resume, tracking
@@ -32,8 +32,6 @@ _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is: 0, 1, .
 _PROFILE = flags.DEFINE_string(
   "profile_steps", "", "FIRST:LAST, steps of which a profiler trace goes to <workdir>/profile, e.g. 100:103."
 )
-_ACCEPT = flags.DEFINE_bool("accept_changes", False, "Continue a run with another mixture; says what changed.")
-
 _TRACKER = flags.DEFINE_enum(
   "tracker", "none", tracking.TRACKERS, "Where the metrics go beside TensorBoard; `wandb login` or WANDB_MODE=offline."
 )
@@ -52,6 +50,7 @@ def train(experiment: cli.Experiment) -> None:
   mixture = experiment.section(
     MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=experiment.subsets
   )
+  distributed.from_first(lambda: experiment.refuse_stale([*experiment.tasks, *experiment.control_tasks]))
   left_out = experiment.left_out()  # on all processes: it is an error where nothing is left
   if distributed.is_first():
     print("".join(f"{line}\n" for line in left_out), end="", file=sys.stderr)
@@ -82,11 +81,13 @@ def train(experiment: cli.Experiment) -> None:
   )  # fmt: skip
 
   def prepare() -> None:
-    resume.refuse_changes(workdir, description, _ACCEPT.value)
+    resume.refuse_changes(workdir, description, cli.ACCEPT.value)
     provenance.append(workdir, start)
-    for name, data in (inputs.datasets | played).items():
-      if isinstance(data, episodes.Episodes):
-        demonstrations.write(workdir, name, data.best())
+    # Prompts show episodes that train, and of tasks that do not train none that is held out.
+    shown = {name: rows.episodes for name, rows in inputs.windows.items() if isinstance(rows, windows.EpisodeWindows)}
+    shown |= {name: windows.split(data.kept, mixture, False, name) for name, data in played.items()}
+    for name, indices in shown.items():
+      demonstrations.write(workdir, name, (inputs.datasets | played)[name].best(among=indices))
 
   distributed.from_first(prepare)
   start_from = None

@@ -1,6 +1,7 @@
 """Raw episode logs: EnvLogger's Riegeli files in shards that appear whole or not at all.
 
   <raw>/<domain>/<task>/spec.json          the task's spec, from the live environment
+  <raw>/<domain>/<task>/origin.json        what the episodes follow from (gato_jax/origin.py)
   <raw>/<domain>/<task>/failures.jsonl     attempts at episodes that a simulator did not finish
   <raw>/<domain>/<task>/shard-00000/       some episodes: runs of EnvLogger, and rows.jsonl
   <raw>/<domain>/<task>/shard-00001.partial/   some of its episodes, left by a kill: not read before it is complete
@@ -8,11 +9,12 @@
 An episode depends on its seed and its shard's number only, so what a kill took is collected again exactly.
 """
 
+import hashlib
 import json
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dm_env
@@ -24,7 +26,7 @@ import envlogger  # noqa: E402
 from envlogger import reader as envlogger_reader  # noqa: E402
 from envlogger.backends import riegeli_backend_writer  # noqa: E402
 
-from gato_jax import results, specs  # noqa: E402
+from gato_jax import files, origin, results, specs  # noqa: E402
 from gato_jax.errors import GatoError, MissingData  # noqa: E402
 
 _WRITING, _METADATA = "writing", "metadata.riegeli"
@@ -35,15 +37,56 @@ def task_directory(raw: pathlib.Path, domain: str, task: str) -> pathlib.Path:
 
 
 def write_spec(directory: pathlib.Path, spec: specs.TaskSpec) -> None:
-  """Writes spec.json; GatoError when logs of another spec lie there already."""
-  path = directory / "spec.json"
-  if path.exists():
-    difference = specs.difference(read_spec(directory), spec)
-    if difference:
-      raise GatoError(f"{path} is of another spec ({difference}); move {directory} away and collect again")
-    return
-  directory.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(spec.to_json(), indent=1))
+  files.write_json(directory / "spec.json", spec.to_json())
+
+
+def write_origin(directory: pathlib.Path, spec: specs.TaskSpec, now: origin.Origin, accept: bool = False) -> None:
+  """Writes spec.json and origin.json, unless they say the same already.
+
+  Args:
+    now: the origin of episodes that are played now.
+    accept: what is there stays, and counts as of this origin.
+
+  Raises:
+    origin.Changed: the episodes in `directory` are of another origin, or none is known of them.
+  """
+  before = origin.read(directory)
+  if shards(directory) and not accept:
+    if before is None:
+      raise origin.Changed(f"{directory} holds episodes of an older version, which did not note what they follow from")
+    if changed := origin.difference(before, now, origin.EPISODES):
+      raise origin.Changed(f"{directory}: {changed}")
+
+  if before is not None:
+    now = {**before, **now}
+  if before != now:
+    write_spec(directory, spec)
+    origin.write(directory, now)
+
+
+def move_aside(directory: pathlib.Path, name: str = "") -> pathlib.Path:
+  """Renames a directory to the first free <name>.old-<n> beside it, by default with its own name; returns that."""
+  number = 1
+  while (aside := directory.with_name(f"{name or directory.name}.old-{number}")).exists():
+    number += 1
+  return directory.rename(aside)
+
+
+def shard_episodes(directory: pathlib.Path, wanted: int) -> int:
+  """Returns how many episodes a shard of these logs has: as the first ones have, or `wanted` where there are none."""
+  return (origin.read(directory) or {}).get("shard_episodes", wanted)
+
+
+def content_hash(directory: pathlib.Path) -> str:
+  """Hash of a task's complete shards: their rows and the sizes of their logs; "" where there are none."""
+  found = shards(directory)
+  digest = hashlib.sha256()
+  for shard in found:
+    digest.update(shard.name.encode())
+    digest.update((shard / "rows.jsonl").read_bytes())
+    for path in sorted(shard.rglob("*.riegeli")):
+      digest.update(f"{path.relative_to(shard)} {path.stat().st_size}".encode())
+  return digest.hexdigest()[:16] if found else ""
 
 
 def read_spec(directory: pathlib.Path) -> specs.TaskSpec:
@@ -64,8 +107,18 @@ def rows(directory: pathlib.Path) -> list[results.Row]:
   return [row for shard in shards(directory) for row in results.read(shard / "rows.jsonl")]
 
 
+def shard_rows(directory: pathlib.Path, index: int) -> tuple[bool, list[results.Row]]:
+  """Returns whether a shard is complete, and the rows of the episodes that are kept of it."""
+  final = directory / f"shard-{index:05d}"
+  if final.exists():
+    return True, list(results.read(final / "rows.jsonl"))
+  return False, partial_rows(directory, index)
+
+
 class ShardWriter:
   """Context of one shard, whose folder gets its final name when the context ends well, with any episode at all.
+
+  A shard that is complete is opened again: it takes more episodes.
 
   A run of EnvLogger is kept, whole or not at all, when it is PART_SECONDS old: no more than that of finished episodes
   is lost to a kill. The next writer of the same shard goes on behind what was kept.
@@ -76,12 +129,22 @@ class ShardWriter:
 
   PART_SECONDS = 2.0
 
-  def __init__(self, directory: pathlib.Path, index: int, environment: dm_env.Environment | None = None):
+  def __init__(
+    self,
+    directory: pathlib.Path,
+    index: int,
+    environment: dm_env.Environment | None = None,
+    expert_action: Callable[[], Any] | None = None,
+  ):
+    """expert_action: what the expert would have done in the step just taken; None where it is what was done."""
     self._index = index
     self._final = directory / f"shard-{index:05d}"
     self._partial = self._final.with_suffix(".partial")
+    if self._final.exists():
+      self._final.rename(self._partial)
     self._partial.mkdir(parents=True, exist_ok=True)
     self._environment = environment
+    self._expert_action = expert_action
     self._backend: Any = None
     self._logger: envlogger.EnvLogger | None = None
     self._new: list[results.Row] = []
@@ -97,9 +160,16 @@ class ShardWriter:
         self._environment,
         backend=self._open,
         data_directory=str(self._partial / _WRITING),
-        step_fn=lambda timestep, action, env: None,
+        step_fn=self._custom_data if self._expert_action else None,
       )
     return self._logger
+
+  def _custom_data(self, timestep: dm_env.TimeStep, action: Any, environment: Any) -> dict[str, np.ndarray]:
+    """EnvLogger's step metadata."""
+    del action, environment
+    if timestep.first():  # the codec wants the same structure in every step
+      return {"expert_action": np.zeros_like(self._environment.action_spec().generate_value())}
+    return {"expert_action": self._expert_action()}
 
   def _open(self, **settings: Any) -> Any:
     (self._partial / _WRITING).mkdir()
@@ -157,10 +227,11 @@ def partial_rows(directory: pathlib.Path, index: int) -> list[results.Row]:
 
 
 def read_shard(shard: pathlib.Path) -> Iterator[tuple[results.Row, dict[str, np.ndarray]]]:
-  """Episodes as columns of T+1 steps: flat observation keys under "observation/", action, reward, discount.
+  """Episodes as columns of T+1 steps: flat observation keys under "observation/", actions, reward, discount.
 
-  Step t holds what was observed and the action that was taken there (RLDS's alignment; EnvLogger logs an action with
-  the timestep it led to). The last step's action is zero and means nothing.
+  Step t holds what was observed, the `action` that was executed there and the `expert_action` that the expert would
+  have taken, which are the same where nothing was changed (RLDS's alignment; EnvLogger logs an action with the
+  timestep it led to). The last step's actions are zero and mean nothing.
 
   Raises:
     GatoError: the shard's logs are truncated or corrupt.
@@ -183,8 +254,10 @@ def read_shard(shard: pathlib.Path) -> Iterator[tuple[results.Row, dict[str, np.
 def _columns(steps: list[Any]) -> dict[str, np.ndarray]:
   observations = [specs.flatten(s.timestep.observation) for s in steps]
   columns = {f"observation/{key}": np.stack([o[key] for o in observations]) for key in observations[0]}
-  actions = [np.asarray(s.action) for s in steps[1:]]
-  columns["action"] = np.stack([*actions, np.zeros_like(actions[-1])])
+  executed = [np.asarray(s.action) for s in steps[1:]]
+  meant = [np.asarray(s.custom_data["expert_action"]) for s in steps[1:]] if steps[1].custom_data else executed
+  for name, actions in (("action", executed), ("expert_action", meant)):
+    columns[name] = np.stack([*actions, np.zeros_like(actions[-1])])
   # RLDS: reward and discount of step t are what its action led to.
   columns["reward"] = np.array([float(s.timestep.reward) for s in steps[1:]] + [0.0], np.float32)
   columns["discount"] = np.array([float(s.timestep.discount) for s in steps[1:]] + [0.0], np.float32)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from gato_jax.errors import GatoError
 
+ACTIONS = ("expert", "executed")  # which of a step's two actions a setting means
+
 
 @dataclasses.dataclass(frozen=True)
 class MixtureConfig:
@@ -18,6 +20,14 @@ class MixtureConfig:
       clone from copying its last action instead of looking at the state.
     prompt_probability: share of samples that start with a prompt from another episode.
     prompt_end_probability: share of those prompts that are the other episode's end; the rest are uniform pieces.
+    labels: what the loss asks for in the place of an action. "expert": what the expert would have done there;
+      "executed": what was done, whatever the reason; "": the expert's, or with `returns` what was executed, since the
+      return is the executed actions'. They differ where collecting changed the expert's actions (collect.disturbance,
+      collect.mistakes).
+    past_actions: what the tokens of earlier actions in a sample are, which later steps see. "executed": what the states
+      follow from, as when acting; "expert": what the expert would have done. A sample's last step, which no later one
+      sees, always holds the labels, so that its later action tokens are conditioned as when acting; prompts always hold
+      what was executed.
     keep: episodes count whose return is at least this share of the expert return; 0: all, whatever their return.
     returns: every timestep of a control task has one more field, the return-to-go in per cent of the expert return
       (docs/returns.md); act.return_target then asks for a return.
@@ -40,6 +50,8 @@ class MixtureConfig:
   window_steps: int = 0
   prompt_probability: float = 0.25
   prompt_end_probability: float = 0.5
+  labels: str = ""
+  past_actions: str = "executed"
   keep: float = 0.8
   returns: bool = False
   observation_text_targets: bool = True
@@ -50,6 +62,16 @@ class MixtureConfig:
   best: int = 2000
   draw: int = 0
   episodes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    for name, value, known in (("labels", self.labels, ("", *ACTIONS)), ("past_actions", self.past_actions, ACTIONS)):
+      if value not in known:
+        raise GatoError(f"data.{name}={value!r}: use one of {', '.join(map(repr, known))}")
+
+  @property
+  def learns_expert(self) -> bool:
+    """Whether an action's label is the expert's own."""
+    return (self.labels or ("executed" if self.returns else "expert")) == "expert"
 
 
 @dataclasses.dataclass(frozen=True)

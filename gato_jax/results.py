@@ -11,6 +11,7 @@ import numpy as np
 
 from gato_jax.errors import GatoError
 
+_ROUNDING = 1e-6  # of the expert return
 _LONGEST_LINE = 1 << 16  # bytes
 _T = TypeVar("_T")
 
@@ -97,7 +98,11 @@ def expert_return(returns: Sequence[float]) -> float:
 
 
 def reaches(returns: np.ndarray, expert_return: float, keep: float) -> np.ndarray:
-  """bool [n]: which returns are at least this share of the expert return; all of them where `keep` is 0."""
+  """Returns which returns are at least this share of the expert return, bool [n]; all of them where `keep` is 0.
+
+  Returns are stored as float32 and the expert return is a mean of them, so equal ones may differ by rounding.
+  """
   if not keep:
     return np.ones(len(returns), bool)
-  return np.asarray(returns) >= expert_return - (1 - keep) * abs(expert_return)
+  bound = expert_return - (1 - keep) * abs(expert_return)
+  return np.asarray(returns) >= bound - _ROUNDING * abs(expert_return)

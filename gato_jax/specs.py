@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import dm_env
 import numpy as np
 from dm_env import specs
 
@@ -196,22 +197,59 @@ def environment_task_spec(domain: "Domain", task: str, environment: Any) -> Task
     name=f"{domain.name}.{task}",
     observation=flatten(environment.observation_spec()),
     action=environment.action_spec(),
-    max_text_tokens={**domain.max_text_tokens, **domain.task_text_tokens.get(task, {})},
+    max_text_tokens=domain.text_tokens(task),
     control_timestep=float(getattr(environment, "control_timestep", lambda: 0.0)()),
   )
 
 
-def check_environment(spec: TaskSpec, environment: Any) -> None:
-  """GatoError unless the environment's first timestep is what its spec says."""
-  environment.seed(0)
-  observation = flatten(environment.reset().observation)
-  if set(observation) != set(spec.observation):
-    raise GatoError(f"{spec.name}: the spec has {sorted(spec.observation)}, the observation {sorted(observation)}")
+class BadStep(GatoError):
+  """A timestep that is not what its task's spec says: the environment has to be corrected."""
+
+
+def check_timestep(spec: TaskSpec, timestep: dm_env.TimeStep, where: str) -> None:
+  """Checks a timestep against its spec: keys, shapes, dtypes, bounds, finite numbers, and the reward.
+
+  Args:
+    where: begins the message, e.g. "dummy.reach, seed 3, step 5".
+
+  Raises:
+    BadStep: names the key that is wrong.
+  """
+  observation = flatten(timestep.observation)
+
+  for key in sorted(spec.observation.keys() | observation.keys()):
+    if key not in observation:
+      raise BadStep(f"{where}: the observation has no {key!r}, which the spec has")
+    if key not in spec.observation:
+      raise BadStep(f"{where}: the observation has {key!r}, which the spec does not have")
+
   for key, field in spec.observation.items():
+    value = observation[key]
+    if not isinstance(field, specs.StringArray) and not isinstance(value, np.ndarray | np.generic):
+      raise BadStep(f"{where}: observation {key!r} is a {type(value).__name__}, not a NumPy array")
     try:
-      field.validate(observation[key])
+      field.validate(value)
     except ValueError as e:
-      raise GatoError(f"{spec.name}: observation {key!r} is not what its spec says: {e}") from e
+      raise BadStep(f"{where}: observation {key!r}: {' '.join(str(e).split())}") from e
+    if np.issubdtype(field.dtype, np.floating) and not np.all(np.isfinite(value)):
+      raise BadStep(f"{where}: observation {key!r} is not finite: {np.ravel(value)[:4]}")
+
+  if not timestep.first():
+    for name in ("reward", "discount"):
+      _check_number(getattr(timestep, name), f"{where}: {name}")
+
+
+def _check_number(value: Any, what: str) -> None:
+  if value is None:
+    raise BadStep(f"{what} is None; every step but an episode's first has one")
+  if np.ndim(value) or not np.isfinite(value):
+    raise BadStep(f"{what} is {value}, not a finite number")
+
+
+def check_environment(spec: TaskSpec, environment: Any) -> None:
+  """Checks that the environment's first timestep is what its spec says; raises GatoError where it is not."""
+  environment.seed(0)
+  check_timestep(spec, environment.reset(), f"{spec.name}, first step")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,6 +277,11 @@ class Source:
   maximum: tuple[float, ...] = (1.0,)
   image_size: tuple[int, int] | None = None
   split: str = "train"
+
+
+def source_to_json(source: Source) -> dict[str, Any]:
+  """Returns a declaration as JSON gives it back: tuples are lists."""
+  return json.loads(json.dumps(dataclasses.asdict(source)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,6 +327,10 @@ class Domain:
   def read_documents(self, task: str, split: str = "train", side: int = PictureConfig.side) -> Iterable[Document]:
     self.check_task(task)
     return _load(self.documents)(task, split, side)
+
+  def text_tokens(self, task: str) -> dict[str, int]:
+    """Returns the tokens that are reserved for each text field of a task."""
+    return {**self.max_text_tokens, **self.task_text_tokens.get(task, {})}
 
   def check_task(self, task: str) -> None:
     check_name(task, self.tasks, f"task of domain {self.name}")

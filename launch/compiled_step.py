@@ -32,7 +32,7 @@ class Shapes:
     """docs/batch.md."""
     b, n, p = self.rows, self.length, self.patches
     shapes = {
-      **dict.fromkeys(("tokens", "kinds", "locals", "segments", "patch_slots"), ((b, n), np.int32)),
+      **dict.fromkeys(("tokens", "labels", "kinds", "locals", "segments", "patch_slots"), ((b, n), np.int32)),
       "targets": ((b, n), np.bool_),
       "patches": ((b, p, 16, 16, 3), np.uint8),
       "patch_positions": ((b, p, 4), np.int32),

@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -23,8 +24,9 @@ import tqdm
 from dm_env import specs as dm_specs
 from PIL import Image
 
-from gato_jax import documents, logs, results, specs
+from gato_jax import documents, freshness, logs, origin, results, specs
 from gato_jax.errors import GatoError, MissingData
+from rlds_builders import _sources
 
 VERSION = "1.0.0"
 SUCCESS_UNDEFINED = -1
@@ -52,20 +54,30 @@ def build(
   tfds_dir: pathlib.Path,
   side: int = documents.PictureConfig.side,
 ) -> bool:
-  """Builds one task's dataset unless it holds every logged episode; returns whether there was anything to do.
+  """Builds one task's dataset unless it is what its sources are now; returns whether there was anything to do.
 
-  A dataset without raw logs came from elsewhere and is kept. One of recorded episodes follows its declaration, one of
-  documents is built again where its pictures are of another `side`.
+  What changed is said on stderr. A dataset that lacks new episodes is replaced, one of another origin is moved aside.
+  One without raw logs came from elsewhere and is kept.
 
   Raises:
-    MissingData: there is nothing to build it from.
+    MissingData: there is nothing to build it from. GatoError: the raw logs are not of what the domain is now.
   """
   os.environ["GATO_RAW_DIR"], os.environ["GATO_PICTURE_SIDE"] = str(raw), str(side)
   tfds.disable_progress_bar()
   module = importlib.import_module(f"rlds_builders.{domain.name}.{domain.name}_dataset_builder")
   directory = pathlib.Path(tfds_dir) / domain.name / task / VERSION
-  if (directory / "dataset_info.json").exists() and _is_current(domain, task, raw, directory, side):
-    return False
+
+  is_there, changed = (directory / "dataset_info.json").exists(), ""
+  now = _origin_now(domain, task)
+  if is_there:
+    if domain.environment and "logs" not in now:  # it came from elsewhere, and there is nothing to build it from
+      return False
+    changed = freshness.stale(directory / "metadata.json", now) or _missing_splits(domain, directory)
+    if not changed:
+      return False
+  if why := freshness.stale_logs(domain, task, raw):
+    raise GatoError(f"{domain.name}.{task}: {why} since its raw logs were collected; run python -m experiments.collect")
+
   before = directory.with_suffix(".before")
   shutil.rmtree(before, ignore_errors=True)
   if directory.exists():
@@ -78,19 +90,32 @@ def build(
       shutil.rmtree(directory, ignore_errors=True)
       before.rename(directory)
     raise
-  shutil.rmtree(before, ignore_errors=True)
+
+  if is_there:
+    _replaced(before, directory, now, f"{domain.name}.{task}: {changed}")
   return True
 
 
-def _is_current(domain: specs.Domain, task: str, raw: pathlib.Path, directory: pathlib.Path, side: int) -> bool:
-  info = tfds.builder_from_directory(directory).info
-  if domain.sources:
-    return info.metadata.get("source") == json.loads(json.dumps(dataclasses.asdict(domain.sources[task])))
-  if domain.documents:
-    same = info.metadata["spec"] == specs.document_task_spec(domain, task, side).to_json()
-    return same and set(info.splits) == set(documents.SPLITS)
-  logged = len(logs.rows(logs.task_directory(raw, domain.name, task)))
-  return not domain.environment or logged in (0, info.splits["train"].num_examples)
+def _origin_now(domain: specs.Domain, task: str) -> dict[str, Any]:
+  return freshness.expected(domain, task, raw_directory(), side=picture_side(), sources=_sources.sources_directory())
+
+
+def _missing_splits(domain: specs.Domain, directory: pathlib.Path) -> str:
+  """Says that a dataset of documents, of an older version, has not all splits; "" where it has."""
+  if not domain.documents or set(tfds.builder_from_directory(directory).info.splits) == set(documents.SPLITS):
+    return ""
+  return f"it has not all splits {documents.SPLITS}"
+
+
+def _replaced(before: pathlib.Path, directory: pathlib.Path, now: origin.Origin, why: str) -> None:
+  """Deletes the dataset that was built anew, where it only had fewer episodes; else it is moved aside."""
+  others = {part: value for part, value in now.items() if part != "logs"}
+  if not origin.difference(origin.of_dataset(before / "metadata.json"), others):
+    shutil.rmtree(before)
+    tqdm.tqdm.write(f"{why}; built again", file=sys.stderr)
+    return
+  aside = logs.move_aside(before, directory.name)
+  tqdm.tqdm.write(f"{why}; built again, the old dataset is in {aside}", file=sys.stderr)
 
 
 def _feature(spec: dm_specs.Array) -> tfds.features.FeatureConnector:
@@ -114,15 +139,28 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def task(self) -> str:
     return self.builder_config.name
 
+  def _info_metadata(self, spec: specs.TaskSpec, **more: Any) -> tfds.core.MetadataDict:
+    """What a dataset says of itself, beside its records."""
+    content = {"spec": spec.to_json(), "agent_id": self.DOMAIN.agent_id, "origin": _origin_now(self.DOMAIN, self.task)}
+    return tfds.core.MetadataDict({**content, **more})
+
 
 class EpisodesBase(_Builder, skip_registration=True):
   """What logged and recorded episodes share."""
 
-  def _episodes_info(self, spec: specs.TaskSpec, description: str, **metadata: Any) -> tfds.core.DatasetInfo:
-    """RLDS episodes of a task, with the spec beside them."""
+  def _episodes_info(
+    self, spec: specs.TaskSpec, description: str, with_expert_action: bool = False, **metadata: Any
+  ) -> tfds.core.DatasetInfo:
+    """RLDS episodes of a task, with the spec and the origin beside them.
+
+    Args:
+      with_expert_action: steps say what the expert would have done, beside the action that was executed.
+    """
+    more = {"expert_action": _feature(spec.action)} if with_expert_action else {}
     steps = {
       "observation": specs.nested({key: _feature(s) for key, s in spec.observation.items()}),
       "action": _feature(spec.action),
+      **more,
       "reward": np.float32,
       "discount": np.float32,
       "is_first": np.bool_,
@@ -137,7 +175,7 @@ class EpisodesBase(_Builder, skip_registration=True):
       "return": np.float32,
       "length": np.int64,
       "success": np.int64,  # 1, 0, or -1 where the task defines none
-      "disturbed": np.bool_,  # pushed off its path while the expert's own actions were logged (gato_jax/collect)
+      "disturbed": np.bool_,  # some actions were changed before they were executed (gato_jax/collect/departures.py)
       "info": tfds.features.Text(),  # JSON: what episode_info() said beside "success", e.g. what was drawn at random
     }
     return self.dataset_info_from_configs(
@@ -145,7 +183,7 @@ class EpisodesBase(_Builder, skip_registration=True):
         {"steps": tfds.features.Dataset(steps), "episode_metadata": episode_metadata}
       ),
       description=f"{spec.name}: {description}",
-      metadata=tfds.core.MetadataDict({"spec": spec.to_json(), "agent_id": self.DOMAIN.agent_id, **metadata}),
+      metadata=self._info_metadata(spec, **metadata),
       disable_shuffling=True,
     )
 
@@ -158,7 +196,9 @@ class EpisodeBuilder(EpisodesBase, skip_registration=True):
     return logs.task_directory(raw_directory(), self.DOMAIN.name, self.task)
 
   def _info(self) -> tfds.core.DatasetInfo:
-    return self._episodes_info(logs.read_spec(self._directory), "expert episodes in RLDS.")
+    spec = logs.read_spec(self._directory)
+    spec = dataclasses.replace(spec, max_text_tokens=self.DOMAIN.text_tokens(self.task))  # no episode depends on them
+    return self._episodes_info(spec, "expert episodes in RLDS.", with_expert_action=True)
 
   def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
     self._on_beam = bool(download_config.beam_runner or download_config.beam_options)
@@ -228,7 +268,7 @@ class DocumentBuilder(_Builder, skip_registration=True):
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(_document_features(spec.document_kind)),
       description=f"{spec.name}: documents.",
-      metadata=tfds.core.MetadataDict({"spec": spec.to_json(), "agent_id": ""}),
+      metadata=self._info_metadata(spec),
       disable_shuffling=True,
     )
 

@@ -11,9 +11,10 @@ import time
 import numpy as np
 
 from gato_jax import specs
+from gato_jax.evaluate import FIRST_SEED
 from rlds_builders.dummy import environment
 
-BAD_SEED = 1_000_001
+BAD_SEED = FIRST_SEED + 1
 DOMAIN = specs.Domain(
   name="broken",
   tasks=("fine", "slow", "crash", "hang", "raises", "nan", "never", "imports"),

@@ -39,7 +39,7 @@ def test_prepared_windows_are_the_records(dummy_tfds):
   random = np.random.default_rng(0)
   pieces, expected = [], []
   for index in range(EPISODES):
-    observation, action, _, metadata = source.episode(index)
+    observation, action, _, _, metadata = source.episode(index)
     length = len(action)
     assert data.lengths[index] == length and data.returns[index] == metadata["return"]
     start, stop = np.sort(random.integers(length, size=2)) + (0, 1)

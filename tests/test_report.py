@@ -13,6 +13,7 @@ from PIL import Image
 from gato_jax import results
 from gato_jax.baselines import Baseline
 from gato_jax.errors import GatoError
+from gato_jax.evaluate import FIRST_SEED
 from gato_jax.report import figures, metrics, page, scores, table, videos
 
 # Task -> (random, expert, agent) mean return, spread, length, whether it has a success flag.
@@ -124,6 +125,13 @@ def test_aggregates():
   assert scores.interquartile_mean(made) == pytest.approx((10 + 49.9 + 50) / 3)
 
 
+def test_logged_and_measured_experts_are_not_pooled():
+  logged, measured = ([row("expert", first + i, v) for i in range(20)] for first, v in ((0, 11.0), (FIRST_SEED, 5.0)))
+  played = [row("random", 0, 1.0), row("gato", 0, 3.0)]
+  assert scores.task_scores(played + logged)[0].expert_return == 11
+  assert scores.task_scores(logged + played + measured)[0].expert_return == 5
+
+
 def test_success_has_an_interval_and_means_alone_will_do():
   agent = [row("gato", i, v, success=v > 5) for i, v in enumerate([4.0, 6.0, 8.0, 9.0])]
   (score,) = scores.task_scores(agent, baselines={"a.b": Baseline(1.0, 11.0, None, 0.5)})
@@ -137,15 +145,22 @@ def test_success_has_an_interval_and_means_alone_will_do():
   assert rows_win.random_mean == 1 and rows_win.expert_return == 11 and not table.held_fixed([rows_win])
 
 
-def test_intervals_over_tasks_resample_each_tasks_episodes():
-  """The mean of n tasks with the same noise has an interval narrower by sqrt(n); constant tasks have none."""
+def test_intervals_over_tasks_resample_the_seeds_that_tasks_share():
+  """The mean of n independent tasks has an interval narrower by sqrt(n), that of tasks that are one task is none."""
   random, tasks = np.random.default_rng(1), [f"a.{i}" for i in range(16)]
-  noise = random.normal(0, 2, 40)
+  noise = random.normal(0, 2, 60)
   ends = [row(actor, 0, value, t) for t in tasks for actor, value in (("random", 1.0), ("expert", 11.0))]
-  noisy = [row("gato", i, 6 + v, t) for t in tasks for i, v in enumerate(noise)]
-  made = scores.task_scores(ends + noisy)
-  low, high = scores.intervals(made)["mean_over_domains"]
-  assert (high - low) == pytest.approx((made[0].high - made[0].low) / 4, rel=0.15)
+
+  alike = scores.task_scores(ends + [row("gato", i, 6 + v, t) for t in tasks for i, v in enumerate(noise)])
+  low, high = scores.intervals(alike)["mean_over_domains"]
+  assert (low, high) == pytest.approx((alike[0].low, alike[0].high))
+
+  apart = ends + [row("gato", 100 * n + i, 6 + v, t) for n, t in enumerate(tasks) for i, v in enumerate(noise)]
+  for noisy in (apart, ends + [row("gato", i, 6 + random.normal(0, 2), t) for t in tasks for i in range(60)]):
+    made = scores.task_scores(noisy[::-1])  # whatever the order of the rows
+    low, high = scores.intervals(made)["mean_over_domains"]
+    assert (high - low) == pytest.approx(np.mean([one.high - one.low for one in made]) / 4, rel=0.3)
+
   assert scores.intervals(made, 100)["bar"] == (0, 0)
   low, high = scores.intervals(made)["interquartile_mean"]
   assert low < scores.interquartile_mean(made) < high and high - low < (made[0].high - made[0].low) / 2

@@ -31,7 +31,7 @@ def test_the_return_to_go_is_what_the_records_rewards_sum_to(dummy_tfds):
   data = episodes.load(dummy_tfds, TASK, keep=0, with_returns=True)
   source = records.Episodes(data.directory)
   for index in (0, 7):
-    _, _, rewards, metadata = source.episode(index)
+    _, _, _, rewards, metadata = source.episode(index)
     observation, _ = data.window(index, 2, 5)
     expected = [100 * rewards[i:].sum() / abs(data.expert_return) for i in (2, 3, 4)]  # rewards here are negative
     np.testing.assert_allclose(observation[KEY], expected, rtol=1e-5)

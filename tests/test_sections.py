@@ -78,7 +78,7 @@ def test_means_and_differences_by_hand(tmp_path):
 def test_an_interval_of_a_difference_holds_what_it_promises():
   """Two arms of one distribution: 0 is outside in about one of twenty; far ones: never inside."""
   random = np.random.default_rng(0)
-  one = section.Score(None, np.zeros(1), None)
+  one = section.Score(None, np.zeros(1), (0,), None)
   outside = 0
   for trial in range(200):
     of = dataclasses.make_dataclass("Of", ["task"])(f"a.{trial}")

@@ -131,7 +131,7 @@ def test_subsets_of_episodes_are_nested_and_among_the_best(dummy_tfds):
 
   def chosen(count, **more):
     config = MixtureConfig(sequence_length=128, episodes={"dummy.reach": count}, **more)
-    return windows.EpisodeWindows(data, codec.default_text_codec(), config, 512)._kept.tolist()
+    return windows.EpisodeWindows(data, codec.default_text_codec(), config, 512).episodes.tolist()
 
   assert chosen(3) == chosen(10)[:3] and len(set(chosen(10))) == 10 and chosen(10, draw=1) != chosen(10)
   worst_of_best = np.sort(data.returns[data.kept])[-5]

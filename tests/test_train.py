@@ -23,7 +23,7 @@ def test_loss_and_gradient_equal_the_naive_ones(share):
   hidden = jnp.asarray(random.normal(size=(3, 20, 8)), jnp.float32)
   table = jnp.asarray(random.normal(size=(50, 8)), jnp.float32)
   batch = {
-    "tokens": jnp.asarray(random.integers(0, 50, (3, 20))),
+    "labels": jnp.asarray(random.integers(0, 50, (3, 20))),
     "targets": random.random((3, 20)) < share,
     "components": jnp.array([0, 2, 2]),
   }
@@ -32,7 +32,7 @@ def test_loss_and_gradient_equal_the_naive_ones(share):
 
   def naive(hidden, table):
     log_p = jax.nn.log_softmax(hidden[:, :-1] @ table.T)
-    picked = jnp.take_along_axis(log_p, batch["tokens"][:, 1:, None], -1)[..., 0]
+    picked = jnp.take_along_axis(log_p, batch["labels"][:, 1:, None], -1)[..., 0]
     return -(picked * batch["targets"][:, 1:]).sum() / max(batch["targets"].sum(), 1)
 
   def ours(hidden, table):
@@ -54,7 +54,7 @@ def test_logits_of_a_whole_batch_are_never_formed():
   """Memory of the compiled loss and gradient stays far below [B, L, V]."""
   hidden, table = jax.ShapeDtypeStruct((8, 512, 16), jnp.float32), jax.ShapeDtypeStruct((33_025, 16), jnp.float32)
   batch = {
-    "tokens": jax.ShapeDtypeStruct((8, 512), jnp.int32),
+    "labels": jax.ShapeDtypeStruct((8, 512), jnp.int32),
     "targets": jax.ShapeDtypeStruct((8, 512), bool),
     "components": jax.ShapeDtypeStruct((8,), jnp.int32),
   }

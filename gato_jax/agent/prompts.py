@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from gato_jax.agent.config import ActConfig
 from gato_jax.demonstrations import Demonstration
 from gato_jax.tokens import layout
 
 
 class Prompts:
-  """One task's prompts, all of `steps` steps; the episode's seed picks the demonstration and, for "uniform", the place.
+  """One task's prompts; the episode's seed picks the demonstration and, for "uniform", the place in it.
+
+  Each prompt takes as many steps of its own demonstration as fit into the room for it.
 
   Attributes:
     layout: of the task that is shown: the one to be played, or another one, whose steps have other sizes.
-    steps: of each prompt; 0: there are no prompts.
+    steps: of the longest prompt; 0: there are no prompts.
   """
 
   def __init__(self, shown: layout.TokenLayout, demonstrations: Sequence[Demonstration], room: int, config: ActConfig):
@@ -22,24 +22,26 @@ class Prompts:
     self.layout = shown
     self._demonstrations = demonstrations
     self._where = config.prompt
-    shortest = min((len(action) for _, action in demonstrations), default=0)
-    self.steps = min(room // shown.length, shortest)
+    longest = max((len(action) for _, action in demonstrations), default=0)
+    self.steps = min(room // shown.length, longest)
 
   @property
   def length(self) -> int:
-    """Tokens of each prompt."""
+    """Tokens of the longest prompt."""
     return self.steps * self.layout.length
 
   @property
   def patch_count(self) -> int:
-    """Patches of each prompt."""
+    """Patches of the longest prompt."""
     return self.steps * self.layout.patch_count
 
   def choose(self, seed: int) -> layout.Steps:
-    """The encoded prompt of an episode."""
-    observation, action = self._demonstrations[seed % len(self._demonstrations)]
-    last = len(action) - self.steps
-    draw = int(np.random.default_rng([seed, 1]).integers(last + 1))
-    start = {"start": 0, "end": last, "uniform": draw}[self._where]
-    piece = slice(start, start + self.steps)
+    """Returns the encoded prompt of an episode."""
+    random = randomness.generator(f"prompt/{self.layout.spec.name}", seed)
+    observation, action = self._demonstrations[int(random.integers(len(self._demonstrations)))]
+
+    steps = min(self.steps, len(action))
+    last = len(action) - steps
+    start = {"start": 0, "end": last, "uniform": int(random.integers(last + 1))}[self._where]
+    piece = slice(start, start + steps)
     return self.layout.encode({key: column[piece] for key, column in observation.items()}, action[piece])

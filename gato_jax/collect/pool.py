@@ -26,16 +26,31 @@ _GB = 1e9
 
 @dataclasses.dataclass
 class _Shard:
-  """What is left of a shard."""
+  """What is left of a shard; index None: nothing is left of the task, only its origin is compared."""
 
   domain: specs.Domain
   task: str
-  index: int
+  index: int | None
   seeds: list[int]
 
   @property
   def name(self) -> str:
     return f"{self.domain.name}.{self.task}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Changed:
+  """A task's episodes were of another origin: they were moved aside, and the task is collected anew.
+
+  Attributes:
+    what: says which part of the origin changed.
+    aside: where the old episodes are now.
+    episodes: how many are to be collected.
+  """
+
+  what: str
+  aside: pathlib.Path
+  episodes: int
 
 
 class _Process(worker.Worker):
@@ -56,32 +71,45 @@ class Collection:
     missing: task -> episodes that are missing. skipped: those that failed each time.
     given_up: task -> why the rest of it is left for the next run.
     began: task -> time.monotonic() of its first shard. log: what simulators wrote to stderr.
+    is_complete: whether there was nothing to collect when it was made.
+
+  Args:
+    accept: episodes of another origin stay and count as of this one; otherwise they are moved aside.
   """
 
-  def __init__(self, tasks: Sequence[tuple[specs.Domain, str]], raw: pathlib.Path, config: CollectConfig):
+  def __init__(
+    self,
+    tasks: Sequence[tuple[specs.Domain, str]],
+    raw: pathlib.Path,
+    config: CollectConfig,
+    accept: bool = False,
+  ):
     self.missing: dict[str, int] = {}
     self.skipped: collections.Counter[str] = collections.Counter()
     self.given_up: dict[str, str] = {}
     self.began: dict[str, float] = {}
     self.log = raw / "collect.log"
-    self._raw, self._config = raw, config
+    self._raw, self._config, self._accept = raw, config, accept
     self._queue: list[_Shard] = []
     for domain, task in tasks:
-      shards = [_Shard(domain, task, index, seeds) for index, seeds in missing_shards(domain, task, raw, config)]
-      self.missing[f"{domain.name}.{task}"] = sum(len(shard.seeds) for shard in shards)
-      self._queue += shards
+      self._queue += self._shards(domain, task) or [_Shard(domain, task, None, [])]
+    self.is_complete = all(shard.index is None for shard in self._queue)
     random.Random(0).shuffle(self._queue)  # slow and fast tasks mixed: what is left can be told from what is done
     self._processes: list[_Process] = []
     self._attempts: collections.Counter[tuple[str, int]] = collections.Counter()
     self._looked = 0.0
     self._in_a_row: collections.Counter[str] = collections.Counter()
+    self._invalid: collections.Counter[str] = collections.Counter()
 
-  @property
-  def is_complete(self) -> bool:
-    return not self._queue
+  def _shards(self, domain: specs.Domain, task: str) -> list[_Shard]:
+    """What is missing of a task, counted in `missing`."""
+    found = [_Shard(domain, task, *one) for one in missing_shards(domain, task, self._raw, self._config)]
+    self.missing[f"{domain.name}.{task}"] = sum(len(shard.seeds) for shard in found)
+    return found
 
-  def play(self) -> Iterator[tuple[str, int | Failure]]:
-    """Collects; yields (task, episodes) as they are safe on the disk, and (task, Failure) for each attempt that failed.
+  def play(self) -> Iterator[tuple[str, int | Failure | Changed]]:
+    """Collects; yields (task, episodes) as they are safe on the disk, (task, Failure) for each attempt that failed, and
+    (task, Changed) where a task's old episodes were moved aside.
 
     Raises:
       GatoError: another process collects one of the tasks.
@@ -106,7 +134,7 @@ class Collection:
     """Two processes that write the same shards would spoil them."""
     directory = logs.task_directory(self._raw, *name.split(".", 1))
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as file:
+    with directory.with_name(f".{directory.name}.lock").open("w") as file:  # beside it: it may be moved aside
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError as e:
@@ -131,9 +159,11 @@ class Collection:
     chosen.shard, chosen.seed = shard, shard.seeds[0] if shard.seeds else None
     self.began.setdefault(shard.name, time.monotonic())
     self._await(chosen)
-    name, config = shard.domain.name, self._config
-    sizes = config.disturbance.get(name, 0.0), config.mistakes.get(name, 0.0)
-    chosen.send("shard", (shard.domain, shard.task, self._raw, shard.index, shard.seeds, *sizes))
+    settings = self._config.settings_of(shard.domain.name, accept=self._accept)
+    if shard.index is None:
+      chosen.send("probe", (shard.domain, shard.task, self._raw, settings))
+    else:
+      chosen.send("shard", (shard.domain, shard.task, self._raw, shard.index, shard.seeds, settings))
 
   def _await(self, one: _Process) -> None:
     one.deadline = time.monotonic() + self._config.episode_seconds
@@ -142,11 +172,13 @@ class Collection:
     self._processes.remove(one)
     return one.end(**how)
 
-  def _turn(self) -> Iterator[tuple[str, int | Failure]]:
+  def _turn(self) -> Iterator[tuple[str, int | Failure | Changed]]:
     """Hears those that have something to say, and ends those that take too long or too much."""
     by_connection = {one.connection: one for one in self._busy}
     for connection in connections.wait(list(by_connection), timeout=_WATCH_SECONDS):
       one = by_connection[connection]
+      if one.shard is None:  # another process of its task said "changed" before
+        continue
       try:
         kind, content = worker.receive(connection)
       except (EOFError, ConnectionResetError):
@@ -160,8 +192,10 @@ class Collection:
         yield one.shard.name, content
       elif kind == "finished":
         one.shard = None
-      elif kind == "failed":
-        yield self._failed(one, content)
+      elif kind == "changed":
+        yield self._changed(one.shard, content)
+      elif kind in ("failed", "invalid", "refused"):
+        yield self._failed(one, content, kind)
     if time.monotonic() - self._looked < _WATCH_SECONDS:
       return
     self._looked = time.monotonic()
@@ -184,23 +218,44 @@ class Collection:
       return f"no end after {config.episode_seconds:g} s (collect.episode_seconds)"
     return ""
 
-  def _failed(self, one: _Process, reason: str) -> tuple[str, Failure]:
-    """Notes it, and puts what is left of the shard into the queue again."""
+  def _changed(self, shard: _Shard, what: str) -> tuple[str, Changed]:
+    """Moves a task's episodes aside and begins the task anew."""
+    for other in [other for other in self._busy if other.shard.name == shard.name]:
+      other.shard = None
+      self._end(other)  # it may write into what is moved
+    aside = logs.move_aside(logs.task_directory(self._raw, shard.domain.name, shard.task))
+
+    rest = [other for other in self._queue if other.name != shard.name]
+    self._queue = self._shards(shard.domain, shard.task) + rest
+    return shard.name, Changed(what, aside, self.missing[shard.name])
+
+  def _failed(self, one: _Process, reason: str, kind: str = "failed") -> tuple[str, Failure]:
+    """Notes a failure, and puts what is left of the shard into the queue again.
+
+    Args:
+      kind: "failed": another attempt at the episode may end better; "invalid": it would not; "refused": the whole task
+        cannot be collected as it is.
+    """
     shard, one.shard = one.shard, None
     name, seed, directory = shard.name, one.seed, logs.task_directory(self._raw, shard.domain.name, shard.task)
     failure = Failure(name, EXPERT, 0, seed, reason, str(self.log))
     results.append(directory / "failures.jsonl", [failure])
+
+    if shard.index is not None:
+      kept = {row.seed for row in logs.shard_rows(directory, shard.index)[1]}
+      shard.seeds = [other for other in shard.seeds if other not in kept]
     self._attempts[name, seed] += 1
-    kept = {row.seed for row in logs.partial_rows(directory, shard.index)}
-    shard.seeds = [other for other in shard.seeds if other not in kept]
-    if seed is None:
+    self._invalid[name] += kind == "invalid"
+
+    if seed is None or kind == "refused" or self._invalid[name] >= self._config.failures:
       self.given_up[name] = reason
-    elif self._attempts[name, seed] >= self._config.attempts:
+    elif kind == "invalid" or self._attempts[name, seed] >= self._config.attempts:
       shard.seeds.remove(seed)
       self.skipped[name] += 1
       self._in_a_row[name] += 1
       if self._in_a_row[name] >= self._config.failures:
         self.given_up[name] = reason
+
     if name in self.given_up:
       self._queue = [other for other in self._queue if other.name != name]
     else:

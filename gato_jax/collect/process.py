@@ -2,15 +2,16 @@
 
 python -m gato_jax.collect.process FD    started by gato_jax/collect/pool.py, which keeps the pipe's other end
 
-To it go ("shard", arguments of collect_shard). From it come, for each of them, what collect_shard says and then
-("finished", None) or ("failed", why).
+To it go ("shard", arguments of collect_shard) and ("probe", arguments of probe). From it come, for each of them, what
+collect_shard says and then ("finished", None), ("changed", what) where the logs are of another origin, ("invalid", why)
+where an episode would fail again, ("refused", why) where the whole task would, or ("failed", why).
 """
 
 import sys
 import traceback
 from multiprocessing.connection import Connection
 
-from gato_jax import worker
+from gato_jax import origin, worker
 from gato_jax.collect import shards
 from gato_jax.errors import GatoError
 
@@ -19,17 +20,25 @@ def run(connection: Connection) -> None:
   """Collects until the other end is gone."""
   while True:
     try:
-      _, arguments = worker.receive(connection)
+      kind, arguments = worker.receive(connection)
     except EOFError:
       return
     try:
-      shards.collect_shard(*arguments, say=lambda kind, number: worker.send(connection, kind, number))
+      if kind == "probe":
+        shards.probe(*arguments)
+      else:
+        shards.collect_shard(*arguments, say=lambda kind, number: worker.send(connection, kind, number))
     except (EOFError, BrokenPipeError, ConnectionResetError):
       return
+    except origin.Changed as e:
+      worker.send(connection, "changed", str(e))
+    except shards.Refused as e:
+      worker.send(connection, "refused", str(e))
+    except GatoError as e:
+      worker.send(connection, "invalid", str(e))
     except Exception as e:  # whatever a simulator raises costs this episode only; the log has its traceback
       traceback.print_exc()
-      text = str(e) if isinstance(e, GatoError) else f"{type(e).__name__}: {e}"
-      worker.send(connection, "failed", " ".join(text.split()))
+      worker.send(connection, "failed", " ".join(f"{type(e).__name__}: {e}".split()))
     else:
       worker.send(connection, "finished", None)
 

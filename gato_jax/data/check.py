@@ -37,11 +37,17 @@ def check(
   source, random = records.Episodes(data.directory), np.random.default_rng(0)
   layout, problems, spread = rows.layout, [], {}
   for index in range(len(source)):
-    observation, actions, rewards, _ = source.episode(index)
-    for step, action in enumerate(actions):
-      check_action(data.spec.action, action, f"{task}, episode {index}, step {step}")
+    observation, actions, expert_actions, rewards, _ = source.episode(index)
+    for column in (actions, expert_actions):
+      for step, action in enumerate(column):
+        check_action(data.spec.action, action, f"{task}, episode {index}, step {step}")
     _follow_values(layout, observation, layout.encode(observation, actions), spread)
-    columns = {**observation, "action": actions, specs.RETURN_TO_GO: returns.to_go(rewards)}
+    columns = {
+      **observation,
+      "action": actions,
+      "expert_action": expert_actions,
+      specs.RETURN_TO_GO: returns.to_go(rewards),
+    }
     problems += _check_prepared(data, index, columns, random)
   for key, (low, high, clipped, total) in spread.items():
     if low == high:
@@ -99,8 +105,9 @@ def _check_prepared(data: episodes.Episodes, index: int, columns, random) -> lis
     return [f"episode {index}: {data.lengths[index]} steps are prepared, the record has {length}{_AGAIN}"]
   middle = np.sort(random.integers(length, size=2)) + (0, 1)
   for start, stop in ((0, length), middle.tolist()):
-    prepared, prepared_actions = data.window(index, start, stop)
-    prepared |= {"action": prepared_actions, specs.RETURN_TO_GO: data.returns_to_go(index, start, stop)}
+    window = data.read([(index, start, stop)])
+    prepared = window.observation | {"action": window.action, "expert_action": window.expert_action}
+    prepared |= {specs.RETURN_TO_GO: data.returns_to_go(index, start, stop)}
     for key, column in columns.items():
       found = prepared[key]
       if found.dtype != column.dtype or not np.array_equal(found, column[start:stop]):

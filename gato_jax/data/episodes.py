@@ -8,7 +8,8 @@ prepared form beside its records, written by gato_jax/data/prepare.py and derive
     index.npy       one EPISODE each, or one DOCUMENT for each sequence that is learned from a document
     data.bin        episodes: per episode its images and new texts, a Zstandard frame each, then its steps, a packed
                     record each (`step_dtype`). Documents: per document its pictures, a Zstandard frame each, then for
-                    each sequence a PICTURE each and the token ids, uint16, with PATCH_MARK where a patch stands
+                    each sequence a PICTURE each and the token ids, uint16, with PATCH_MARK where a patch stands, in
+                    blocks of BLOCK_TOKENS with a CRC-32 behind each
 
 Files are read with pread and not mapped: resident memory stays flat and a truncated file is an error, not a SIGBUS.
 """
@@ -18,7 +19,9 @@ import hashlib
 import json
 import os
 import pathlib
+import zlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import zstandard
@@ -30,7 +33,7 @@ from gato_jax.tokens import codec, layout, patches, prose, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
 FOLDER = "gato_prepared"
-FORMAT = 3  # raised when what is written changes
+FORMAT = 4  # raised when what is written changes
 EPISODE = np.dtype(
   [("offset", np.uint64), ("length", np.int64), ("return", np.float64), ("seed", np.int64), ("disturbed", np.bool_)]
 )
@@ -41,6 +44,7 @@ PICTURE = np.dtype([("offset", np.uint64), ("size", np.uint32), ("height", np.ui
 TOKEN = np.dtype(np.uint16)
 PATCH_MARK = np.iinfo(TOKEN).max  # no token id: there are 33,025
 _BLOB = np.dtype([("offset", np.uint64), ("size", np.uint32)])  # of a text or an image in data.bin
+BLOCK_TOKENS = 512  # of a document; a window reads the blocks that it lies in
 _SAMPLED = 4096  # bytes
 _CACHED_TEXTS = 1024
 
@@ -52,22 +56,30 @@ def step_dtype(spec: specs.TaskSpec) -> np.dtype:
   for key, field in sorted(spec.observation.items()):
     blob = layout.kind_of(key, field) in (Kind.TEXT, Kind.PATCH)
     fields.append((f"observation/{key}", _BLOB) if blob else (f"observation/{key}", field.dtype, field.shape))
-  action = ("action", spec.action.dtype, spec.action.shape)
-  return np.dtype([*fields, action, (specs.RETURN_TO_GO, np.float32), ("check", np.uint32)])
+  actions = [(name, spec.action.dtype, spec.action.shape) for name in ("action", "expert_action")]
+  return np.dtype([*fields, *actions, (specs.RETURN_TO_GO, np.float32), ("check", np.uint32)])
 
 
 def check_sums(steps: np.ndarray) -> np.ndarray:
-  """uint32 [n] of packed steps [n]: another value for any one changed byte, and for a step that is all zero."""
-  n, size = len(steps), steps.dtype.itemsize - 4
-  content = np.frombuffer(steps, np.uint8).reshape(n, size + 4)[:, :size].astype(np.uint32)
-  return content @ (np.arange(1, size + 1, dtype=np.uint32) * np.uint32(2654435761) | np.uint32(1)) + np.uint32(1)
+  """Returns the CRC-32 of each packed step, uint32 [n]; that of a step that is all zero is not zero."""
+  size = steps.dtype.itemsize
+  content = memoryview(np.ascontiguousarray(steps)).cast("B")
+  sums = [zlib.crc32(content[at : at + size - 4]) for at in range(0, len(content), size)]
+  return np.array(sums, np.uint32)
+
+
+def with_checks(tokens: np.ndarray) -> bytes:
+  """Returns TOKENs as they lie in data.bin, a CRC-32 behind each block."""
+  blocks = [tokens[at : at + BLOCK_TOKENS].tobytes() for at in range(0, len(tokens), BLOCK_TOKENS)]
+  return b"".join(block + zlib.crc32(block).to_bytes(4, "little") for block in blocks)
 
 
 def source_fingerprint(directory: pathlib.Path) -> str:
   """Hash of a dataset's description and of samples of its records: cheap enough to be asked at every start."""
   found = sorted(directory.glob("*.array_record*"))
   digest = hashlib.sha256((directory / "dataset_info.json").read_bytes())
-  digest.update((directory / "features.json").read_bytes())
+  for name in ("features.json", "metadata.json"):
+    digest.update((directory / name).read_bytes())
   for path in found[:: max(1, len(found) // 4)]:
     size = path.stat().st_size
     digest.update(f"{path.name} {size}".encode())
@@ -152,7 +164,7 @@ class Documents(_Prepared):
     offset = int(self._index["offset"][index])
     tokens_at = offset + count * PICTURE.itemsize
     first = 0 if count else start  # how many patches come before `start` is not known without counting
-    ids = np.frombuffer(self._read(tokens_at + first * TOKEN.itemsize, (stop - first) * TOKEN.itemsize), TOKEN)
+    ids = self._tokens(tokens_at, int(self.lengths[index]), first, stop)
     is_patch = ids == PATCH_MARK
     before, until = int(is_patch[: start - first].sum()), int(is_patch.sum())
     ids, is_patch = ids[start - first :], is_patch[start - first :]
@@ -164,6 +176,24 @@ class Documents(_Prepared):
       patches=pixels,
       positions=positions,
     )
+
+  def _tokens(self, at: int, length: int, start: int, stop: int) -> np.ndarray:
+    """Token ids [start, stop) of a sequence of `length` that lies at `at`, after a look at their check sums."""
+    first, last = start // BLOCK_TOKENS, -(-stop // BLOCK_TOKENS)
+    block_bytes = BLOCK_TOKENS * TOKEN.itemsize + 4
+    size = min(last * block_bytes, length * TOKEN.itemsize + 4 * -(-length // BLOCK_TOKENS)) - first * block_bytes
+    content = self._read(at + first * block_bytes, size)
+
+    blocks = []
+    for begin in range(0, len(content), block_bytes):
+      checked = content[begin : begin + block_bytes]
+      block, check = checked[:-4], checked[-4:]
+      if zlib.crc32(block) != int.from_bytes(check, "little"):
+        raise self._damaged()
+      blocks.append(block)
+
+    ids = np.frombuffer(b"".join(blocks), TOKEN)
+    return ids[start - first * BLOCK_TOKENS : stop - first * BLOCK_TOKENS]
 
   def _patches(self, offset: int, count: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     """Patches [start, stop) of a sequence with `count` pictures; only those that they lie in are decoded."""
@@ -180,6 +210,19 @@ class Documents(_Prepared):
         pixels.append(patches.to_patches(picture)[0, piece])
         positions.append(patches.positions(height, width)[piece])
     return np.concatenate(pixels), np.concatenate(positions)
+
+
+class Window(NamedTuple):
+  """Steps of episodes, as training reads them.
+
+  Attributes:
+    observation: flat key -> column [n, ...].
+    action: [n, ...], what was executed. expert_action: [n, ...], what the expert would have done there.
+  """
+
+  observation: dict[str, np.ndarray]
+  action: np.ndarray
+  expert_action: np.ndarray
 
 
 class Episodes(_Prepared):
@@ -205,8 +248,13 @@ class Episodes(_Prepared):
       self.spec = spec.with_return_to_go(self.expert_return)
     self._text = functools.lru_cache(_CACHED_TEXTS)(self._read_text)  # an instruction repeats through an episode
 
-  def best(self, count: int = 4, episode_bytes: int = 4 << 20) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """The best kept episodes, whole: demonstrations for prompting.
+  def best(
+    self, count: int = 4, episode_bytes: int = 4 << 20, among: np.ndarray | None = None
+  ) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Returns the best episodes, whole, with the actions that were executed: demonstrations for prompting.
+
+    Args:
+      among: indices of the episodes that may be shown; by default all that are kept.
 
     An episode of more than `episode_bytes` (decoded; texts are not counted) loses its middle. Its first and last steps,
     which prompts are cut from, stay; only a piece from anywhere may cross the gap, and seldom does.
@@ -215,7 +263,8 @@ class Episodes(_Prepared):
     step_bytes = sum(int(np.prod(f.shape)) * np.dtype(f.dtype).itemsize for f in fields)
     half = max(1, episode_bytes // step_bytes // 2)
     demonstrations = []
-    for i in self.kept[np.argsort(-self.returns[self.kept], kind="stable")[:count]].tolist():
+    among = self.kept if among is None else among
+    for i in among[np.argsort(-self.returns[among], kind="stable")[:count]].tolist():
       length = int(self.lengths[i])
       pieces = [(i, 0, length)] if length <= 2 * half else [(i, 0, half), (i, length - half, length)]
       demonstrations.append(self.windows(pieces))
@@ -226,7 +275,12 @@ class Episodes(_Prepared):
     return self.windows([(index, start, stop)])
 
   def windows(self, pieces: Sequence[tuple[int, int, int]]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Several windows (episode, start, stop), one after the other: columns [n, ...] of all their n steps.
+    """Reads several windows (episode, start, stop): observations and executed actions, as `read` does."""
+    window = self.read(pieces)
+    return window.observation, window.action
+
+  def read(self, pieces: Sequence[tuple[int, int, int]]) -> "Window":
+    """Reads several windows (episode, start, stop), one after the other, n steps in all.
 
     Raises:
       GatoError: the file does not hold what was written.
@@ -243,7 +297,7 @@ class Episodes(_Prepared):
       observation[key] = column
     if self.spec.expert_return is not None:
       observation[specs.RETURN_TO_GO] = returns.percent(steps[specs.RETURN_TO_GO], self.spec.expert_return)
-    return observation, steps["action"]
+    return Window(observation, steps["action"], steps["expert_action"])
 
   def returns_to_go(self, index: int, start: int, stop: int) -> np.ndarray:
     """float32 [n], of steps [start, stop) of one episode: the sum of rewards from each on, whatever is asked for."""

@@ -75,7 +75,7 @@ def _write_documents(source: records.Documents, text: codec.TextCodec, file: Bin
       tokens = np.where(encoded.kinds == Kind.PATCH, episodes.PATCH_MARK, encoded.tokens)
       index.append((file.tell(), len(tokens), len(pictures), len(encoded.patches), encoded.given.sum(), i))
       file.write(np.array([places[id(picture)] for picture in pictures], episodes.PICTURE).tobytes())
-      file.write(tokens.astype(episodes.TOKEN).tobytes())
+      file.write(episodes.with_checks(tokens.astype(episodes.TOKEN)))
   return np.array(index, episodes.DOCUMENT)
 
 
@@ -99,9 +99,10 @@ def _write_episodes(source: records.Episodes, file: BinaryIO, task: str) -> np.n
     return texts[content]
 
   for i in _progress(len(source), task, "episode"):
-    observation, action, rewards, metadata = source.episode(i)
+    observation, action, expert_action, rewards, metadata = source.episode(i)
     steps = np.zeros(len(action), dtype)
     steps["action"] = _same_dtype(action, dtype["action"], f"{task}, action")
+    steps["expert_action"] = _same_dtype(expert_action, dtype["expert_action"], f"{task}, expert_action")
     for key, column in observation.items():
       field = f"observation/{key}"
       kind = layout.kind_of(key, source.spec.observation[key])

@@ -4,7 +4,7 @@ import contextlib
 import io
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -72,6 +72,24 @@ def _picture(png: bytes) -> np.ndarray:
   return np.asarray(Image.open(io.BytesIO(png)))
 
 
+class Episode(NamedTuple):
+  """An episode's n steps that have an action.
+
+  Attributes:
+    observation: flat key -> column [n, ...].
+    action: [n, ...], what was executed.
+    expert_action: [n, ...], what the expert would have done there; the same where the records do not say.
+    rewards: float32 [n].
+    metadata: the record's episode_metadata.
+  """
+
+  observation: dict[str, np.ndarray]
+  action: np.ndarray
+  expert_action: np.ndarray
+  rewards: np.ndarray
+  metadata: dict[str, Any]
+
+
 class Episodes:
   """The episodes of a control task.
 
@@ -93,8 +111,8 @@ class Episodes:
       steps = self._source[index]["steps"]
     return {key: steps[key] for key in keys}
 
-  def episode(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, dict[str, Any]]:
-    """Flat observation columns [n, ...], actions [n, ...] and rewards [n] of the n steps with an action, the metadata.
+  def episode(self, index: int) -> "Episode":
+    """Reads one episode.
 
     Raises:
       GatoError: the record cannot be read, or its metadata gives another length.
@@ -109,7 +127,8 @@ class Episodes:
       }
     if n != metadata["length"]:
       raise GatoError(f"{self.directory}: episode {index} has {n} steps, its metadata says {metadata['length']}")
-    return observation, steps["action"][:n], steps["reward"][:n], metadata
+    expert_action = steps.get("expert_action", steps["action"])
+    return Episode(observation, steps["action"][:n], expert_action[:n], steps["reward"][:n], metadata)
 
 
 def _decode(column: np.ndarray, spec: Any) -> np.ndarray:

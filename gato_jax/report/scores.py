@@ -1,8 +1,9 @@
 """Normalised scores, 100 (agent - random) / (expert - random), with bootstrap intervals (GATO_SPEC section 5).
 
-Intervals are percentiles of arch's bootstrap (rliable, made for this, needs arch < 8). Episodes are resampled within
-each task, the tasks stay as they are: an interval over tasks says how well these tasks' episodes determine the number,
-nothing about other tasks or other training seeds.
+Intervals are percentiles of arch's bootstrap (rliable, made for this, needs arch < 8). Seeds are resampled, the tasks
+stay as they are: an interval over tasks says how well these seeds' episodes determine the number, nothing about other
+tasks or other training seeds. Tasks that were played on the same seeds are resampled together, since their scenes are
+drawn from the same numbers and their returns are not independent; tasks on different seeds are resampled apart.
 """
 
 import dataclasses
@@ -13,9 +14,10 @@ import numpy as np
 from arch import bootstrap
 from scipy import stats
 
-from gato_jax import results
+from gato_jax import randomness, results
 from gato_jax.baselines import Baseline
 from gato_jax.errors import GatoError
+from gato_jax.evaluate.config import FIRST_SEED
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -149,10 +151,11 @@ class _Ends:
   """What a score of a task is measured between.
 
   Attributes:
-    random_returns: float64 [n]; the mean alone where only that is known.
+    random_returns: float64 [n]; the mean alone where only that is known. random_seeds: of the episodes.
   """
 
   random_returns: np.ndarray
+  random_seeds: tuple[int, ...]
   expert_return: float
   expert_success: float | None
   random_fixed: bool
@@ -161,8 +164,11 @@ class _Ends:
   def of(cls, task: str, rows: Sequence[results.Row], baselines: Mapping[str, Baseline]) -> "_Ends":
     """From a task's rows, and from its mean where it has none; GatoError without either."""
     known = baselines.get(task)
-    random = [r.episode_return for r in rows if r.actor == RANDOM]
+    random = sorted((r for r in rows if r.actor == RANDOM), key=lambda r: r.seed)
     expert = sorted((r for r in rows if r.actor == EXPERT), key=lambda r: r.seed)  # collection order
+    # Episodes that were played to measure the expert are not one sample with those that were collected. Whoever has
+    # them asked for them (evaluate.baselines="measure"), so they count alone.
+    expert = [r for r in expert if r.seed >= FIRST_SEED] or expert
     for baseline, baseline_rows in ((RANDOM, random), (EXPERT, expert)):
       if not baseline_rows and known is None:
         raise GatoError(
@@ -170,7 +176,8 @@ class _Ends:
           "with this task in the config, or evaluate with --config.evaluate.baselines=scores"
         )
     made = cls(
-      np.array(random or [known.random]),
+      np.array([r.episode_return for r in random] or [known.random]),
+      tuple(r.seed for r in random),
       results.expert_return([r.episode_return for r in expert]) if expert else known.expert,
       _success(expert) if expert else known.expert_success,
       not random,
@@ -192,19 +199,15 @@ class _Ends:
 
 
 def _score(task: str, agent: Sequence[results.Row], ends: _Ends) -> TaskScore:
+  agent = sorted(agent, key=lambda row: row.seed)
   returns = np.array([r.episode_return for r in agent])
   success = _success(agent)
   # One column for returns and one for success: an episode is resampled with both.
   columns = np.stack([returns, [float(r.success or 0) for r in agent]], axis=1)
+  means, shares = resampled_means(columns, [r.seed for r in agent]).T
+  # A baseline of which only the mean is known resamples to itself.
+  resampled = ends.score(means, resampled_means(ends.random_returns, ends.random_seeds))
 
-  def statistic(agent_sample: np.ndarray, random_sample: np.ndarray) -> np.ndarray:
-    mean, share = agent_sample.mean(axis=0)
-    return np.array([ends.score(mean, random_sample.mean()), share])
-
-  # A baseline with one number resamples to itself. Draws of one task say nothing about another's.
-  draws = np.random.default_rng(list(task.encode()))
-  samples = bootstrap.IndependentSamplesBootstrap(columns, ends.random_returns, seed=draws)
-  resampled, shares = samples.apply(statistic, RESAMPLES).T
   low, high = percentiles(resampled) if np.ptp(returns) else (math.nan, math.nan)
   success_low, success_high = percentiles(shares) if success not in (None, 0.0, 1.0) else (math.nan, math.nan)
   return TaskScore(
@@ -225,6 +228,18 @@ def _score(task: str, agent: Sequence[results.Row], ends: _Ends) -> TaskScore:
   )
 
 
+def resampled_means(values: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+  """Returns means of resampled episodes, [RESAMPLES, ...].
+
+  Args:
+    values: [n, ...], of the episodes of `seeds`, in the same order. The same seeds are always resampled alike, whatever
+      the task and whoever played.
+  """
+  samples = bootstrap.IIDBootstrap(values, seed=randomness.generator("bootstrap", *seeds))
+  means = samples.apply(lambda sample: np.atleast_1d(sample.mean(axis=0)), RESAMPLES)
+  return means.reshape(RESAMPLES, *values.shape[1:])
+
+
 def percentiles(resampled: np.ndarray) -> Interval:
   """The interval of resampled statistics [RESAMPLES, ...]: percentiles along the first axis."""
   tail = 50 * (1 - CONFIDENCE)
@@ -232,7 +247,7 @@ def percentiles(resampled: np.ndarray) -> Interval:
 
 
 def interval(scores: Sequence[TaskScore], statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
-  """The interval of a statistic over tasks, each task's episodes resampled by themselves.
+  """Returns the interval of a statistic over tasks.
 
   Args:
     statistic: scores [tasks, RESAMPLES] -> [RESAMPLES, ...].

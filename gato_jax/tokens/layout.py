@@ -177,11 +177,15 @@ class TokenLayout:
         tokens[:, field.slice] = self._encode_tensor(field, values)
     tokens[:, self.observation_length] = vocabulary.SEPARATOR
     if action is not None:
-      tokens[:, self.action.slice] = self._encode_tensor(self.action, action)
+      tokens[:, self.action.slice] = self.encode_actions(action)
     targets = (kinds == Kind.ACTION) | (kinds == Kind.TEXT)
     if len(pixels) != 1:  # one image is not copied
       pixels = [np.concatenate([np.zeros([n, 0, 16, 16, 3], np.uint8), *pixels], axis=1)]
     return Steps(tokens, kinds, places, targets, pixels[0])
+
+  def encode_actions(self, action: np.ndarray) -> np.ndarray:
+    """Encodes actions [n, ...] alone: token ids, int32 [n, A]."""
+    return self._encode_tensor(self.action, action)
 
   def text_ids(self, field: Field, value: Any) -> np.ndarray:
     """int32 [k], k at most the field's size; GatoError where the text is longer."""

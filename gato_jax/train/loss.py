@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec
 def next_token_loss(
   hidden: jax.Array, table: jax.Array, batch: Mapping[str, jax.Array], components: int, chunk: int
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """Sum over all targets of -log p(token | the position before it) (Reed et al. 2022, equation 2).
+  """Sum over all targets of -log p(label | the position before it) (Reed et al. 2022, equation 2).
 
   To be called under `jax.set_mesh`; over the batch's mesh axes the caller sums.
 
@@ -61,7 +61,7 @@ def _shared(components, chunk, gradient, hidden, table, batch):
   """Deals the targets out along `model`; -> (sum, component sums, component counts), gradients or None."""
   compute = functools.partial(_share, components, chunk, gradient)
   whole = PartitionSpec()
-  batch = {name: batch[name] for name in ("tokens", "targets", "components")}
+  batch = {name: batch[name] for name in ("labels", "targets", "components")}
   return jax.shard_map(compute, in_specs=whole, out_specs=whole, axis_names={"model"})(hidden, table, batch)
 
 
@@ -77,10 +77,10 @@ def _share(components, chunk, gradient, hidden, table, batch):
     return positions.reshape(-1, shares)[:, jax.lax.axis_index("model")]
 
   order, is_target = mine(order), mine(is_target)
-  labels = batch["tokens"][:, 1:].reshape(-1)[order]
+  labels = batch["labels"][:, 1:].reshape(-1)[order]
   flat = hidden[:, :-1].reshape(-1, hidden.shape[-1])
   per_position, gradients = _by_chunks(flat[order], table.astype(flat.dtype), labels, is_target, chunk, gradient)
-  component = jnp.repeat(batch["components"], batch["tokens"].shape[1] - 1)[order]
+  component = jnp.repeat(batch["components"], batch["labels"].shape[1] - 1)[order]
   sums = jnp.zeros(components).at[component].add(per_position)
   counts = jnp.zeros(components).at[component].add(is_target.astype(jnp.float32))
   if gradient:

@@ -38,9 +38,9 @@ def section(study: study_page.Study, out: pathlib.Path) -> study_page.Section:
 def _line(played: study_page.Played, score: scoring.TaskScore) -> dict[str, Any]:
   step = scoring.newest_step(played.rows)
   rows = scoring.unique(played.rows)
-  returns = np.array([r.episode_return for r in rows if (r.task, r.actor, r.step) == (score.task, "gato", step)])
-  draws = np.random.default_rng(list(score.task.encode()))
-  means = draws.choice(returns, (scoring.RESAMPLES, len(returns))).mean(axis=1)
+  rows = [r for r in rows if (r.task, r.actor, r.step) == (score.task, "gato", step)]
+  returns = np.array([r.episode_return for r in rows])
+  means = scoring.resampled_means(returns, [r.seed for r in rows])
 
   def units(value: float) -> float:
     """As returns.Asked counts them."""

@@ -29,12 +29,13 @@ class Score:
   """Of one arm in one task.
 
   Attributes:
-    of: the score and its interval. episodes: the score of each episode, float64 [n]. successes: None where the task
-      defines no success.
+    of: the score and its interval. episodes: the score of each episode, float64 [n]. seeds: of the episodes.
+    successes: None where the task defines no success.
   """
 
   of: scoring.TaskScore
   episodes: np.ndarray
+  seeds: tuple[int, ...]
   successes: int | None
 
 
@@ -123,11 +124,11 @@ def scored(runs: Sequence[study_page.Played]) -> dict[str, dict[str, Score]]:
       played += [dataclasses.replace(row, seed=row.seed + turn * _REPEAT, step=0) for row in newest]
     arms[arm] = {}
     for one in scoring.task_scores([*baseline_rows, *played], step=0, baselines=means):
-      of_task = [row for row in played if row.task == one.task]
+      of_task = sorted((row for row in played if row.task == one.task), key=lambda row: row.seed)
       returns = np.array([row.episode_return for row in of_task])
       episodes = 100 * (returns - one.random_mean) / (one.expert_return - one.random_mean)
       successes = None if one.success is None else sum(bool(row.success) for row in of_task)
-      arms[arm][one.task] = Score(one, episodes, successes)
+      arms[arm][one.task] = Score(one, episodes, tuple(row.seed for row in of_task), successes)
   return arms
 
 
@@ -147,15 +148,14 @@ def task_groups(tasks: Sequence[str], config: Mapping[str, Any]) -> dict[str, li
 
 
 def difference(first: Sequence[Score], other: Sequence[Score]) -> Estimate:
-  """Mean over tasks of `other` less `first`; both arms' episodes are resampled, each task's by themselves.
+  """Returns the mean over tasks of `other` less `first`. Seeds are resampled, the same ones in all tasks and arms.
 
   The baselines cancel but for their distance, which is held fixed.
   """
   value = np.mean([b.episodes.mean() - a.episodes.mean() for a, b in zip(first, other, strict=True)])
   resampled = []
   for a, b in zip(first, other, strict=True):
-    draws = np.random.default_rng(list(a.of.task.encode()))
-    mean = [draws.choice(one.episodes, [scoring.RESAMPLES, len(one.episodes)]).mean(axis=1) for one in (a, b)]
+    mean = [scoring.resampled_means(one.episodes, one.seeds) for one in (a, b)]
     resampled.append(mean[1] - mean[0])
   return Estimate.of(float(value), np.mean(resampled, axis=0))
 
