@@ -67,4 +67,5 @@ def _play(environment: dummy_environment.Reach, length: int, seed: int) -> dict[
   columns = {f"observation/{key}": np.stack([o[key] for o in observations]) for key in observations[0]}
   rewards, discounts = np.array(rewards, np.float32), np.ones(length + 1, np.float32)
   rewards[-1] = discounts[-1] = 0.0
-  return {**columns, "action": np.stack(actions), "reward": rewards, "discount": discounts}
+  actions = np.stack(actions)
+  return {**columns, "action": actions, "expert_action": actions, "reward": rewards, "discount": discounts}

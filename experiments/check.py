@@ -84,7 +84,7 @@ def main() -> None:
         return
     config = collect.CollectConfig(episodes=_EPISODES.value)
     pairs = [(domain, task) for task in tasks]
-    collect_verb.run(collect.Collection(pairs, data_dir / "raw", config))
+    collect_verb.run(collect.Collection(pairs, data_dir / "raw", config, cli.ACCEPT.value, as_collected=True))
     for task in tasks:
       environment = domain.make_environment(task)
       specs.check_environment(specs.environment_task_spec(domain, task, environment), environment)

@@ -10,7 +10,7 @@ import signal
 import time
 
 import rlds_builders
-from rlds_builders.dummy import environment
+from rlds_builders.dummy import environment, expert
 
 BAD_SEEDS = (9, 11)
 ONCE = "FAILING_DOMAIN_ONCE"  # a folder; a task with "once" in its name fails in an episode only one time
@@ -65,3 +65,12 @@ def make(task: str) -> Failing:
   if task == "never":
     raise OSError("no display")
   return Failing(task)
+
+
+def make_other(task: str) -> environment.Reach:
+  del task
+  return environment.Reach(discrete=False)
+
+
+def make_expert(reach: environment.Reach, task: str):
+  return expert.make(reach, task)

@@ -13,8 +13,10 @@ from gato_jax import specs
 from rlds_builders import _wrappers
 
 TASKS = (
-  "plain", "alias", "float64", "integer_reward", "one_step", "nan", "list", "extra_key", "missing_key", "shape", "dtype",
-  "bounds", "nan_reward", "no_reward", "restarts", "outside", "expert_shape", "infinite_action", "image_84", "no_text_tokens",
+  "plain", "alias", "float64", "integer_reward", "one_step", "nan", "list", "extra_key", "missing_key", "shape",
+  "dtype",
+  "bounds", "nan_reward", "no_reward", "restarts", "outside", "expert_shape", "infinite_action", "image_84",
+  "no_text_tokens",
   "agent",
 )  # fmt: skip
 DOMAIN = specs.Domain(

@@ -76,15 +76,38 @@ def test_prompts_are_the_pieces_they_are_called(policy):
     assert prompt.steps == 4
     return prompt.choose(seed).tokens[:, one.action.slice]
 
-  for seed in (0, 1):
-    encoded = one.encode(*demonstrations_[seed]).tokens[:, one.action.slice]
-    np.testing.assert_array_equal(chosen("start", seed), encoded[:4])
-    np.testing.assert_array_equal(chosen("end", seed), encoded[-4:])
-  pieces = {chosen("uniform", 2 * seed).tobytes() for seed in range(30)}
-  whole = one.encode(*demonstrations_[0]).tokens[:, one.action.slice]
-  every = {whole[i : i + 4].tobytes() for i in range(len(whole) - 3)}
+  encoded = [one.encode(*shown).tokens[:, one.action.slice] for shown in demonstrations_]
+  for where, pieces in (("start", [e[:4] for e in encoded]), ("end", [e[-4:] for e in encoded])):
+    assert {chosen(where, seed).tobytes() for seed in range(30)} == {piece.tobytes() for piece in pieces}
+  pieces = {chosen("uniform", seed).tobytes() for seed in range(60)}
+  every = {e[i : i + 4].tobytes() for e in encoded for i in range(len(e) - 3)}
   assert pieces <= every and len(pieces) > len(every) / 2
   np.testing.assert_array_equal(chosen("uniform", 7), chosen("uniform", 7))
+
+
+def test_each_prompt_takes_what_fits_of_its_own_episode(policy):
+  one = policy.layout("dummy.reach")
+  observation, action = demonstrations.read(policy.workdir, "dummy.reach")[0]
+  short = {key: column[:1] for key, column in observation.items()}, action[:1]
+  shown = prompts.Prompts(one, [(observation, action), short], 4 * one.length, agent.ActConfig(prompt="end"))
+  assert shown.steps == 4
+  assert {len(shown.choose(seed).tokens) for seed in range(20)} == {1, 4}
+
+
+def test_two_tasks_that_look_alike_do_not_act_alike(policy):
+  """The noise of a sampled action is keyed by task, seed and step."""
+  task, actions = "dummy.reach", []
+  engine = policy.engine([task], 1, agent.ActConfig(temperature=1.0, prompt="none"))
+  environment = DOMAIN.make_environment("reach")
+  environment.seed(3)
+  packed = engine.pack(task, specs.flatten(environment.reset().observation))
+  for seed, name in ((3, task), (3, task), (4, task), (3, "dummy.another")):
+    engine.start(0, task, seed)
+    engine._episodes[0].task = name
+    noise = engine._episodes[0].noise
+    engine._episodes[0].task = task
+    actions.append((noise, engine.act({0: packed})[0].tolist()))
+  assert actions[0] == actions[1] and len({str(one) for one in actions}) == 3
 
 
 def test_episodes_longer_than_the_memory_go_on(policy):

@@ -212,6 +212,16 @@ def test_documents_fill_rows(tmp_path):
   assert np.all(batch["locals"] == -1) and batch["targets"].mean() > 0.9
   assert len(TEXT.decode(batch["tokens"][0])) > 100 and batch["tokens"].max() < vocabulary.TEXT_SIZE
 
+  # Of a long document the first tokens are drawn as often as the others (a middle one 92 times, the first five never).
+  rows, data = inputs.windows["text.python_docs"], inputs.datasets["text.python_docs"]
+  longest = int(np.argmax(data.lengths))
+  rows._sequences = np.array([longest])
+  seen, read = np.zeros(data.lengths[longest], int), data.window
+  data.window = lambda sequence, start, stop: [np.add.at(seen, np.s_[start:stop], 1), read(sequence, start, stop)][1]
+  for seed in range(300 * len(seen) // 128):
+    rows.row(np.random.default_rng(seed), 0)
+  assert len(seen) > 1000 and seen.min() > 0.5 * seen.mean()
+
 
 @pytest.mark.parametrize("batches", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_memory_stays_flat(dummy_tfds, batches):

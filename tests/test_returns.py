@@ -10,6 +10,7 @@ import small_network
 
 import rlds_builders
 from gato_jax import agent, checkpoint, collect, environment_loop, evaluate, logs, results, returns, specs, studies
+from gato_jax.collect import departures
 from gato_jax.data import check, episodes, pipeline, prepare, records
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import evaluation, jobs, pool
@@ -63,7 +64,9 @@ def test_off_specs_fingerprints_tokens_and_rows_are_those_of_before(dummy_tfds):
 def test_keep_0_takes_all_episodes_whatever_their_return(tmp_path):
   raw, domain = tmp_path / "raw", rlds_builders.get("dummy")
   for index in range(2):
-    collect.collect_shard(domain, "reach", raw, index, range(10 * index, 10 * index + 10), mistakes=1.0)
+    collect.collect_shard(
+      domain, "reach", raw, index, range(10 * index, 10 * index + 10), collect.TaskSettings(mistakes=1.0)
+    )
   rows = logs.rows(logs.task_directory(raw, "dummy", "reach"))
   means = {name: np.mean([r.episode_return for r in rows if r.actor == name]) for name in {r.actor for r in rows}}
   assert means["expert, disturbed"] < means["expert"]  # shard 1 erred, shard 0 did not
@@ -77,25 +80,25 @@ def test_keep_0_takes_all_episodes_whatever_their_return(tmp_path):
   assert strict.expert_return == all_of_them.expert_return  # of the episodes without mistakes
 
 
-def test_what_an_erring_expert_did_is_logged():
+def test_an_erring_expert_errs_as_often_as_it_should():
   class Expert:
     def reset(self, seed):
       self.asked = 0
 
     def act(self, timestep):
       self.asked += 1
-      return np.zeros(2, np.float32)
+      return np.ones(2, np.float32)
 
-  spec = dm_env.specs.BoundedArray((2,), np.float32, 1.0, 2.0)  # random actions are never 0
+  spec = dm_env.specs.BoundedArray((2,), np.float32, 1.0, 2.0)  # random actions are never 1
   expert = Expert()
-  actor, shares = collect.shards.Mistaken(expert, spec, 1.0), []
+  actor, shares = departures.Mistaken(expert, TASK, spec, 1.0), []
   for seed in range(60):
     actor.reset(seed)
     actions = np.stack([actor.act(None) for _ in range(100)])
     assert expert.asked == 100
     held = actions.reshape(10, 10, 2)
     assert (held == held[:, :1]).all()  # a mistake lasts ten steps
-    shares.append(np.mean(actions[:, 0] != 0))
+    shares.append(np.mean(actions[:, 0] != 1))
   assert min(shares) < 0.15 and max(shares) > 0.85 and np.mean(shares) == pytest.approx(0.5, abs=0.1)
 
 

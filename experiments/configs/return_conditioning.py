@@ -19,6 +19,8 @@ ASKED = (0.25, 0.5, 0.75, 1.0, 1.2)  # of the expert's return
 def get_config() -> ml_collections.ConfigDict:
   config = small.get_config()
   config.name = "return_conditioning"
+  config.data_dir = "data/with_mistakes"  # other episodes of tasks that other configs collect without mistakes
+  config.data.labels = "executed"  # all arms imitate what was done, mistakes included
   config.domains = default.domains(
     control_suite=(0.6, "cartpole-balance", "point_mass-easy"), meta_world=(0.4, "reach-v3")
   )

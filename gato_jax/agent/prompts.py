@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gato_jax import randomness
 from gato_jax.agent.config import ActConfig
 from gato_jax.demonstrations import Demonstration
 from gato_jax.tokens import layout

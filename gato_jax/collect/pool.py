@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from multiprocessing import connection as connections
 from typing import Any
 
-from gato_jax import logs, results, specs, worker
+from gato_jax import logs, origin, results, specs, worker
 from gato_jax.collect import process
-from gato_jax.collect.config import CollectConfig
+from gato_jax.collect.config import CollectConfig, TaskSettings
 from gato_jax.collect.shards import missing_shards
 from gato_jax.errors import GatoError
 from gato_jax.evaluate.jobs import EXPERT, Failure
@@ -75,6 +75,7 @@ class Collection:
 
   Args:
     accept: episodes of another origin stay and count as of this one; otherwise they are moved aside.
+    as_collected: tasks of which there are episodes go on with the pushes and mistakes of those, whatever `config` says.
   """
 
   def __init__(
@@ -83,13 +84,14 @@ class Collection:
     raw: pathlib.Path,
     config: CollectConfig,
     accept: bool = False,
+    as_collected: bool = False,
   ):
     self.missing: dict[str, int] = {}
     self.skipped: collections.Counter[str] = collections.Counter()
     self.given_up: dict[str, str] = {}
     self.began: dict[str, float] = {}
     self.log = raw / "collect.log"
-    self._raw, self._config, self._accept = raw, config, accept
+    self._raw, self._config, self._accept, self._as_collected = raw, config, accept, as_collected
     self._queue: list[_Shard] = []
     for domain, task in tasks:
       self._queue += self._shards(domain, task) or [_Shard(domain, task, None, [])]
@@ -159,11 +161,18 @@ class Collection:
     chosen.shard, chosen.seed = shard, shard.seeds[0] if shard.seeds else None
     self.began.setdefault(shard.name, time.monotonic())
     self._await(chosen)
-    settings = self._config.settings_of(shard.domain.name, accept=self._accept)
+    settings = self._settings(shard)
     if shard.index is None:
       chosen.send("probe", (shard.domain, shard.task, self._raw, settings))
     else:
       chosen.send("shard", (shard.domain, shard.task, self._raw, shard.index, shard.seeds, settings))
+
+  def _settings(self, shard: _Shard) -> TaskSettings:
+    settings = self._config.settings_of(shard.domain.name, accept=self._accept)
+    before = origin.read(logs.task_directory(self._raw, shard.domain.name, shard.task))
+    if self._as_collected and before:
+      return dataclasses.replace(settings, **{part: before[part] for part in settings.origin})
+    return settings
 
   def _await(self, one: _Process) -> None:
     one.deadline = time.monotonic() + self._config.episode_seconds
