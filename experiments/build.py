@@ -1,8 +1,9 @@
 """Raw logs -> RLDS datasets, prepared for training, one process, no simulator: python -m experiments.build --config=...
 
 What is there and still of its sources is kept. A dataset whose logs, declaration, code or files changed is built again,
-which is said; one of another origin is moved aside. A prepared form that does not fit its dataset is written again. A task that there is nothing to build from is an error, or with
---config.leave_out_missing a line that says how to get its data.
+which is said; one of another origin is moved aside. A prepared form that does not fit its dataset is written again. A
+task that there is nothing to build from is an error, or with --config.leave_out_missing a line that says how to get its
+data.
 """
 
 import sys

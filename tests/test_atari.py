@@ -43,7 +43,9 @@ def test_51_and_28_games_that_ale_has():
 def test_the_published_human_scores_stay_when_a_game_is_measured_anew():
   scores = json.loads(rlds_builders.scores_path("atari").read_text())
   assert all(np.isfinite(scores[game]["human"]) for game in atari.DOMAIN.tasks) and "dqn_zoo" in scores["human_from"]
-  assert scores_json.replaced({"human": 3.0, "random": 1.0, "old": 1}, {"random": 2.0}) == {"human": 3.0, "random": 2.0}
+  before, both = {"human": 3.0, "random": 1.0, "old": 1}, {"random": 2.0, "expert": 4.0}
+  assert scores_json.replaced(before, both) == {"human": 3.0, **both}
+  assert scores_json.replaced(before, {"random": 2.0}) == before | {"random": 2.0}  # the expert was not measured now
 
 
 def test_without_ale_py_one_line_says_what_to_install(monkeypatch):
