@@ -16,6 +16,8 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc
 # Lower layers never import higher ones; the longest matching name counts.
 LAYERS = {
   "gato_jax.errors": 0,
+  "gato_jax.files": 0,
+  "gato_jax.randomness": 0,
   "gato_jax.documents": 0,
   "gato_jax.specs": 1,
   "gato_jax.results": 1,
@@ -48,7 +50,13 @@ LAYERS = {
   "gato_jax.agent": 4,
   "experiments": 5,
 }
-BUILDERS_MAY_IMPORT = ("gato_jax.documents", "gato_jax.errors", "gato_jax.specs", "gato_jax.environment_loop")
+BUILDERS_MAY_IMPORT = (
+  "gato_jax.documents",
+  "gato_jax.environment_loop",
+  "gato_jax.errors",
+  "gato_jax.files",
+  "gato_jax.specs",
+)
 BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads the raw logs and their rows
 BASE_MAY_IMPORT = ("gato_jax.logs", "gato_jax.results")
 
