@@ -64,7 +64,7 @@ BASE_MAY_IMPORT = ("gato_jax.logs", "gato_jax.results")
 SIMULATOR_FILES = (
   r"rlds_builders/([^/]+/(environment|doom|assembly|expert|experts/[^/]+)|_mujoco|_miniworld|_grids)\.py"
 )
-TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|_catalogue|[^/]+/[^/]+_dataset_builder)\.py"
+TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|_catalogue|_recorded|[^/]+/[^/]+_dataset_builder)\.py"
 OWNERS = {
   **dict.fromkeys(
     ("dm_control", "metaworld", "minigrid", "ale_py", "envpool", "miniworld", "vizdoom", "pyglet"), SIMULATOR_FILES
