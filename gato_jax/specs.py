@@ -266,6 +266,8 @@ class Source:
     minimum, maximum: of each number of the action, or one for all. What lies outside is moved to the bound.
     image_size: height and width that images are resized to, multiples of 16; where it is None they must be so already.
       Grey images become RGB.
+    image_range: our key -> lowest and highest value of an image, which become black and white. Images that are not
+      uint8, e.g. depth, need one; a field that is no image by its type, [H, W] or [H, W, 1 or 3], becomes one.
     split: of the dataset.
   """
 
@@ -276,6 +278,7 @@ class Source:
   minimum: tuple[float, ...] = (-1.0,)
   maximum: tuple[float, ...] = (1.0,)
   image_size: tuple[int, int] | None = None
+  image_range: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
   split: str = "train"
 
 

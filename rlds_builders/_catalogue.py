@@ -6,85 +6,51 @@ Nothing is downloaded.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from dm_env import specs as dm_specs
-from PIL import Image
 
 from gato_jax import specs
-from gato_jax.errors import GatoError, MissingData
-from rlds_builders import _builder
+from gato_jax.errors import GatoError
+from rlds_builders import _builder, _gate, _recorded, _values
+from rlds_builders._recorded import load as load
 
-_PREFIX = "tfds:"
 _OUTSIDE_SHARE = 0.01  # of an action's values; more outside the bounds means that the bounds are wrong
 _DISCRETE_VALUES = 1024
-_NOT_THERE = (AssertionError, FileNotFoundError, ValueError)  # as TFDS says that there are no files or no such split
-_HINT = "get it there as its page in TFDS' catalogue says (`tfds build`, or gsutil cp from gs://gresearch/robotics)"
-
-
-def load(source: specs.Source) -> tfds.core.DatasetBuilder:
-  """The catalogue's builder, of the files that are there or, for its features, of TFDS' code.
-
-  Raises:
-    GatoError: the name is not of the catalogue, or only the network knows the dataset.
-  """
-  if not source.dataset.startswith(_PREFIX):
-    raise GatoError(f"source {source.dataset!r} must begin with {_PREFIX!r}, e.g. 'tfds:rlu_control_suite/walker_walk'")
-  name = source.dataset.removeprefix(_PREFIX)
-  try:
-    return tfds.core.read_only_builder.builder_from_files(name)
-  except tfds.core.registered.DatasetNotFoundError:
-    pass  # code knows the features too, where it does not ask the network for them
-  try:
-    return tfds.builder(name)
-  except (tfds.core.registered.DatasetNotFoundError, RuntimeError, ValueError, OSError) as e:
-    raise _missing(source.dataset) from e
-
-
-def _missing(dataset: str, hint: str = _HINT) -> MissingData:
-  return MissingData(f"{dataset} is not in {tfds.core.constants.DATA_DIR} (TFDS_DATA_DIR); {hint}")
-
-
-def examples(
-  dataset: str, split: str, fields: Mapping[str, Any] | None = None, undecoded: Sequence[str] = ()
-) -> Iterator[dict[str, Any]]:
-  """Examples of "tfds:NAME" in NumPy, in their order.
-
-  fields: those that are read, name -> True, or the set of names inside it; without them all are. undecoded: pictures
-  among them that are handed on as the files they were.
-
-  Raises:
-    MissingData: the dataset, or its split, is not there. GatoError: the name is not one of the catalogue's.
-  """
-  decoders = {field: tfds.decode.SkipDecoding() for field in undecoded}
-  if fields is not None:
-    decoders = tfds.decode.PartialDecoding(fields, decoders=decoders)
-  try:
-    found = load(specs.Source(dataset)).as_dataset(split=split, decoders=decoders, shuffle_files=False)
-  except (MissingData, *_NOT_THERE) as e:
-    command = f"tfds build {dataset.removeprefix(_PREFIX)}"
-    raise _missing(dataset, f"`{command}` gets it there, or its page in TFDS' catalogue says how") from e
-  return iter(tfds.as_numpy(found))
 
 
 def task_spec(domain: specs.Domain, task: str, builder: tfds.core.DatasetBuilder) -> specs.TaskSpec:
   """The spec that follows from the recorded features and the declaration; GatoError where they do not fit."""
   source = domain.sources[task]
   where = f"{domain.name}.{task} ({source.dataset})"
-  fields = specs.flatten(_nested(builder.info.features["steps"].feature))
+  fields = _fields(builder, where)
   observation = _observation(source, fields)
   for path in (*observation.values(), *source.action):
     specs.check_name(path, fields, f"field of a step in {where}")
+  for key in source.image_range:
+    specs.check_name(key, observation, f"key of image_range in {where}")
+  for path in source.action:
+    if np.dtype(fields[path].np_dtype).kind not in "fiub":
+      raise GatoError(f"{where}: the action {path} must be numbers, it is {np.dtype(fields[path].np_dtype)}")
   numbers = sum(int(np.prod(fields[path].shape, dtype=int)) for path in source.action)
   return specs.TaskSpec(
     name=f"{domain.name}.{task}",
-    observation={key: _spec(fields[path], source, f"{where}, {path}") for key, path in observation.items()},
+    observation={key: _spec(fields[path], source, key, f"{where}, {path}") for key, path in observation.items()},
     action=_action_spec(source, numbers, where),
     max_text_tokens={**domain.max_text_tokens, **domain.task_text_tokens.get(task, {})},
   )
+
+
+def _fields(builder: tfds.core.DatasetBuilder, where: str) -> dict[str, Any]:
+  """Path -> TFDS' feature of the fields of a step."""
+  features = builder.info.features
+  if "steps" not in features or not isinstance(features["steps"], tfds.features.Dataset):
+    raise GatoError(f"{where}: no RLDS, which has steps; its fields are {', '.join(features)}")
+  return specs.flatten(_nested(features["steps"].feature))
 
 
 def _action_spec(source: specs.Source, numbers: int, where: str) -> dm_specs.BoundedArray:
@@ -100,6 +66,11 @@ def _action_spec(source: specs.Source, numbers: int, where: str) -> dm_specs.Bou
         f"{where}: the action has {numbers} numbers, its bounds {len(values)}; give as many, or one for all"
       )
     bounds.append(np.broadcast_to(np.float32(values), (numbers,)))
+  if not np.all(np.isfinite(bounds)) or not np.all(bounds[0] < bounds[1]):
+    raise GatoError(
+      f"{where}: every minimum must be below its maximum, and both finite: minimum={source.minimum}, "
+      f"maximum={source.maximum}"
+    )
   return dm_specs.BoundedArray((numbers,), np.float32, *bounds, name="action")
 
 
@@ -114,26 +85,49 @@ def _observation(source: specs.Source, fields: Mapping[str, Any]) -> Mapping[str
   return source.observation or {path.removeprefix(prefix): path for path in fields if path.startswith(prefix)}
 
 
-def _spec(feature: Any, source: specs.Source, where: str) -> dm_specs.Array:
+def _spec(feature: Any, source: specs.Source, key: str, where: str) -> dm_specs.Array:
   shape, dtype = feature.shape, np.dtype(feature.np_dtype)
   if isinstance(feature, tfds.features.Text) or dtype.kind in "OSU":
     if shape:
       raise GatoError(f"{where}: a text must be one string, this is an array {shape} of them")
     return dm_specs.StringArray(())
-  if isinstance(feature, tfds.features.Image) or (dtype == np.uint8 and len(shape) == 3):
-    size = source.image_size or shape[:2]
-    if None in size or any(side % 16 for side in size) or shape[2] not in (1, 3):
-      raise GatoError(
-        f"{where}: images are {shape}; give the source an image_size of multiples of 16, of RGB or grey images"
-      )
-    return dm_specs.BoundedArray((*size, 3), np.uint8, 0, 255)
+
+  is_image = isinstance(feature, tfds.features.Image) or (dtype == np.uint8 and len(shape) == 3)
+  if is_image or key in source.image_range:
+    return _image_spec(shape, dtype, source, key, where)
   if None in shape:
     raise GatoError(f"{where}: the shape {shape} is not the same in every step")
-  if dtype.kind == "f":
+  if tf.as_dtype(dtype).is_floating:
     return dm_specs.Array(shape, np.float32)
   if dtype.kind == "b":
     return dm_specs.BoundedArray(shape, np.int32, 0, 1)
+  if dtype.kind not in "iu":
+    raise GatoError(f"{where}: {dtype} is neither a number that is learned nor a text; leave it out of `observation`")
   return dm_specs.BoundedArray(shape, np.int32, 0, _DISCRETE_VALUES - 1)
+
+
+def _image_spec(
+  shape: tuple[int | None, ...], dtype: np.dtype, source: specs.Source, key: str, where: str
+) -> dm_specs.BoundedArray:
+  value_range = source.image_range.get(key)
+  if value_range is None and dtype != np.uint8:
+    raise GatoError(
+      f"{where}: images of {dtype} have no white that everybody knows; give the source "
+      f"image_range={{{key!r}: (lowest, highest)}}, or name the other fields in its `observation`"
+    )
+  if value_range is not None and not (
+    len(value_range) == 2 and np.all(np.isfinite(value_range)) and value_range[0] < value_range[1]
+  ):
+    raise GatoError(f"{where}: image_range must be a lowest and a highest value, this is {value_range}")
+
+  if len(shape) == 2:
+    shape = (*shape, 1)
+  size = source.image_size or shape[:2]
+  if len(shape) != 3 or None in size or any(side % 16 for side in size) or shape[2] not in (1, 3):
+    raise GatoError(
+      f"{where}: images are {shape}; give the source an image_size of multiples of 16, of RGB or grey images"
+    )
+  return dm_specs.BoundedArray((*size, 3), np.uint8, 0, 255)
 
 
 class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
@@ -143,6 +137,7 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
     self._source = self.DOMAIN.sources[self.task]
     self._recorded = load(self._source)
     self._spec = task_spec(self.DOMAIN, self.task, self._recorded)
+    self._paths = _observation(self._source, _fields(self._recorded, self._spec.name))
     self._outside = np.zeros(self._spec.action.shape)
     declared = dataclasses.asdict(self._source)
     return self._episodes_info(self._spec, f"{self._source.dataset} in the form that Gato reads.", source=declared)
@@ -152,21 +147,24 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
     return {"train": self._generate_examples()}
 
   def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-      episodes = self._recorded.as_dataset(split=self._source.split)
-    except _NOT_THERE as e:
-      raise _missing(self._source.dataset) from e
-    steps = index = 0
-    for recorded in episodes:
-      columns = self._columns(recorded["steps"])
+    steps = index = short = 0
+    for number, recorded in enumerate(self._read(self._decoders())):
+      columns = self._columns(self._steps(number, recorded), f"{self._spec.name}, episode {number}")
       n = len(columns["action"])
       if n < 2:  # nothing was done in it
+        short += 1
         continue
       steps += n - 1
       yield index, {"steps": columns, "episode_metadata": self._metadata(index, columns)}
       index += 1
+
     if not index:
       raise GatoError(f"{self._source.dataset} holds no episode of two steps or more")
+    if short:
+      _gate.tell(
+        f"{self._spec.name}: left out {short:,} of {index + short:,} episodes, which have fewer than two steps: "
+        "nothing was done in them"
+      )
     spec, share = self._spec.action, np.ravel(self._outside / steps)
     if share.max() > (0 if self._source.choices else _OUTSIDE_SHARE):
       worst = int(share.argmax())
@@ -176,44 +174,86 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
         f"[{bounds[0]:g}, {bounds[1]:g}]; the source's minimum and maximum, or choices, do not fit"
       )
 
-  def _columns(self, recorded: Any) -> dict[str, Any]:
-    """Steps as they were recorded -> columns, as the spec says."""
-    flat = [specs.flatten(step) for step in tfds.as_numpy(recorded)]
-    paths = _observation(self._source, flat[0]) if flat else {}
-    observation = {}
-    for key, path in paths.items():
-      observation[key] = [self._value(step[path], self._spec.observation[key]) for step in flat]
-    spec = self._spec.action
-    actions = [np.concatenate([np.ravel(step[path]) for path in self._source.action]) for step in flat]
-    is_last = np.arange(len(flat)) == len(flat) - 1
+  def _read(self, decoders: Mapping[str, Any]) -> _recorded.Examples:
+    return _recorded.Examples(self._source.dataset, self._recorded, self._source.split, decoders)
+
+  def _images(self) -> dict[str, Any]:
+    """Path -> TFDS' feature of the fields that are image files."""
+    fields = _fields(self._recorded, self._spec.name)
+    return {path: feature for path, feature in fields.items() if isinstance(feature, tfds.features.Image)}
+
+  def _decoders(self) -> dict[str, Any]:
+    """Leaves encoded the images that are not asked for: one that is damaged does no harm, and it takes no time."""
+    unused = set(self._images()) - set(self._paths.values()) - set(self._source.action)
+    return {"steps": specs.nested(dict.fromkeys(unused, tfds.decode.SkipDecoding()))} if unused else {}
+
+  def _steps(self, number: int, recorded: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Steps of an episode, flat; GatoError names the image that cannot be decoded."""
+    try:
+      return [specs.flatten(step) for step in recorded["steps"]]
+    except Exception as e:  # TensorFlow, Pillow and OpenCV raise unrelated types for a damaged image
+      where = self._undecodable(number)
+      if not where:
+        raise
+      raise GatoError(
+        f"{self._spec.name}, episode {number}, {where}; mend it, or name the other fields in the source's `observation`"
+      ) from e
+
+  def _undecodable(self, number: int) -> str:
+    """Names the first step and image of an episode that cannot be decoded, or ""."""
+    episodes = iter(self._read({"steps": tfds.decode.SkipDecoding()}))
+    for _ in range(number):
+      next(episodes)
+    columns = specs.flatten(next(episodes)["steps"])
+
+    for path in sorted(set(self._images()) & set(self._paths.values())):
+      for step, content in enumerate(columns[path]):
+        try:
+          self._images()[path].decode_example(content)
+        except tf.errors.OpError as e:
+          reason = "an empty string where an image should be"
+          return f"step {step}, {path}: {f'damaged ({_recorded.reason(e)})' if content else reason}"
+    return ""
+
+  def _columns(self, steps: list[dict[str, Any]], where: str) -> dict[str, Any]:
+    """Steps as they were recorded -> columns, as the spec says; where: task and episode."""
+    observation = {
+      key: [
+        _values.of_observation(
+          step[path], self._spec.observation[key], f"{where}, step {t}, {path}", self._source.image_range.get(key)
+        )
+        for t, step in enumerate(steps)
+      ]
+      for key, path in self._paths.items()
+    }
+    actions = [np.concatenate([np.ravel(step[path]) for path in self._source.action]) for step in steps]
+    is_last = np.arange(len(steps)) == len(steps) - 1
     return {
       "observation": specs.nested(observation),
-      "action": self._within_bounds(np.array(actions, spec.dtype).reshape(len(flat), *spec.shape)),
-      "reward": np.array([step.get("reward", 0.0) for step in flat], np.float32),
-      "discount": np.array([step.get("discount", 1.0) for step in flat], np.float32),
-      "is_first": np.arange(len(flat)) == 0,
+      "action": self._actions(np.array(actions).reshape(len(steps), *self._spec.action.shape), where),
+      "reward": _numbers(steps, "reward", 0.0, where),
+      "discount": _numbers(steps, "discount", 1.0, where),
+      "is_first": np.arange(len(steps)) == 0,
       "is_last": is_last,
-      "is_terminal": is_last & np.array([step.get("is_terminal", False) for step in flat], bool),
+      "is_terminal": is_last & np.array([step.get("is_terminal", False) for step in steps], bool),
     }
 
-  def _value(self, value: Any, spec: dm_specs.Array) -> Any:
-    if isinstance(spec, dm_specs.StringArray):
-      return value
-    if spec.dtype == np.uint8 and value.shape != spec.shape:
-      height, width = spec.shape[:2]
-      image = Image.fromarray(value.squeeze(-1) if value.shape[-1] == 1 else value).convert("RGB")
-      return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return np.asarray(value, spec.dtype)
-
-  def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
-    """Actions [n, A] or [n] moved to their bounds; the last, which nothing follows, is zero as in our own logs."""
+  def _actions(self, actions: np.ndarray, where: str) -> np.ndarray:
+    """Moves actions [n, A] or [n] to their bounds; the last, which nothing follows, is zero as in our own logs."""
     spec = self._spec.action
+    actions[-1:] = 0
+    for t, action in enumerate(actions):
+      if not np.isfinite(action).all():
+        raise GatoError(f"{where}, step {t}, {', '.join(self._source.action)}: the action {action} is not finite")
+
     rounding = 1e-3 * (spec.maximum - spec.minimum)
     outside = (actions < spec.minimum - rounding) | (actions > spec.maximum + rounding)
+    if self._source.choices:
+      outside |= actions != np.rint(actions)
     self._outside += outside[:-1].sum(axis=0)
-    actions = np.clip(actions, spec.minimum, spec.maximum)  # NaN stays, and is an error when it is tokenised
-    actions[-1:] = 0
-    return actions
+    clipped = np.clip(actions, spec.minimum, spec.maximum).astype(spec.dtype)
+    clipped[-1:] = 0
+    return clipped
 
   def _metadata(self, index: int, columns: dict[str, Any]) -> dict[str, Any]:
     return {
@@ -227,3 +267,16 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
       "disturbed": False,
       "info": "{}",
     }
+
+
+def _numbers(steps: list[dict[str, Any]], field: str, missing: float, where: str) -> np.ndarray:
+  """Returns float32 [n], a number a step; the last one, which RLDS leaves undefined, is 0 where it is not finite."""
+  values = [np.ravel(step.get(field, missing)) for step in steps]
+  for t, value in enumerate(values):
+    if value.shape != (1,):
+      raise GatoError(f"{where}, step {t}: the {field} must be one number, this is {value.shape} of them")
+    if t == len(values) - 1 and not np.isfinite(value).all():
+      values[t] = np.zeros(1)
+    else:
+      _values.floats(value, f"{where}, step {t}, {field}", "mend it")
+  return np.array(values, np.float32).reshape(len(values))

@@ -6,7 +6,6 @@ Nothing is read as a whole, but for the questions and answers of VQA; pictures a
 import dataclasses
 import json
 import pathlib
-import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from webdataset import tariterators
 
 from gato_jax.documents import Captioned, Page
 from gato_jax.errors import GatoError
-from rlds_builders import _lines, _pictures
+from rlds_builders import _lines, _pictures, _tars
 from rlds_builders._sources import Found, find
 from rlds_builders._vqa import questions as questions
 
@@ -28,7 +27,10 @@ def _compressed(*endings: str) -> tuple[str, ...]:
 
 def _ending(path: pathlib.Path) -> str:
   """In lower case and without what only says how it is compressed."""
-  return [suffix for suffix in path.with_name(path.name.lower()).suffixes if suffix not in _lines.COMPRESSED][-1]
+  name = path.name.lower()
+  if name.endswith(".tgz"):
+    return ".tar"
+  return [suffix for suffix in path.with_name(name).suffixes if suffix not in _lines.COMPRESSED][-1]
 
 
 def texts(domain: str, split: str) -> Iterator[str]:
@@ -81,7 +83,7 @@ def _checked(value: Any, where: str) -> str:
 
 
 def captioned(domain: str, split: str, side: int) -> Iterator[Captioned]:
-  """Pictures with captions of .tsv, .jsonl (also .gz and .zst of these) and webdataset's .tar.
+  """Pictures with captions of .tsv, .jsonl and webdataset's .tar, also .gz and .zst of these, and .tgz.
 
   A line of a .tsv is a caption, a tab, and the picture's path: Conceptual Captions' order; a first line with the words
   "image" and "caption" gives another. One of a .jsonl has "image", and "caption" or "captions". Paths are relative to
@@ -90,8 +92,9 @@ def captioned(domain: str, split: str, side: int) -> Iterator[Captioned]:
   Raises:
     MissingData: there are none. GatoError: a damaged file, a line (file:number) that is wrong, too many bad pictures.
   """
-  endings = (*_compressed(".tsv", ".jsonl"), ".tar")
-  found = find(domain, split, endings, ".tsv or .jsonl beside their pictures, or webdataset .tar,")
+  endings = (*_compressed(".tsv", ".jsonl", ".tar"), ".tgz")
+  holds = ".tsv or .jsonl beside their pictures, or webdataset .tar, or .gz or .zst of these,"
+  found = find(domain, split, endings, holds)
   return _captioned(found, _pictures.Gate(f"{domain}, {split}", side))
 
 
@@ -126,18 +129,16 @@ def _tsv(path: pathlib.Path) -> Iterator[_Sample]:
     fields = line.split("\t")
     if number == 0 and {"caption", "image"} <= set(fields):
       caption, image, columns = fields.index("caption"), fields.index("image"), len(fields)
-    elif len(fields) != columns or not fields[caption].strip():
+    elif len(fields) != columns:
       raise GatoError(f"{where}: a line is a caption, a tab and a picture's path; this one has {len(fields)} fields")
     else:
-      yield _in_folder(path, fields[image], (fields[caption].strip(),), where)
+      captions = tuple(filter(None, [fields[caption].strip()]))
+      yield _in_folder(path, fields[image], captions, where)
 
 
 def _jsonl(path: pathlib.Path) -> Iterator[_Sample]:
   for where, record in _lines.records(path):
-    captions = _captions(record, where)
-    if not captions:
-      raise GatoError(f'{where}: neither "caption" nor "captions" holds a text')
-    yield _in_folder(path, _text(record, "image", where), captions, where)
+    yield _in_folder(path, _text(record, "image", where), _captions(record, where), where)
 
 
 def _in_folder(path: pathlib.Path, image: str, captions: tuple[str, ...], where: str) -> _Sample:
@@ -156,12 +157,12 @@ def _captions(record: dict[str, Any], where: str) -> tuple[str, ...]:
 
 
 def _tar(path: pathlib.Path) -> Iterator[_Sample]:
+  members = ({"fname": name, "data": data, "__url__": str(path)} for name, data in _tars.members(path))
   try:
-    with path.open("rb") as stream:
-      for sample in tariterators.group_by_keys(tariterators.tar_file_expander([{"url": str(path), "stream": stream}])):
-        yield _of_tar(sample, f"{path}/{sample['__key__']}")
-  except (tarfile.TarError, EOFError, OSError, ValueError) as e:
-    raise GatoError(f"{path}: cannot be read ({e.args[0] if e.args else e!r}); is it whole?") from e
+    for sample in tariterators.group_by_keys(members):
+      yield _of_tar(sample, f"{path}/{sample['__key__']}")
+  except ValueError as e:  # two members of one name
+    raise GatoError(f"{path}: cannot be read ({e.args[0]})") from e
 
 
 def _of_tar(sample: dict[str, Any], where: str) -> _Sample:
@@ -175,7 +176,7 @@ def _described(sample: dict[str, Any], where: str) -> dict[str, Any]:
     if "txt" in sample:
       return {"caption": sample["txt"].decode()}
     record = json.loads(sample.get("json", b"{}"))
-  except ValueError as e:  # UnicodeDecodeError is one
+  except (ValueError, RecursionError) as e:  # UnicodeDecodeError is a ValueError
     raise GatoError(f"{where}: its {'txt is not UTF-8' if 'txt' in sample else 'json is no JSON'} ({e})") from e
   if not isinstance(record, dict):
     raise GatoError(f"{where}: its json must hold an object, this is a {type(record).__name__}")

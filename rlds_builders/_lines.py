@@ -1,42 +1,73 @@
-"""Text files line by line, plain or compressed by gzip or zstandard; nothing is read as a whole."""
+"""Files that are plain or compressed by gzip or Zstandard, as bytes, as text and line by line.
+
+Nothing is read as a whole. Every file is read to the end that its format declares, or a GatoError names it.
+"""
 
 import contextlib
 import gzip
 import io
 import json
 import pathlib
+import tarfile
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import zstandard
 
+from gato_jax import files
 from gato_jax.errors import GatoError
 
 COMPRESSED = ("", ".gz", ".zst")
 _CHUNK = 2**16
+_BLOCK_GZIP_HEADER = 18
+_BLOCK_GZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+def binary(path: pathlib.Path) -> io.BufferedIOBase:
+  """Opens a file, decompressed where its name or its first bytes say gzip or Zstandard; use it in `faults_of`."""
+  files.check_content(path, may_be_empty=True)
+  with path.open("rb") as file:
+    begin = file.read(_BLOCK_GZIP_HEADER)
+
+  name = path.name.lower()
+  is_gzip = name.endswith((".gz", ".tgz", ".dz")) or begin.startswith(b"\x1f\x8b")
+  is_zstandard = name.endswith(".zst") or begin.startswith(b"\x28\xb5\x2f\xfd")
+  if not begin and (is_gzip or is_zstandard):
+    raise EOFError("it is empty")
+
+  if is_gzip:
+    _check_end_of_block_gzip(path, begin)
+    return gzip.open(path)
+  if is_zstandard:
+    return io.BufferedReader(_Zstandard(path))
+  return path.open("rb")
+
+
+def _check_end_of_block_gzip(path: pathlib.Path, begin: bytes) -> None:
+  """Checks the end of what bgzip wrote: many members, of which any number would be good gzip, and an empty last one."""
+  if begin[3:4] != b"\x04" or begin[12:14] != b"BC":
+    return
+  with path.open("rb") as file:
+    file.seek(0, io.SEEK_END)
+    file.seek(max(0, file.tell() - len(_BLOCK_GZIP_END)))
+    if file.read() != _BLOCK_GZIP_END:
+      raise EOFError("it ends without the last block of bgzip")
 
 
 def opened(path: pathlib.Path) -> io.TextIOBase:
-  """UTF-8, with or without a byte order mark."""
-  packed = path.suffix.lower()
-  if packed == ".gz":
-    file = gzip.open(path)
-  elif packed == ".zst":
-    file = io.BufferedReader(_Zstandard(path))
-  else:
-    file = path.open("rb")
-  return io.TextIOWrapper(file, encoding="utf-8-sig")
+  """Opens a text in UTF-8, with or without a byte order mark."""
+  return io.TextIOWrapper(binary(path), encoding="utf-8-sig")
 
 
 @contextlib.contextmanager
 def faults_of(path: pathlib.Path) -> Iterator[None]:
-  """What goes wrong when a file is read becomes a GatoError that names it."""
+  """Turns what goes wrong when a file is read into a GatoError that names it."""
   try:
     yield
   except UnicodeDecodeError as e:
     raise GatoError(f"{path}: not UTF-8 text ({e.reason}); convert it, e.g. with iconv") from e
-  except (OSError, EOFError, zlib.error, zstandard.ZstdError) as e:
+  except (OSError, EOFError, tarfile.TarError, zlib.error, zstandard.ZstdError) as e:
     raise GatoError(f"{path}: cannot be read ({e}); is it whole?") from e
 
 

@@ -5,21 +5,29 @@ What is damaged, absurdly large or no picture at all is refused by name; a set g
 
 import io
 import pathlib
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import tqdm
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from gato_jax.documents import Captioned
 from gato_jax.errors import GatoError
+from rlds_builders import _gate
 
 MAX_PIXELS = 2**26  # by the header: more is refused before anything is decoded
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # of Pillow's; others may start programs, as EPS does
 _MULTIPLE = 16
-_REFUSED_SHARE, _REFUSED_AFTER = 0.1, 100
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _UNSIGNED = 258, 339, (1,)  # tags of TIFF
+_TURNS = {  # Exif's orientation -> what makes the picture upright
+  2: Image.Transpose.FLIP_LEFT_RIGHT,
+  3: Image.Transpose.ROTATE_180,
+  4: Image.Transpose.FLIP_TOP_BOTTOM,
+  5: Image.Transpose.TRANSPOSE,
+  6: Image.Transpose.ROTATE_270,
+  7: Image.Transpose.TRANSVERSE,
+  8: Image.Transpose.ROTATE_90,
+}
 
 
 class Refused(GatoError):
@@ -61,8 +69,12 @@ def _decode(file: io.BufferedIOBase, side: int, name: str) -> np.ndarray:
       if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
       image.draft(image.mode, (2 * side, 2 * side))  # a JPEG is decoded at no more than it needs
-      image = ImageOps.exif_transpose(image)
-      return np.asarray(_opaque(image).resize(_size(image, side), Image.Resampling.BICUBIC))
+      image.load()
+      turn = _turn(image)
+      image = _opaque(image)
+      if turn is not None:
+        image = image.transpose(turn)
+      return np.asarray(image.resize(_size(image, side), Image.Resampling.BICUBIC))
   except Refused as e:
     raise Refused(f"{name}: {e}") from None
   except Image.DecompressionBombError as e:
@@ -79,15 +91,20 @@ def _size(image: Image.Image, side: int) -> tuple[int, int]:
   return tuple(max(_MULTIPLE, int(s * side / longest / _MULTIPLE + 0.5) * _MULTIPLE) for s in image.size)
 
 
+def _turn(image: Image.Image) -> Image.Transpose | None:
+  """Returns what makes the picture upright, None where it is or where its Exif data cannot be read."""
+  try:
+    return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+  except Exception:  # as above; the pixels are decoded and good, whatever a camera wrote beside them
+    return None
+
+
 def _opaque(image: Image.Image) -> Image.Image:
   """In RGB, on white."""
-  if image.mode == "I" or image.mode.startswith("I;16"):
-    grey = np.asarray(image)
-    if grey.min() < 0 or grey.max() > 0xFFFF:
-      raise Refused("grey of more than 16 bits")
-    return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
   if image.mode == "F":
-    raise Refused("its pixels are floating-point numbers")
+    raise Refused("its pixels are floating-point numbers, of which nobody says what is white")
+  if image.mode.startswith("I"):
+    return _grey_of_16_bits(image)
   if not image.has_transparency_data:
     return image.convert("RGB")
   image = image.convert("RGBA")
@@ -95,25 +112,30 @@ def _opaque(image: Image.Image) -> Image.Image:
   return Image.alpha_composite(white, image).convert("RGB")
 
 
-class Gate:
-  """Fits the pictures of a set; each one that is refused is told on stderr and counted, and the set goes on.
+def _grey_of_16_bits(image: Image.Image) -> Image.Image:
+  """Scales the range of 16-bit PNG, PGM and TIFF, of which 65,535 is white; a TIFF may hold other numbers as well."""
+  if image.format == "TIFF":
+    bits, sample_format = image.tag_v2.get(_BITS_PER_SAMPLE), image.tag_v2.get(_SAMPLE_FORMAT, _UNSIGNED)
+    if (bits, sample_format) != ((16,), _UNSIGNED):
+      raise Refused(f"grey of {bits[0]} bits{'' if sample_format == _UNSIGNED else ', signed'}; 8 or 16 have a white")
+  return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
 
-  Raises:
-    GatoError: more than a tenth of 100 pictures or more is refused, or all are.
-  """
+
+class Gate(_gate.Gate):
+  """Fits the pictures of a set; the set goes on without those that are refused."""
 
   def __init__(self, where: str, side: int):
-    self._where, self._side = where, side
-    self._seen = self._refused = 0
+    super().__init__(where, "pictures")
+    self._side = side
 
   def fit(self, picture: str | pathlib.Path | bytes, name: str = "") -> np.ndarray | None:
-    """As `fit` above; None where the picture is refused."""
+    """Fits as `fit` above does; None where the picture is refused."""
     try:
       fitted = fit(picture, self._side, name)
     except Refused as e:
       self.refuse(str(e))
       return None
-    self._seen += 1
+    self.accept()
     return fitted
 
   def captioned(self, found: Iterable[tuple[str | pathlib.Path | bytes, str, tuple[str, ...]]]) -> Iterator[Captioned]:
@@ -123,26 +145,3 @@ class Gate:
       if fitted is not None:
         yield Captioned(fitted, captions)
     self.finish()
-
-  def refuse(self, message: str) -> None:
-    self._seen += 1
-    self._refused += 1
-    _tell(f"refused: {message}")
-    if self._seen >= _REFUSED_AFTER and self._refused > _REFUSED_SHARE * self._seen:
-      raise GatoError(f"{self._counted}, more than {_REFUSED_SHARE:.0%}; the last one: {message}")
-
-  def finish(self) -> None:
-    """The count of what was refused, where anything was."""
-    if not self._refused:
-      return
-    if self._refused == self._seen:
-      raise GatoError(f"{self._counted}, all there are; the lines above say why")
-    _tell(self._counted)
-
-  @property
-  def _counted(self) -> str:
-    return f"{self._where}: refused {self._refused:,} of {self._seen:,} pictures"
-
-
-def _tell(line: str) -> None:
-  tqdm.tqdm.write(line, file=sys.stderr)

@@ -29,6 +29,8 @@ LAYERS = {
   "gato_jax.tokens": 2,
   "gato_jax.environment_loop": 2,
   "gato_jax.logs": 2,
+  "gato_jax.origin": 2,
+  "gato_jax.freshness": 3,
   "gato_jax.worker": 2,
   "gato_jax.returns": 3,
   "gato_jax.realtime": 3,
@@ -52,19 +54,20 @@ LAYERS = {
 }
 BUILDERS_MAY_IMPORT = (
   "gato_jax.documents",
-  "gato_jax.errors",
-  "gato_jax.specs",
   "gato_jax.environment_loop",
+  "gato_jax.errors",
+  "gato_jax.files",
   "gato_jax.randomness",
+  "gato_jax.specs",
 )
 BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads the raw logs and their rows
-BASE_MAY_IMPORT = ("gato_jax.logs", "gato_jax.results")
+BASE_MAY_IMPORT = ("gato_jax.freshness", "gato_jax.logs", "gato_jax.origin", "gato_jax.results")
 
 # Third-party packages -> a pattern of the files that may import them (tests and benchmarks may import anything).
 SIMULATOR_FILES = (
   r"rlds_builders/([^/]+/(environment|doom|assembly|expert|experts/[^/]+)|_mujoco|_miniworld|_grids)\.py"
 )
-TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|_catalogue|[^/]+/[^/]+_dataset_builder)\.py"
+TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|_catalogue|_recorded|[^/]+/[^/]+_dataset_builder)\.py"
 OWNERS = {
   **dict.fromkeys(
     ("dm_control", "metaworld", "minigrid", "ale_py", "envpool", "miniworld", "vizdoom", "pyglet"), SIMULATOR_FILES

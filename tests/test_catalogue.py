@@ -203,7 +203,7 @@ def mocked(monkeypatch, choices=None):
     with tfds.testing.mock_data(num_examples=EPISODES, num_sub_examples=STEPS):
       recorded = builder.as_dataset(split=source.split)
     recorded = recorded.map(choose) if choices else recorded
-    builder.as_dataset = lambda split: recorded
+    builder.as_dataset = lambda split, **_: recorded
     return builder
 
   monkeypatch.setattr(_catalogue, "load", mocked_load)

@@ -225,9 +225,9 @@ def test_webdataset_tar(folder, capsys):
   ("name", "content", "message"),
   [
     ("a.tsv", b"a cat\tpictures/0.png\nno tab\n", "a.tsv:2: a line is a caption, a tab and .*; this one has 1 fields"),
-    ("a.tsv", b"\tpictures/0.png\n", "a.tsv:1: a line is a caption, a tab and"),
+    ("a.tsv", b"\tpictures/0.png\n", "refused 1 of 1 pictures, .*a.tsv:1: pictures/0.png: no caption"),
     ("a.tsv", b"a cat\thttp://x.org/cat.jpg\n", "a.tsv:1: 'http://x.org/cat.jpg' is an address; fetch"),
-    ("a.jsonl", b'{"image": "pictures/0.png"}\n', 'a.jsonl:1: neither "caption" nor "captions" holds a text'),
+    ("a.jsonl", b'{"image": "pictures/0.png"}\n', "refused 1 of 1 pictures, .*: no caption"),
     ("a.jsonl", b'{"image": "pictures/0.png", "captions": "cat"}\n', 'a.jsonl:1: "captions" must be a list'),
     ("a.jsonl", b'{"image": "pictures/0.png", "captions": [1]}\n', "a.jsonl:1: a caption must be a text, this is '1'"),
     ("a.jsonl", b'{"caption": "a cat"}\n', 'a.jsonl:1: field "image" must be a text'),
@@ -335,7 +335,7 @@ def test_vqa_that_is_not_whole(folder, capsys):
   answers = folder / "mscoco_val2014_annotations.json"
   whole = answers.read_text()
   for content, message in (
-    (json.dumps({"annotations": []}), "are not as VQA publishes them: KeyError"),
+    (json.dumps({"annotations": []}), "refused 10 of 10 questions, all there are; the last one: .* has no answers"),
     ("{}", "are not as VQA publishes them: KeyError, 'annotations'"),
     (whole[:-10], "mscoco_val2014_annotations.json: not JSON .*; is it whole"),
   ):

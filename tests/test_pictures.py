@@ -119,7 +119,7 @@ NOISE = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 6
     (png_header(10000, 10000), "too large"),  # Pillow itself warns
     (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture of JPEG"),
     (encoded(Image.new("F", (32, 32), 0.5), "TIFF"), "its pixels are floating-point numbers"),
-    (encoded(Image.new("I", (32, 32), 70_000), "TIFF"), "grey of more than 16 bits"),
+    (encoded(Image.new("I", (32, 32), 70_000), "TIFF"), "grey of 32 bits, signed"),
   ],
 )
 def test_what_is_no_picture_is_refused_by_name(tmp_path, content, reason):

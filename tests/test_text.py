@@ -190,8 +190,14 @@ def test_a_dictionary_of_three_entries(tmp_path, monkeypatch):
   ]
   whole_file = (tmp_path / "foldoc.dict.dz").read_bytes()
   (tmp_path / "foldoc.dict.dz").write_bytes(whole_file[:-12])
-  with pytest.raises(GatoError, match="foldoc.dict.dz: damaged"):
+  with pytest.raises(GatoError, match="foldoc.dict.dz: cannot be read .*; is it whole"):
     list(debian.foldoc())
+  (tmp_path / "foldoc.dict.dz").write_bytes(whole_file)
+  index = (tmp_path / "foldoc.index").read_text()
+  (tmp_path / "foldoc.index").write_text(index[: index.index("cafe")])
+  with pytest.raises(GatoError, match="foldoc.index: damaged: no entry has .* bytes of foldoc.dict.dz"):
+    list(debian.foldoc())
+  (tmp_path / "foldoc.index").write_text(index)
   (tmp_path / "foldoc.dict.dz").write_bytes(gzip.compress(b"too short"))
   with pytest.raises(GatoError, match="ends before the entry"):
     list(debian.foldoc())
@@ -204,12 +210,18 @@ def test_wordnet_and_fortunes_of_some_lines(tmp_path, monkeypatch):
   monkeypatch.setattr(debian, "WORDNET", tmp_path)
   monkeypatch.setattr(debian, "FORTUNES", tmp_path)
   for suffix in ("noun", "verb", "adv"):
-    (tmp_path / f"data.{suffix}").write_text("  1 This software is provided\n")
+    for kind in ("data", "index"):
+      (tmp_path / f"{kind}.{suffix}").write_text("  1 This software is provided\n")
+  index = "asleep a 1 1 & 1 0 00531628\n"
+  (tmp_path / "index.adj").write_text(index)
   line = '00531628 00 s 02 shy_of 0 asleep(p) 0 001 & 00531342 a 0000 | short of; "they are | asleep"  \n'
   (tmp_path / "data.adj").write_text("  1 This software is provided\n" + line)
   assert list(debian.wordnet()) == ['shy of, asleep (adjective): short of; "they are | asleep"\n']
+  (tmp_path / "index.adj").write_text(index + "awake a 1 1 & 1 0 00531999\n")
+  with pytest.raises(GatoError, match="data.adj: damaged: it lacks 1 meanings that index.adj names"):
+    list(debian.wordnet())
   (tmp_path / "data.adj").write_text("something else\n")
-  with pytest.raises(GatoError, match="data.adj: not a line of WordNet 3: 'something else"):
+  with pytest.raises(GatoError, match="data.adj:1: not a line of WordNet 3: 'something else"):
     list(debian.wordnet())
   for name in ("fortunes", "literature", "riddles"):
     (tmp_path / name).write_text(f"100 % of {name}.\n%\n\tTwo.\n\t\t-- A. N. Other\n%\n")
@@ -233,6 +245,12 @@ def test_a_bible_of_three_verses(tmp_path, monkeypatch):
   assert list(debian.bible()) == ["Genesis 1\n\n1 In the beginning.\n2 And.\n", "Exodus 1\n\n1 Now.\n"]
   (tmp_path / "bible.data").write_bytes(head + b"\xff" * sum(map(len, packed)))
   with pytest.raises(GatoError, match=f"bible.data: damaged at byte {first}"):
+    list(debian.bible())
+  (tmp_path / "bible.data").write_bytes((head + b"".join(packed))[:-5])
+  with pytest.raises(GatoError, match="bible.data: damaged: it has .* bytes and says that it has"):
+    list(debian.bible())
+  (tmp_path / "bible.data").write_bytes(head[: debian._BIBLE_HEADER + 6])
+  with pytest.raises(GatoError, match="bible.data: damaged: unpack"):
     list(debian.bible())
   (tmp_path / "bible.data").write_bytes(b"PK" + bytes(100))
   with pytest.raises(GatoError, match="not a file of bible-kjv-text"):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from gato_jax import documents, specs
+from gato_jax import documents, files, specs
 from gato_jax.errors import GatoError
 
 
@@ -21,10 +21,20 @@ def directory_of(tfds_dir: pathlib.Path, task: str, version: str = "1.0.0") -> p
 
 
 def load_builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
-  """The dataset in `directory`; GatoError says how to build it when it is not there."""
+  """The dataset in `directory`; GatoError says how to build it when it is not there or damaged."""
   if not (directory / "dataset_info.json").exists():
     raise GatoError(f"no dataset in {directory}; run python -m experiments.build")
-  return tfds.builder_from_directory(directory)
+  with _reading(directory):
+    return tfds.builder_from_directory(directory)
+
+
+def _open(directory: pathlib.Path, split: str, **settings: Any) -> Any:
+  """Opens the records of a split; GatoError where one of its files is missing, empty or only a pointer."""
+  builder = load_builder(directory)
+  with _reading(directory):
+    for path in builder.info.splits[split].filepaths:
+      files.check_content(pathlib.Path(path))
+    return builder.as_data_source(split, **settings)
 
 
 def load_spec(directory: pathlib.Path) -> specs.TaskSpec:
@@ -42,7 +52,7 @@ class Documents:
   def __init__(self, directory: pathlib.Path, split: str = "train"):
     self.directory = directory
     self.spec = load_spec(directory)
-    self._source = load_builder(directory).as_data_source(split)
+    self._source = _open(directory, split)
 
   def __len__(self) -> int:
     return len(self._source)
@@ -100,7 +110,7 @@ class Episodes:
   def __init__(self, directory: pathlib.Path):
     self.directory = directory
     self.spec = load_spec(directory)
-    self._source = load_builder(directory).as_data_source("train", decoders={"steps": tfds.decode.SkipDecoding()})
+    self._source = _open(directory, "train", decoders={"steps": tfds.decode.SkipDecoding()})
 
   def __len__(self) -> int:
     return len(self._source)
@@ -115,7 +125,7 @@ class Episodes:
     """Reads one episode.
 
     Raises:
-      GatoError: the record cannot be read, or its metadata gives another length.
+      GatoError: the record cannot be read, its metadata gives another length, or a number is not finite.
     """
     with _reading(self.directory):
       record = self._source[index]
@@ -127,8 +137,16 @@ class Episodes:
       }
     if n != metadata["length"]:
       raise GatoError(f"{self.directory}: episode {index} has {n} steps, its metadata says {metadata['length']}")
-    expert_action = steps.get("expert_action", steps["action"])
-    return Episode(observation, steps["action"][:n], expert_action[:n], steps["reward"][:n], metadata)
+
+    actions = {name: steps.get(name, steps["action"])[:n] for name in ("action", "expert_action")}
+    columns = {**observation, **actions, "reward": steps["reward"][:n]}
+    for key, column in columns.items():
+      if column.dtype.kind == "f" and not np.isfinite(column).all():
+        step = np.argwhere(~np.isfinite(column))[0, 0]
+        raise GatoError(
+          f"{self.spec.name}, episode {index}, step {step}, {key}: {column[step]}; every number must be finite"
+        )
+    return Episode(observation, *actions.values(), columns["reward"], metadata)
 
 
 def _decode(column: np.ndarray, spec: Any) -> np.ndarray:
@@ -139,10 +157,12 @@ def _decode(column: np.ndarray, spec: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def _reading(directory: pathlib.Path) -> Iterator[None]:
-  """A record that cannot be read ends in one line."""
+  """A dataset that cannot be read ends in one line."""
+  again = "delete the folder, run experiments.build again"
   try:
     yield
+  except GatoError as e:
+    raise GatoError(f"{directory} is damaged ({e}); {again}") from e
   except Exception as e:  # array_record, protobuf and Pillow raise unrelated types for a corrupt record
-    raise GatoError(
-      f"{directory}: a record cannot be read ({type(e).__name__}: {e}); delete the folder, run experiments.build again"
-    ) from e
+    reason = " ".join(str(e).split())
+    raise GatoError(f"{directory}: a record cannot be read ({type(e).__name__}: {reason}); {again}") from e

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from gato_jax.errors import MissingData
-from rlds_builders import _sources
+from rlds_builders import _lines, _sources
 
 FOLDER = pathlib.Path("/usr/share/tuxpaint/stamps")
 
@@ -34,6 +34,6 @@ def find(domain: str, split: str) -> list[Stamp]:
     description = path.with_suffix(".txt")
     relative = path.relative_to(FOLDER)
     if description.exists() and _sources.is_validation(relative.as_posix()) == (split == "validation"):
-      with description.open(encoding="utf-8") as file:
+      with _lines.faults_of(description), _lines.opened(description) as file:
         found.append(Stamp(path, file.readline().strip(), relative.parent.parts))
   return found

@@ -1,6 +1,5 @@
 """Texts of Debian's packages, read where apt-get puts them: a task is a package, nothing of them is in git."""
 
-import gzip
 import pathlib
 import re
 import struct
@@ -8,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 
 from gato_jax.errors import GatoError, MissingData
+from rlds_builders import _lines
 
 BIBLE = pathlib.Path("/usr/lib/bible.data")
 WORDNET = pathlib.Path("/usr/share/wordnet")
@@ -29,7 +29,9 @@ _BIBLE_MAGIC = b"EC02Compressed Data File"
 _BIBLE_HEADER = 0x54  # where the numbers begin: a window's size, how many there are, where each begins, the file's end
 _LZW = b"\x1f\x9d\x90"  # of compress(1), which stands before the first window only
 _PARTS = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
+_HEXADECIMAL = re.compile("[0-9a-f]{2}")
 _MARKER = re.compile(r"\((a|p|ip)\)$")  # where an adjective stands, behind a word of WordNet
+_UNNAMED_SHARE = 0.001  # of a dictionary's text that no entry of its index has
 _DIGITS = {c: i for i, c in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
 _SOURCE = re.compile(r"^[ \t]*\[(?:[^\]\n]*(?:Webster|WordNet|PJC|Century Dict)[^\]\n]*)\].*\n?", re.MULTILINE)
 
@@ -54,8 +56,14 @@ def _bible_text() -> str:
   data = _check("bible", BIBLE, "bible-kjv-text").read_bytes()
   if not data.startswith(_BIBLE_MAGIC):
     raise GatoError(f"{BIBLE}: not a file of bible-kjv-text 4; it begins with {data[:24]!r}")
-  _, count, *_ = struct.unpack_from(">2I", data, _BIBLE_HEADER)
-  starts = struct.unpack_from(f">{count + 1}I", data, _BIBLE_HEADER + 8)
+  try:
+    _, count, *_ = struct.unpack_from(">2I", data, _BIBLE_HEADER)
+    starts = struct.unpack_from(f">{count + 1}I", data, _BIBLE_HEADER + 8)
+  except struct.error as e:
+    raise GatoError(f"{BIBLE}: damaged: {e}") from e
+  if starts[-1] != len(data):  # gzip would take the last window's beginning for all of it
+    raise GatoError(f"{BIBLE}: damaged: it has {len(data):,} bytes and says that it has {starts[-1]:,}")
+
   windows = []
   for start, end in zip(starts, starts[1:], strict=False):
     done = subprocess.run(["gzip", "-dc"], input=_LZW + data[start:end], capture_output=True)
@@ -69,21 +77,34 @@ def wordnet() -> Iterator[str]:
   """WordNet's meanings, some neighbours a document: "breathe, respire (verb): draw air into, ...; "I can ..."."""
   for suffix, part in _PARTS.items():
     path = _check("wordnet", WORDNET / f"data.{suffix}", "wordnet-base")
-    yield from _grouped(_meanings(path, part), "\n")
+    index = _check("wordnet", WORDNET / f"index.{suffix}", "wordnet-base")
+    yield from _grouped(_meanings(path, index, part), "\n")
 
 
-def _meanings(path: pathlib.Path, part: str) -> Iterator[str]:
-  with path.open(encoding="utf-8") as file:
-    for line in file:
-      if line.startswith("  "):  # the licence
-        continue
-      data, bar, gloss = line.partition(" | ")
-      fields = data.split(" ")
-      if not bar or len(fields) < 4:
-        raise GatoError(f"{path}: not a line of WordNet 3: {line[:60]!r}")
-      words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
-      names = [_MARKER.sub("", word).replace("_", " ") for word in words]
-      yield f"{', '.join(names)} ({part}): {gloss.strip()}"
+def _meanings(path: pathlib.Path, index: pathlib.Path, part: str) -> Iterator[str]:
+  """Meanings of a file; GatoError where it lacks one that the index names, or a line is none of WordNet's."""
+  missing = set()
+  for where, line in _lines.lines(index):
+    if not line.startswith("  "):  # the licence
+      fields = line.split()
+      if len(fields) < 4 or not fields[2].isdecimal():
+        raise GatoError(f"{where}: not a line of WordNet 3: {line[:60]!r}")
+      missing.update(fields[-int(fields[2]) :])
+
+  for where, line in _lines.lines(path):
+    if line.startswith("  "):
+      continue
+    data, bar, gloss = line.partition(" | ")
+    fields = data.split(" ")
+    if not bar or len(fields) < 4 or not _HEXADECIMAL.fullmatch(fields[3]):
+      raise GatoError(f"{where}: not a line of WordNet 3: {line[:60]!r}")
+    missing.discard(fields[0])
+    words = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
+    names = [_MARKER.sub("", word).replace("_", " ") for word in words]
+    yield f"{', '.join(names)} ({part}): {gloss.strip()}"
+
+  if missing:
+    raise GatoError(f"{path}: damaged: it lacks {len(missing):,} meanings that {index.name} names")
 
 
 def gcide() -> Iterator[str]:
@@ -108,23 +129,38 @@ def _dictionary(name: str) -> Iterator[str]:
   """
   index = _check(name, DICTIONARIES / f"{name}.index", f"dict-{name}")
   path = _check(name, DICTIONARIES / f"{name}.dict.dz", f"dict-{name}")
-  places = set()
+  places, about = set(), set()
   for number, line in enumerate(index.read_text("utf-8", "surrogateescape").split("\n"), 1):
-    if line and not line.startswith("00"):
+    if line:
       try:
         _, start, length, *_ = line.split("\t")
-        places.add((_number(start), _number(length)))
+        (about if line.startswith("00") else places).add((_number(start), _number(length)))
       except (ValueError, KeyError) as e:
         raise GatoError(f"{index}:{number}: not headword, offset, length: {line[:60]!r}") from e
-  text = _gunzip(path)
+
+  with _lines.faults_of(path), _lines.binary(path) as file:
+    text = file.read()
+  _check_entries(path, index, text, places | about)
+
   for start, length in sorted(places):
     entry = text[start : start + length]
-    if len(entry) < length:
-      raise GatoError(f"{path}: ends before the entry at byte {start}; {index} is not its index")
     try:
       yield entry.decode().strip()
     except UnicodeDecodeError:
       yield entry.decode("cp1252").strip()
+
+
+def _check_entries(path: pathlib.Path, index: pathlib.Path, text: bytes, places: set[tuple[int, int]]) -> None:
+  """GatoError unless the entries lie in the text and are all of it, but for a little: GCIDE's index lacks some."""
+  unnamed, end = 0, 0
+  for start, length in [*sorted(places), (len(text), 0)]:
+    if start + length > len(text):
+      raise GatoError(f"{path}: ends before the entry at byte {start}; {index} is not its index")
+    unnamed += len(text[end:start].strip())
+    end = max(end, start + length)
+
+  if unnamed > _UNNAMED_SHARE * len(text):
+    raise GatoError(f"{index}: damaged: no entry has {unnamed:,} of the {len(text):,} bytes of {path.name}")
 
 
 def _number(digits: str) -> int:
@@ -146,13 +182,6 @@ def _check(task: str, path: pathlib.Path, package: str) -> pathlib.Path:
   if not path.exists():
     raise MissingData(f"text.{task}: {path} is not there; run apt-get install {package}")
   return path
-
-
-def _gunzip(path: pathlib.Path) -> bytes:
-  try:
-    return gzip.decompress(path.read_bytes())
-  except (OSError, EOFError) as e:
-    raise GatoError(f"{path}: damaged: {e}") from e
 
 
 def _grouped(entries: Iterable[str], between: str) -> Iterator[str]:

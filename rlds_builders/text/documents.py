@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from gato_jax.errors import GatoError
-from rlds_builders import _files, _sources
+from rlds_builders import _files, _sources, _values
 from rlds_builders.text import debian, python_docs
 
 READERS: dict[str, Callable[[], Iterator[str]]] = {"python_docs": python_docs.read, **debian.READERS}
@@ -42,13 +42,14 @@ def _of_split(documents: Iterator[str], split: str) -> Iterator[str]:
 
 
 def _of_catalogue(task: str, split: str) -> Iterator[str]:
-  from rlds_builders import _catalogue  # imports TensorFlow, which the other tasks do without
+  from rlds_builders import _recorded  # imports TensorFlow, which the other tasks do without
 
   dataset, field, validation, count = CATALOGUE[task]
   by_hash = validation is None
   taken = "train" if by_hash or split == "train" else validation
-  examples = _catalogue.examples(dataset, taken, {field: True})
-  documents = (example[field].decode() for example in itertools.islice(examples, _count(count)))
+  examples = _recorded.examples(dataset, taken, {field: True})
+  numbered = enumerate(itertools.islice(examples, _count(count)))
+  documents = (_values.text(example[field], f"{dataset}, {taken}, document {i}") for i, example in numbered)
   return _of_split(documents, split) if by_hash else documents
 
 
