@@ -1,10 +1,12 @@
 """Whole expert episodes put aside for prompting: acting has no TensorFlow to read datasets with."""
 
+import io
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from gato_jax import files
 from gato_jax.errors import GatoError
 
 # An episode: flat observation columns [n, ...] and actions [n, ...].
@@ -24,9 +26,9 @@ def write(workdir: pathlib.Path, task: str, demonstrations: Sequence[Demonstrati
       if value.dtype == object:  # texts: bytes from TFDS, str from raw logs
         value = np.array([text.decode() if isinstance(text, bytes) else str(text) for text in value])
       arrays[f"{i}/observation/{key}"] = value
-  path = _path(workdir, task)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  np.savez_compressed(path, **arrays)
+  archive = io.BytesIO()
+  np.savez_compressed(archive, **arrays)
+  files.write(_path(workdir, task), archive.getvalue())
 
 
 def read(workdir: pathlib.Path, task: str) -> list[Demonstration]:

@@ -6,6 +6,8 @@ import pathlib
 import threading
 from typing import Any
 
+from gato_jax import disk
+
 
 def write(path: pathlib.Path, content: str | bytes) -> None:
   """Replaces `path` in one step; creates its directory.
@@ -21,7 +23,7 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
   temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
 
   try:
-    with temporary.open("wb") as file:
+    with disk.writing(path), temporary.open("wb") as file:
       file.write(content.encode() if isinstance(content, str) else content)
       file.flush()
       os.fsync(file.fileno())

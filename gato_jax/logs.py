@@ -24,7 +24,7 @@ import envlogger  # noqa: E402
 from envlogger import reader as envlogger_reader  # noqa: E402
 from envlogger.backends import riegeli_backend_writer  # noqa: E402
 
-from gato_jax import results, specs  # noqa: E402
+from gato_jax import files, results, specs  # noqa: E402
 from gato_jax.errors import GatoError, MissingData  # noqa: E402
 
 _WRITING, _METADATA = "writing", "metadata.riegeli"
@@ -42,8 +42,7 @@ def write_spec(directory: pathlib.Path, spec: specs.TaskSpec) -> None:
     if difference:
       raise GatoError(f"{path} is of another spec ({difference}); move {directory} away and collect again")
     return
-  directory.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(spec.to_json(), indent=1))
+  files.write_json(path, spec.to_json())
 
 
 def read_spec(directory: pathlib.Path) -> specs.TaskSpec:

@@ -84,7 +84,7 @@ class Collection:
     """Collects; yields (task, episodes) as they are safe on the disk, and (task, Failure) for each attempt that failed.
 
     Raises:
-      GatoError: another process collects one of the tasks.
+      GatoError: another process collects one of the tasks, or the disk is full.
     """
     workers = self._config.workers or len(os.sched_getaffinity(0))
     with contextlib.ExitStack() as locks:
@@ -160,6 +160,8 @@ class Collection:
         yield one.shard.name, content
       elif kind == "finished":
         one.shard = None
+      elif kind == "disk":
+        raise GatoError(content)
       elif kind == "failed":
         yield self._failed(one, content)
     if time.monotonic() - self._looked < _WATCH_SECONDS:
