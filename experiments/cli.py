@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import rlds_builders
-from gato_jax import collect, documents, freshness, mixture, specs, studies
+from gato_jax import collect, disk, documents, freshness, mixture, specs, studies
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
 from rlds_builders import _sources
@@ -271,18 +271,35 @@ def run_without_config(main: Callable[[], None]) -> None:
       _fail(f"unknown argument {argv[1]!r}; options look like --config.train.steps=1000, --help lists them")
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().python_handler.stream = _AboveBars()
-    try:
-      main()
-    except GatoError as e:
-      _fail(str(e))
-    except KeyboardInterrupt:
-      _fail("interrupted; run the same command again to continue")
+    message = _error_of(main)
+    if message is not None:
+      _fail(message)
 
   def parse(argv: list[str]) -> list[str]:
     with _config_errors():
       return app.parse_flags_with_usage(argv)
 
   app.run(guarded, flags_parser=parse)
+
+
+def _error_of(main: Callable[[], None]) -> str | None:
+  """Runs a verb; returns the line to end with where the user can mend what went wrong, None where it went well.
+
+  Returned and not raised: an exception on its way out keeps every object alive that was in use where it was raised,
+  iterators of TensorFlow among them, and Python must not destroy those while it ends (gato_jax/data/pipeline.py).
+  """
+  try:
+    main()
+  except GatoError as e:
+    return str(e)
+  except KeyboardInterrupt:
+    return "interrupted; run the same command again to continue"
+  except Exception as e:
+    full = disk.failure(e)
+    if full is None:
+      raise
+    return str(full)
+  return None
 
 
 class _AboveBars(io.TextIOBase):

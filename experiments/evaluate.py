@@ -13,7 +13,7 @@ from absl import flags
 
 import rlds_builders
 from experiments import cli
-from gato_jax import agent, checkpoint, evaluate, freshness, logs, specs
+from gato_jax import agent, checkpoint, evaluate, freshness, lock, logs, specs
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import evaluation, follow, pool
 from gato_jax.report import table
@@ -43,7 +43,7 @@ def main(experiment: cli.Experiment) -> None:
   steps = sorted(checkpoint.saved_steps(workdir / "checkpoints"))[:-1] if _STEPS.value == "kept" else []
   policy = None if _FOLLOW.value else agent.Policy(workdir)
   out = pathlib.Path(_RESULTS.value or experiment.results)
-  with pool.Simulators(config, out / "simulators.log") as simulators:
+  with lock.only_writer(out, "evaluate"), pool.Simulators(config, out / "simulators.log") as simulators:
     run = evaluation.Evaluation(tasks, out, config, simulators)
     run.check_settings(act)
     todo = run.baselines(

@@ -9,7 +9,7 @@ import sys
 from absl import flags
 
 from experiments import cli
-from gato_jax import agent, results
+from gato_jax import agent, lock, results
 from gato_jax.data import records
 from gato_jax.errors import GatoError
 from gato_jax.language import held_out, measure
@@ -31,7 +31,8 @@ def main(experiment: cli.Experiment) -> None:
   if not directories:
     raise GatoError(f"{experiment.config.name} has no texts, captions or questions that are built; name their domains")
   policy = agent.Policy(experiment.workdir, _STEP.value)
-  held_out.run(policy.reader(), policy.step, directories, experiment.workdir, _DOCUMENTS.value)
+  with lock.only_writer(experiment.workdir, "measure"):
+    held_out.run(policy.reader(), policy.step, directories, experiment.workdir, _DOCUMENTS.value)
   path = experiment.workdir / measure.ROWS
   found = language_scores.newest(results.read(path, measure.Row), policy.step)
   language_table.show(language_scores.scores({task: rows for task, rows in found.items() if task in directories}))

@@ -112,8 +112,8 @@ def run(experiment: cli.Experiment) -> None:
     ],
   }
   metrics_path = workdir / "metrics.jsonl"
-  if metrics_path.exists():
-    metrics = [json.loads(line) for line in metrics_path.read_text().splitlines()]
+  metrics = [json.loads(line) for line in metrics_path.read_text().splitlines()] if metrics_path.exists() else []
+  if metrics:
     minutes = sum(row["interval_seconds"] for row in metrics) / 60
     facts |= {"steps": metrics[-1]["step"], "tokens": metrics[-1]["tokens"], "minutes of training": round(minutes, 1)}
   paths = (played / "report", played / "results.jsonl", metrics_path, played / "videos")

@@ -21,7 +21,7 @@ import tqdm
 from absl import flags
 
 from experiments import cli
-from gato_jax import checkpoint, specs, studies
+from gato_jax import checkpoint, files, lock, specs, studies
 from gato_jax.errors import GatoError
 
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each on its share of the cores.", lower_bound=1)
@@ -44,10 +44,7 @@ class Progress:
   def add(self, run: studies.Run, verb: str) -> None:
     with self._lock:
       self._finished[f"{run.name} {verb}"] = self._hashes[run.name]
-      self.path.parent.mkdir(parents=True, exist_ok=True)
-      temporary = self.path.with_suffix(".tmp")
-      temporary.write_text(json.dumps(self._finished, indent=1) + "\n")
-      os.replace(temporary, self.path)
+      files.write_json(self.path, self._finished)
 
 
 def settings_hash(experiment: cli.Experiment) -> str:
@@ -175,7 +172,10 @@ def main(experiment: cli.Experiment) -> None:
     if studies.is_workdir(before) and not checkpoint.saved_steps(pathlib.Path(before) / "checkpoints"):
       raise GatoError(f"run {run.name} needs a checkpoint in {before}; train it first: python -m experiments.train")
   signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
-  with tqdm.tqdm(total=sum(map(len, missing.values())), desc="study", unit="verb", dynamic_ncols=True) as bar:
+  with (
+    lock.only_writer(home, "study"),
+    tqdm.tqdm(total=sum(map(len, missing.values())), desc="study", unit="verb", dynamic_ncols=True) as bar,
+  ):
     player = Player(home, progress, bar, single=_JOBS.value > 1)
     failures = run_all(runs, player, bar)
   if failures:

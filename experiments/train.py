@@ -8,6 +8,7 @@ python -m experiments.train --config=... --coordinator=HOST:PORT --processes=2 -
 All of them read the same data_dir and write to the same workdir, and each must be able to reach HOST:PORT on process 0.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -20,7 +21,7 @@ import jax
 from absl import flags
 
 from experiments import cli
-from gato_jax import checkpoint, demonstrations, distributed, provenance
+from gato_jax import checkpoint, demonstrations, distributed, lock, provenance
 from gato_jax.data import episodes, pipeline, windows
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
@@ -40,7 +41,10 @@ _TRACKER = flags.DEFINE_enum(
 def main(experiment: cli.Experiment) -> None:
   with distributed.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
     logging.getLogger("gato_jax").setLevel(logging.INFO if distributed.is_first() else logging.WARNING)
-    train(experiment)
+    with contextlib.ExitStack() as stack:
+      # One of the run's processes holds the lock for all of them; where it cannot, all of them end with its line.
+      distributed.from_first(lambda: stack.enter_context(lock.only_writer(experiment.workdir, "train")))
+      train(experiment)
 
 
 def train(experiment: cli.Experiment) -> None:

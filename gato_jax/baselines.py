@@ -3,11 +3,11 @@
 import dataclasses
 import json
 import math
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from gato_jax import files
 from gato_jax.errors import GatoError
 
 
@@ -38,11 +38,8 @@ def from_scores(scores: Mapping[str, Any], domain: str, task: str) -> Baseline:
 
 def write(workdir: pathlib.Path, baselines: Mapping[str, Baseline]) -> None:
   """Replaces <workdir>/baselines.json, "domain.task" -> means."""
-  path = pathlib.Path(workdir) / "baselines.json"
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps({task: dataclasses.asdict(one) for task, one in sorted(baselines.items())}, indent=1))
-  os.replace(temporary, path)
+  means = {task: dataclasses.asdict(one) for task, one in sorted(baselines.items())}
+  files.write_json(pathlib.Path(workdir) / "baselines.json", means)
 
 
 def read(workdir: pathlib.Path) -> dict[str, Baseline]:

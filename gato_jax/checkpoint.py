@@ -5,6 +5,7 @@ Saving is asynchronous. A step's folder appears under its name only when it is c
 the earlier ones as they were. The sums do not depend on how the arrays are laid out, so damage is found on any mesh.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -12,6 +13,7 @@ import logging
 import math
 import pathlib
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +29,45 @@ _log = logging.getLogger(__name__)
 _ITEMS = ("params", "optimizer", "meta")
 # What Orbax and TensorStore raise on files that are missing, cut off or changed.
 _CORRUPT = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+
+
+class _FinishingLoop(asyncio.SelectorEventLoop):
+  """An event loop that lets its tasks end before it closes.
+
+  Orbax reads and writes many arrays at once, in a loop that it closes at the first error. The other operations then
+  report to a loop that is closed: a traceback each, on standard error, about an error that Orbax raises anyway.
+  """
+
+  def __init__(self, *arguments: Any):
+    super().__init__(*arguments)
+    self._started: weakref.WeakSet[asyncio.Task] = weakref.WeakSet()
+    self.set_task_factory(self._start)
+
+  def _start(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task:
+    task = asyncio.Task(coroutine, loop=loop, **options)
+    self._started.add(task)
+    return task
+
+  def close(self) -> None:
+    left = [task for task in self._started if not task.done()]
+    if left and not self.is_closed() and not self.is_running():
+      self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    super().close()
+
+
+class _FinishingLoops(asyncio.DefaultEventLoopPolicy):
+  """Makes them in every thread: Orbax has several."""
+
+  _loop_factory = _FinishingLoop
+
+
+def _is_said_again(record: logging.LogRecord) -> bool:
+  """Whether a log record is the traceback of an error in a thread of Orbax, which is raised where it is waited for."""
+  return bool(record.exc_info) and "/orbax/" in record.pathname
+
+
+asyncio.set_event_loop_policy(_FinishingLoops())
+logging.getLogger("absl").addFilter(lambda record: not _is_said_again(record))
 
 
 class Checkpoints:
@@ -118,6 +159,11 @@ class Checkpoints:
   def wait(self) -> None:
     """Returns when everything saved is on the disk; raises what went wrong in the background."""
     self._orbax.wait_until_finished()
+
+  def check(self) -> None:
+    """Raises what went wrong in the background, without waiting for a save that is under way."""
+    if not self._orbax.is_saving_in_progress():
+      self.wait()
 
   def close(self) -> None:
     self._orbax.close()

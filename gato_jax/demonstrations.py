@@ -26,9 +26,9 @@ def write(workdir: pathlib.Path, task: str, demonstrations: Sequence[Demonstrati
       if value.dtype == object:  # texts: bytes from TFDS, str from raw logs
         value = np.array([text.decode() if isinstance(text, bytes) else str(text) for text in value])
       arrays[f"{i}/observation/{key}"] = value
-  content = io.BytesIO()
-  np.savez_compressed(content, **arrays)
-  files.write(_path(workdir, task), content.getvalue())
+  archive = io.BytesIO()
+  np.savez_compressed(archive, **arrays)
+  files.write(_path(workdir, task), archive.getvalue())
 
 
 def read(workdir: pathlib.Path, task: str) -> list[Demonstration]:

@@ -17,6 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from gato_jax import disk
 from gato_jax.errors import GatoError
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def joined(
     yield
   except Exception as e:  # said now: where the others do not come to the farewell, JAX ends this process in it
     if count > 1:
-      said = str(e) if isinstance(e, GatoError) else traceback.format_exc()
+      expected = e if isinstance(e, GatoError) else disk.failure(e)
+      said = str(expected) if expected else traceback.format_exc()
       _log.error("process %d of %d ends: %s", jax.process_index(), count, said)
     raise
   finally:
@@ -115,11 +117,14 @@ def check_same(what: str, value: str) -> None:
 
 
 def _agreed(compute: Callable[[], Any]) -> list[Any]:
-  """JSON-able results of all processes, or the first process's GatoError."""
+  """JSON-able results of all processes, or the first process's GatoError; a full disk is one as well."""
   try:
     answer = {"value": compute()}
-  except GatoError as e:
-    answer = {"error": f"process {jax.process_index()}: {e}" if jax.process_index() else str(e)}
+  except Exception as e:  # a disk that is full is known to one process only; a bug keeps its traceback
+    said = e if isinstance(e, GatoError) else disk.failure(e)
+    if said is None:
+      raise
+    answer = {"error": f"process {jax.process_index()}: {said}" if jax.process_index() else str(said)}
   answers = [json.loads(text) for text in _gather(json.dumps(answer))]
   errors = [answer["error"] for answer in answers if "error" in answer]
   if errors:

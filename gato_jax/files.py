@@ -9,6 +9,7 @@ import pathlib
 import threading
 from typing import Any
 
+from gato_jax import disk
 from gato_jax.errors import GatoError
 
 # How the file begins that a large-file store leaves in place of a file that was not fetched.
@@ -29,7 +30,7 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
   temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
 
   try:
-    with temporary.open("wb") as file:
+    with disk.writing(path), temporary.open("wb") as file:
       file.write(content.encode() if isinstance(content, str) else content)
       file.flush()
       os.fsync(file.fileno())

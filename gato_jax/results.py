@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gato_jax import disk
 from gato_jax.errors import GatoError
 
 _ROUNDING = 1e-6  # of the expert return
@@ -49,12 +50,23 @@ class Row:
 
 
 def append(path: pathlib.Path, rows: Iterable[Any]) -> None:
-  """Appends dataclasses, a line each, so that a killed run keeps every finished episode."""
+  """Appends dataclasses, a line each, so that a killed run keeps every finished episode.
+
+  Raises:
+    OSError: the disk is full or read-only. None of the rows is in the file then, not even a part of one.
+  """
   path.parent.mkdir(parents=True, exist_ok=True)
-  lines = "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
-  with path.open("a+b") as f:
+  lines = "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows).encode()
+  with disk.writing(path), path.open("a+b", buffering=0) as f:
     _end_line(f)
-    f.write(lines.encode())
+    size = f.seek(0, os.SEEK_END)
+    try:
+      # Unbuffered: a full disk takes a part of it and says so at the next write.
+      while lines:
+        lines = lines[f.write(lines) :]
+    except OSError:
+      f.truncate(size)
+      raise
 
 
 def _end_line(file: Any) -> None:

@@ -8,14 +8,13 @@ import dataclasses
 import datetime
 import enum
 import json
-import os
 import pathlib
 import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
-from gato_jax import provenance
+from gato_jax import files, provenance
 from gato_jax.errors import GatoError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -117,10 +116,7 @@ class Record:
     return record_path(self.backend, self.job.name)
 
   def write(self) -> None:
-    self.path.parent.mkdir(parents=True, exist_ok=True)
-    new = self.path.with_suffix(".new")
-    new.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-    os.replace(new, self.path)
+    files.write_json(self.path, dataclasses.asdict(self), indent=2)
 
 
 def record_path(backend: str, name: str) -> pathlib.Path:

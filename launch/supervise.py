@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 
+from gato_jax import files
 from gato_jax.train.config import PREEMPTED
 from launch import jobs
 from launch.backends.local import Local
@@ -91,9 +92,7 @@ class Supervisor:
       process.send_signal(number)
 
   def _write(self, state: State) -> None:
-    new = self.folder / "state.new"
-    new.write_text(state)
-    os.replace(new, self.folder / "state")
+    files.write(self.folder / "state", state)
 
   def _say(self, text: str) -> None:
     print(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} {text}", flush=True)

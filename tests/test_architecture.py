@@ -16,8 +16,10 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc
 # Lower layers never import higher ones; the longest matching name counts.
 LAYERS = {
   "gato_jax.errors": 0,
+  "gato_jax.disk": 0,
   "gato_jax.files": 0,
   "gato_jax.randomness": 0,
+  "gato_jax.lock": 1,
   "gato_jax.documents": 0,
   "gato_jax.specs": 1,
   "gato_jax.results": 1,

@@ -114,7 +114,7 @@ class Collection:
     (task, Changed) where a task's old episodes were moved aside.
 
     Raises:
-      GatoError: another process collects one of the tasks.
+      GatoError: another process collects one of the tasks, or the disk is full.
     """
     workers = self._config.workers or len(os.sched_getaffinity(0))
     with contextlib.ExitStack() as locks:
@@ -201,6 +201,8 @@ class Collection:
         yield one.shard.name, content
       elif kind == "finished":
         one.shard = None
+      elif kind == "disk":
+        raise GatoError(content)
       elif kind == "changed":
         yield self._changed(one.shard, content)
       elif kind in ("failed", "invalid", "refused"):

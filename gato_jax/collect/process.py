@@ -4,14 +4,15 @@ python -m gato_jax.collect.process FD    started by gato_jax/collect/pool.py, wh
 
 To it go ("shard", arguments of collect_shard) and ("probe", arguments of probe). From it come, for each of them, what
 collect_shard says and then ("finished", None), ("changed", what) where the logs are of another origin, ("invalid", why)
-where an episode would fail again, ("refused", why) where the whole task would, or ("failed", why).
+where an episode would fail again, ("refused", why) where the whole task would, ("disk", why) where no other episode could
+be kept either, or ("failed", why).
 """
 
 import sys
 import traceback
 from multiprocessing.connection import Connection
 
-from gato_jax import origin, worker
+from gato_jax import disk, origin, worker
 from gato_jax.collect import shards
 from gato_jax.errors import GatoError
 
@@ -30,17 +31,23 @@ def run(connection: Connection) -> None:
         shards.collect_shard(*arguments, say=lambda kind, number: worker.send(connection, kind, number))
     except (EOFError, BrokenPipeError, ConnectionResetError):
       return
-    except origin.Changed as e:
-      worker.send(connection, "changed", str(e))
-    except shards.Refused as e:
-      worker.send(connection, "refused", str(e))
-    except GatoError as e:
-      worker.send(connection, "invalid", str(e))
     except Exception as e:  # whatever a simulator raises costs this episode only; the log has its traceback
-      traceback.print_exc()
-      worker.send(connection, "failed", " ".join(f"{type(e).__name__}: {e}".split()))
+      worker.send(connection, *_said(e))
     else:
       worker.send(connection, "finished", None)
+
+
+def _said(error: Exception) -> tuple[str, str]:
+  """Returns the message that tells the other end of an error: its kind, and a line."""
+  if full := disk.failure(error, forbidden=False):
+    return "disk", str(full)
+  kinds = {origin.Changed: "changed", shards.Refused: "refused", GatoError: "invalid"}
+  for kind, name in kinds.items():
+    if isinstance(error, kind):
+      return name, str(error)
+
+  traceback.print_exception(error)
+  return "failed", " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def main(descriptor: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tqdm
 
-from gato_jax import baselines, results
+from gato_jax import baselines, files, results
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import jobs
 from gato_jax.evaluate.config import EvaluateConfig
@@ -78,8 +78,7 @@ class Evaluation:
           f"{self.path} was played with act.{', act.'.join(different)}; give other settings a folder of their own: "
           "--results=FOLDER"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(ours, indent=2) + "\n")
+    files.write_json(path, ours, indent=2)
 
   def missing(self, step: int) -> list[jobs.Job]:
     """Episodes of the policy at a checkpoint that have no row, the worst known tasks first."""

@@ -90,7 +90,7 @@ class Simulators:
       until: time.monotonic() after which no job is begun; those that run are finished.
 
     Raises:
-      GatoError: of check_spec; nothing else about a simulator ends more than its episode.
+      GatoError: of check_spec, or the disk is full; nothing else about a simulator ends more than its episode.
     """
     queue = collections.deque(jobs)
     self._failures.clear()
@@ -160,6 +160,8 @@ class Simulators:
         self._failures[job.name] = 0
         process.job = None
         yield job, content
+      elif kind == "disk":
+        raise GatoError(content)
       elif kind == "failed":
         yield self._failed(slot, content)
     if observed:

@@ -4,7 +4,8 @@ python -m gato_jax.evaluate.simulator FD    started by gato_jax/evaluate/pool.py
 
 To it go ("job", Job), then for each observation ("action", action) or ("refuse", why). From it come, for each job,
 ("opened", the TaskSpec as JSON) where another environment is made, ("observation", flat dict) for each step of the
-policy, ("alive", None) now and then where the actor is here, and ("row", Row) or ("failed", why).
+policy, ("alive", None) now and then where the actor is here, and ("row", Row), ("failed", why) or ("disk", why), where
+the others could not be kept either.
 """
 
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 
 import dm_env
 
-from gato_jax import environment_loop, realtime, results, returns, specs, worker
+from gato_jax import disk, environment_loop, realtime, results, returns, specs, worker
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import jobs, sequential
 
@@ -81,6 +82,9 @@ class Simulator:
       except (EOFError, BrokenPipeError, ConnectionResetError):
         return
       except Exception as e:  # whatever a simulator raises costs this episode only; the log has its traceback
+        if full := disk.failure(e, forbidden=False):
+          worker.send(self._connection, "disk", str(full))
+          continue
         print(f"{job.name}, {job.actor}, seed {job.seed}:", file=sys.stderr)
         traceback.print_exc()
         self._environment = None  # in an unknown state: the next job makes another

@@ -1,6 +1,7 @@
 """All parts of an interpretation, in order, and the files that they leave in a folder."""
 
 import dataclasses
+import io
 import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,11 +10,11 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from gato_jax import results
+from gato_jax import files
 from gato_jax.data import episodes
 from gato_jax.errors import GatoError
 from gato_jax.interpret import attention, directions, neighbours, probes, samples, states
-from gato_jax.interpret import rows as files
+from gato_jax.interpret import rows as tables
 from gato_jax.interpret.config import InterpretConfig
 from gato_jax.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
@@ -57,27 +58,29 @@ def run(
   if "probes" in config.parts:
     fits = probes.plan(config, layers=len(residual) - 1)
     bar = tqdm.tqdm(fits, desc="probes", unit="probe", dynamic_ncols=True)
-    _write(out / files.PROBES, probes.run(bar, *_of(found, residual, known), config))
+    _write(out / tables.PROBES, probes.run(bar, *_of(found, residual, known), config))
   if "directions" in config.parts:
     played = known & np.array([isinstance(datasets[one.task], episodes.Episodes) for one in found])
     if len({one.task for one in _of(found, residual, played)[0]}) < 2:
       raise GatoError("interpret.parts: directions tell tasks that are played, and fewer than two of them train")
-    _write(out / files.WITHOUT, directions.run(*_of(found, residual, played), out, config))
+    _write(out / tables.WITHOUT, directions.run(*_of(found, residual, played), out, config))
   if "attention" in config.parts:
     rows, arrays = attention.look(network.config, network.params, attention.choose(found, config.frames))
-    _write(out / files.HEADS, rows)
-    np.savez_compressed(out / files.FRAMES, **arrays)
+    _write(out / tables.HEADS, rows)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **arrays)
+    files.write(out / tables.FRAMES, archive.getvalue())
   if "map" in config.parts:
     chosen = neighbours.choose(found, config.map_samples)
-    some, last = [found[i] for i in chosen], residual[-1, states.poolings(()).index(files.STEP), chosen]
+    some, last = [found[i] for i in chosen], residual[-1, states.poolings(()).index(tables.STEP), chosen]
     print(f"map: t-SNE of {len(some)} samples", flush=True)
     places = neighbours.project(last, config)
-    spaces = zip(files.SPACES, (last, places), strict=True)
-    _write(out / files.NEIGHBOURS, [
+    spaces = zip(tables.SPACES, (last, places), strict=True)
+    _write(out / tables.NEIGHBOURS, [
       row for space, at in spaces for row in neighbours.rows(some, trained, space, at, config.neighbours)
     ])  # fmt: skip
-    _write(out / files.MAP, [
-      files.Point(one.task, one.task in trained, one.episode, float(x), float(y))
+    _write(out / tables.MAP, [
+      tables.Point(one.task, one.task in trained, one.episode, float(x), float(y))
       for one, (x, y) in zip(some, places, strict=True)
     ])  # fmt: skip
   facts = {
@@ -90,7 +93,7 @@ def run(
     },
     "config": dataclasses.asdict(config),
   }
-  (out / files.FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+  files.write_json(out / tables.FACTS, facts)
 
 
 def _of(
@@ -101,6 +104,4 @@ def _of(
 
 def _write(path: pathlib.Path, rows: Iterable[Any]) -> None:
   """All of a file at once: an interrupted part has none."""
-  rows = list(rows)
-  path.unlink(missing_ok=True)
-  results.append(path, rows)
+  files.write(path, "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows))

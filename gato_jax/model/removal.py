@@ -3,6 +3,7 @@
 Legend: k directions, d width.
 """
 
+import io
 import pathlib
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gato_jax import files
 from gato_jax.errors import GatoError
 from gato_jax.model.config import GatoConfig
 
@@ -38,9 +40,10 @@ class Removal:
 
 def write(path: pathlib.Path, by_layer: Mapping[int, Removal]) -> None:
   """by_layer: number of a layer, from 1 -> what is taken out of what its block returns."""
-  path.parent.mkdir(parents=True, exist_ok=True)
   arrays = {f"{name}_{layer}": np.asarray(getattr(one, name)) for layer, one in by_layer.items() for name in _NAMES}
-  np.savez(path, **arrays)
+  archive = io.BytesIO()
+  np.savez(archive, **arrays)
+  files.write(path, archive.getvalue())
 
 
 def read(path: pathlib.Path, config: GatoConfig) -> tuple[Removal | None, ...]:

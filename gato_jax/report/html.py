@@ -2,11 +2,14 @@
 
 import base64
 import csv
+import io
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jinja2
+
+from gato_jax import files
 
 _HERE = pathlib.Path(__file__).parent
 
@@ -17,7 +20,7 @@ def write(path: pathlib.Path, template: str, filters: Mapping[str, Callable[[Any
     loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
   )
   environment.filters.update(filters)
-  path.write_text(environment.get_template(template).render(**values))
+  files.write(path, environment.get_template(template).render(**values))
 
 
 def embed(path: pathlib.Path) -> str:
@@ -28,8 +31,9 @@ def embed(path: pathlib.Path) -> str:
 def write_csv(path: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
   """The first row's keys are the header; a file without rows is empty."""
   rows = list(rows)
-  with path.open("w", newline="") as f:
-    if rows:
-      writer = csv.DictWriter(f, list(rows[0]), lineterminator="\n")
-      writer.writeheader()
-      writer.writerows(rows)
+  text = io.StringIO(newline="")
+  if rows:
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+  files.write(path, text.getvalue())

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import math
 import pathlib
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 import rich.console
 import rich.table
 
+from gato_jax import files
 from gato_jax.report import scores as scoring
 
 THRESHOLD = 50  # per cent of the expert
@@ -47,12 +49,13 @@ def summary(scores: Sequence[scoring.TaskScore]) -> str:
 def write_csv(scores: Sequence[scoring.TaskScore], path: pathlib.Path) -> None:
   """One line a task, TaskScore's fields without the resamples."""
   names = [field.name for field in dataclasses.fields(scoring.TaskScore) if field.name != "resampled"]
-  with path.open("w", newline="") as f:
-    writer = csv.writer(f, lineterminator="\n")
-    writer.writerow(names)
-    for score in scores:
-      values = [getattr(score, name) for name in names]
-      writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in values])
+  text = io.StringIO(newline="")
+  writer = csv.writer(text, lineterminator="\n")
+  writer.writerow(names)
+  for score in scores:
+    values = [getattr(score, name) for name in names]
+    writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in values])
+  files.write(path, text.getvalue())
 
 
 def show(scores: Sequence[scoring.TaskScore], unplayed: Sequence[str] = (), console=None) -> None:

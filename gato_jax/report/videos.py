@@ -1,6 +1,7 @@
 """Rollouts as small GIFs, each with a JSON of what it shows."""
 
 import dataclasses
+import io
 import json
 import pathlib
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from gato_jax import results
+from gato_jax import files, results
 from gato_jax.errors import GatoError
 
 MAX_SIDE = 128  # pixels
@@ -60,9 +61,10 @@ def write_gif(frames: Sequence[np.ndarray], path: pathlib.Path, fps: float) -> N
   if (len(frames) - 1) % every:
     kept[-1] = frames[-1]  # the end of the episode is what a viewer wants to see
   images = [_shrink(frame) for frame in kept]
-  path.parent.mkdir(parents=True, exist_ok=True)
   milliseconds = round(1000 * max(every / fps, MIN_GIF_SECONDS))
-  images[0].save(path, save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=True)
+  gif = io.BytesIO()
+  images[0].save(gif, "GIF", save_all=True, append_images=images[1:], duration=milliseconds, loop=0, optimize=True)
+  files.write(path, gif.getvalue())
 
 
 def write_rollout(
@@ -84,7 +86,7 @@ def write_rollout(
     "success": shown.success,
     "scored_return": scored.episode_return,
   }
-  _facts_path(path).write_text(json.dumps(facts))
+  files.write_json(_facts_path(path), facts)
   return path
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gato_jax import baselines, results
+from gato_jax import baselines, files, results
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
 from gato_jax.report import metrics as training
@@ -112,11 +111,8 @@ def count(config: GatoConfig) -> tuple[int, int]:
 
 def write(path: pathlib.Path, points: Iterable[Point]) -> None:
   """A line a point, by size and tokens; the file is replaced as a whole."""
-  path.parent.mkdir(parents=True, exist_ok=True)
   ordered = sorted(points, key=lambda p: (p.parameters, p.tokens, p.seed))
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text("".join(json.dumps(dataclasses.asdict(point)) + "\n" for point in ordered))
-  os.replace(temporary, path)
+  files.write(path, "".join(json.dumps(dataclasses.asdict(point)) + "\n" for point in ordered))
 
 
 def read(path: pathlib.Path) -> list[Point]:

@@ -197,6 +197,7 @@ class _Run:
           _log.info("step %d: the first one took %.1f s, compilation included", done, times["interval_seconds"])
         stop = stop_requested()
         if done % config.log_every == 0 or done == self.total:
+          checkpoints.check()
           watch.check(done, interval)
           row = metrics.summarize(done, interval, self.names)
           shape = config.batch_size, batch["tokens"].shape[1], batch["patches"].shape[1]

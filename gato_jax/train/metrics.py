@@ -1,16 +1,17 @@
 """Training metrics: one JSON object per line for people and scripts, and TensorBoard."""
 
 import json
-import os
 import pathlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
+from tensorboardX import event_file_writer, summary
+from tensorboardX.proto import event_pb2, summary_pb2
 
-from gato_jax import distributed
+from gato_jax import disk, distributed, files
 from gato_jax.model import GatoConfig, flops
 
 Track = Callable[[Mapping[str, Any]], None]
@@ -29,11 +30,9 @@ class MetricsLog:
       return
     self._path = workdir / "metrics.jsonl"
     kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
-    temporary = self._path.with_suffix(".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    os.replace(temporary, self._path)
-    self._file = self._path.open("a")
-    self._tensorboard = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+    files.write(self._path, "".join(line + "\n" for line in kept))
+    self._file = self._path.open("ab", buffering=0)
+    self._tensorboard = _TensorBoard(workdir / "tensorboard", purge_step=step + 1)
 
   def _lines(self) -> list[str]:
     """Complete lines; a kill while writing leaves a torn last one."""
@@ -42,17 +41,48 @@ class MetricsLog:
   def write(self, row: dict[str, Any]) -> None:
     if not self._writes:
       return
-    self._file.write(json.dumps(row) + "\n")
-    self._file.flush()
-    for name, value in row.items():
-      if name != "step":
-        self._tensorboard.add_scalar(name, value, row["step"])
+    line = (json.dumps(row) + "\n").encode()
+    with disk.writing(self._path):
+      while line:
+        line = line[self._file.write(line) :]
+    self._tensorboard.write(row)
     self._track(row)
 
   def close(self) -> None:
     if self._writes:
       self._file.close()
       self._tensorboard.close()
+
+
+class _TensorBoard:
+  """Events for TensorBoard, written in this thread.
+
+  tensorboardX's SummaryWriter has a thread of its own: an error ends it with a traceback, and training then waits for
+  ever for room in the thread's queue.
+
+  Args:
+    purge_step: rows of earlier starts from this step on are hidden.
+  """
+
+  def __init__(self, folder: pathlib.Path, purge_step: int):
+    folder.mkdir(parents=True, exist_ok=True)
+    self._folder = folder
+    with disk.writing(folder):
+      self._events = event_file_writer.EventsWriter(str(folder / "events"))
+      began = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      self._events.write_event(event_pb2.Event(step=purge_step, wall_time=time.time(), session_log=began))
+
+  def write(self, row: Mapping[str, Any]) -> None:
+    """Shows every number of a row at its step."""
+    scalars = [summary.scalar(name, value).value[0] for name, value in row.items() if name != "step"]
+    event = event_pb2.Event(step=row["step"], wall_time=time.time(), summary=summary_pb2.Summary(value=scalars))
+    with disk.writing(self._folder):
+      self._events.write_event(event)
+      self._events.flush()
+
+  def close(self) -> None:
+    with disk.writing(self._folder):
+      self._events.close()
 
 
 def _component_losses(names: Sequence[str], sums: np.ndarray, counts: np.ndarray) -> dict[str, float]:
@@ -80,9 +110,7 @@ def losses(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
 def write_held_out(workdir: pathlib.Path, row: Mapping[str, Any]) -> None:
   """`workdir`/held_out.json, whole or not at all; by the first process."""
   if distributed.is_first():
-    temporary = workdir / "held_out.tmp"
-    temporary.write_text(json.dumps(row, indent=1) + "\n")
-    os.replace(temporary, workdir / "held_out.json")
+    files.write_json(workdir / "held_out.json", row)
 
 
 def to_json(interval: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

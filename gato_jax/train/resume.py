@@ -1,12 +1,11 @@
 """What a run was started with, so that it is not continued with anything else by accident."""
 
-import json
 import logging
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_jax import checkpoint, specs
+from gato_jax import checkpoint, files, specs
 from gato_jax.errors import GatoError
 
 _log = logging.getLogger(__name__)
@@ -58,9 +57,7 @@ def refuse_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool 
     if rule == _ASKED and not accept:
       raise GatoError(f"{directory}: this run was started {change}; {_WAY_OUT}, or accept it with --accept_changes")
     _log.warning("step %d was trained %s", before["step"], change)
-  path = pathlib.Path(workdir) / "config.json"
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(ours["config"], indent=1))
+  files.write_json(pathlib.Path(workdir) / "config.json", ours["config"])
 
 
 def _changes(before: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_jax import distributed, provenance
+from gato_jax import distributed, files, provenance
 from gato_jax.train.metrics import Track
 
 TRACKERS = ("none", "wandb")
@@ -50,7 +50,7 @@ class _Softly:
 
       path = workdir / _ID
       if not path.exists():
-        path.write_text(secrets.token_hex(8))
+        files.write(path, secrets.token_hex(8))
       settings = wandb.Settings(
         login_timeout=1, init_timeout=_START_SECONDS, finish_timeout=_FINISH_SECONDS, finish_timeout_raises=False,
         console="off", disable_git=True, silent=True,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import fcntl
-import json
 import os
 import pathlib
 import shlex
@@ -11,6 +10,7 @@ import subprocess
 import sys
 from typing import ClassVar
 
+from gato_jax import files
 from gato_jax.errors import GatoError
 from launch import jobs
 from launch.jobs import Job, State, setting
@@ -62,8 +62,8 @@ class Local:
       except BlockingIOError as e:
         raise GatoError(f"{job.name} is running; cancel it first or choose another --name") from e
       order = {"backend": dataclasses.asdict(self), "job": dataclasses.asdict(job)}
-      (folder / "order.json").write_text(json.dumps(order))
-      (folder / "state").write_text(State.QUEUED)
+      files.write_json(folder / "order.json", order)
+      files.write(folder / "state", State.QUEUED)
       # held back until the supervisor listens: a cancel that comes while it still imports is not lost on it
       mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
       try:
@@ -75,7 +75,7 @@ class Local:
           )  # fmt: skip
       finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-      (folder / "pid").write_text(str(supervisor.pid))
+      files.write(folder / "pid", str(supervisor.pid))
     return str(folder)
 
   def state(self, handle: str) -> State:
