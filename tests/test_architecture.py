@@ -16,6 +16,8 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc
 # Lower layers never import higher ones; the longest matching name counts.
 LAYERS = {
   "gato_jax.errors": 0,
+  "gato_jax.files": 0,
+  "gato_jax.randomness": 0,
   "gato_jax.documents": 0,
   "gato_jax.specs": 1,
   "gato_jax.results": 1,
@@ -26,6 +28,7 @@ LAYERS = {
   "gato_jax.provenance": 2,
   "gato_jax.tokens": 2,
   "gato_jax.environment_loop": 2,
+  "gato_jax.environment_contract": 2,
   "gato_jax.logs": 2,
   "gato_jax.worker": 2,
   "gato_jax.returns": 3,
