@@ -36,13 +36,16 @@ def add_domain(root, folder, init, builder=""):
   (root / "rlds_builders" / folder / f"{folder}_dataset_builder.py").write_text(builder)
 
 
-def check(root, *arguments):
-  paths = os.pathsep.join([str(root), str(ROOT / "tests")])
-  command = [sys.executable, "-m", "experiments.check", "--episodes=2", "--sequence_length=128", *arguments]
-  environment = os.environ | {"PYTHONPATH": paths}
-  done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+def run(root, *arguments):
+  """Python in the copy."""
+  environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(ROOT / "tests")])}
+  done = subprocess.run([sys.executable, *arguments], cwd=root, env=environment, capture_output=True, text=True)
   assert "Traceback" not in done.stdout + done.stderr, done.stderr
   return done
+
+
+def check(root, *arguments):
+  return run(root, "-m", "experiments.check", "--episodes=2", "--sequence_length=128", *arguments)
 
 
 def test_every_fault_of_an_environment_is_a_line_and_the_other_tasks_go_on(copy):
@@ -75,3 +78,47 @@ def test_a_dataset_that_cannot_be_built_is_a_line(copy, tmp_path):
   done = check(copy, "--domain=d4rl_mujoco", "--tasks=ant-expert", f"--data_dir={tmp_path}")
   assert done.returncode == 1
   assert re.search(r"^FAIL d4rl_mujoco\.\S+: tfds:\S+ is not in ", done.stdout, re.MULTILINE), done.stdout
+
+
+BROKEN = {
+  "raising": ("x = 1\n1 / 0\n", "domain raising cannot be imported: ZeroDivisionError: division by zero ({init}:2)"),
+  "unreadable": ("DOMAIN = (\n", "domain unreadable cannot be imported: SyntaxError: '(' was never closed ({init}:1)"),
+  "lacking": ("import no_such_package\n", "No module named 'no_such_package' ({init}:1)"),
+  "nameless": ("x = 1\n", "module 'rlds_builders.nameless' has no attribute 'DOMAIN'"),
+  "twin": (
+    "from faulty_domain import DOMAIN\n",
+    "{init}: DOMAIN.name is 'faulty', which is the domain of {root}/faulty",
+  ),
+  "renamed": (
+    "from gato_jax import specs\nDOMAIN = specs.Domain(name='before', tasks=(), weight=1.0)\n",
+    "{init}: DOMAIN.name is 'before'; it must be 'renamed', as its folder",
+  ),
+}
+GET_ALL = """import sys, rlds_builders
+from gato_jax.errors import GatoError
+for name in sys.argv[1:]:
+  try:
+    print(rlds_builders.get(name).name)
+  except GatoError as e:
+    print(e)
+"""
+
+
+def test_a_broken_domain_concerns_only_those_who_name_it(copy):
+  root = copy / "rlds_builders"
+  for folder, (init, _) in BROKEN.items():
+    add_domain(copy, folder, init)
+  try:
+    said = run(copy, "-c", GET_ALL, *BROKEN, "faulty").stdout.splitlines()
+    assert said[-1] == "faulty" and len(said) == len(BROKEN) + 1
+    for line, (folder, (_, expected)) in zip(said, BROKEN.items(), strict=False):
+      assert expected.format(init=root / folder / "__init__.py", root=root) in line, line
+
+    done = check(copy, "--domain=twin", "--data_dir=nothing")
+    assert done.returncode == 1 and not (copy / "nothing").exists()
+    assert done.stderr.splitlines() == [f"error: {said[list(BROKEN).index('twin')]}"]
+    others = run(copy, "-m", "experiments.describe", "--config=experiments/configs/dummy.py")
+    assert others.returncode == 0, others.stderr
+  finally:
+    for folder in BROKEN:
+      shutil.rmtree(root / folder)
