@@ -1,11 +1,14 @@
 """Validates a domain before anyone trains on it: python -m experiments.check --domain=NAME
 
-Plays and builds what is missing (a few episodes a task), then reads every record back in a process of its own.
+Holds each environment against its specs and dm_env's contract, plays and builds what is missing (a few episodes a
+task), then reads every record back in a process of its own. A task with a fault gets a line that begins with FAIL, the
+others go on, and the exit status is 1.
 """
 
 import json
 import multiprocessing
 import pathlib
+import signal
 import sys
 
 import tqdm
@@ -14,9 +17,10 @@ from absl import flags
 import rlds_builders
 from experiments import cli
 from experiments import collect as collect_verb
-from gato_jax import collect, evaluate, files, scores_json, specs
+from gato_jax import collect, environment_contract, errors, evaluate, files, scores_json, specs
 from gato_jax.documents import PictureConfig
-from gato_jax.tokens import codec
+from gato_jax.errors import GatoError
+from gato_jax.tokens import codec, layout
 
 _DOMAIN = flags.DEFINE_string("domain", None, "A folder of rlds_builders/.", required=True)
 _TASKS = flags.DEFINE_list("tasks", None, "Some of its tasks; all by default.")
@@ -40,6 +44,30 @@ _TOKENIZER = flags.DEFINE_string("tokenizer", "", "A SentencePiece model; the on
 _SIDE = flags.DEFINE_integer("picture_side", PictureConfig.side, "Of pictures in documents, pixels.")
 
 
+def environment_faults(domain: specs.Domain, task: str, text: codec.TextCodec) -> list[str]:
+  """Returns what is wrong with a task's environment before anyone plays it, one line each."""
+  try:
+    environment = domain.make_environment(task)
+    try:
+      spec = specs.environment_task_spec(domain, task, environment)
+      layout.TokenLayout(spec, text)  # it refuses specs of which there are no tokens
+      broken = environment_contract.broken_rules(environment)
+      specs.check_environment(spec, environment)
+    finally:
+      environment.close()
+  except GatoError as e:
+    return [str(e)]
+  except Exception as e:  # a fault of the simulator or of its wrapper, for the author of the domain to mend
+    return [errors.describe(e)]
+
+  return [f"breaks dm_env's contract (dm_env.test_utils): {rule}" for rule in broken]
+
+
+def fail(task: str, fault: object) -> None:
+  """Prints the line of a fault; many faults name their task already."""
+  print(f"FAIL {task}: {str(fault).removeprefix(f'{task}: ')}", flush=True)
+
+
 def check_datasets(
   domain: str, tasks: list[str], data_dir: pathlib.Path, sequence_length: int, tokenizer: str, side: int
 ) -> None:
@@ -48,15 +76,20 @@ def check_datasets(
   from rlds_builders import _builder
 
   text = codec.text_codec(tokenizer)
-  found = []
+  found = {}
   for task in tasks:
-    _builder.build(rlds_builders.get(domain), task, data_dir / "raw", data_dir / "tfds", side)
-    prepare.prepare(data_dir / "tfds", f"{domain}.{task}", text)
-    found.append(check.report(data_dir / "tfds", f"{domain}.{task}", sequence_length, text))
-  fine = None not in found
-  if fine:
-    print(found[0].get("layout", ""), found[0].get("first step", ""), sep="\n")
-  sys.exit(0 if fine else 1)
+    name = f"{domain}.{task}"
+    try:
+      _builder.build(rlds_builders.get(domain), task, data_dir / "raw", data_dir / "tfds", side)
+      prepare.prepare(data_dir / "tfds", name, text)
+    except GatoError as e:
+      fail(name, e)
+    else:
+      found[name] = check.report(data_dir / "tfds", name, sequence_length, text)
+
+  sound = {name: facts for name, facts in found.items() if facts}
+  print(check.layouts(sound), end="")
+  sys.exit(0 if len(sound) == len(tasks) else 1)
 
 
 def write_scores(domain: specs.Domain, tasks: list[str]) -> None:
@@ -77,23 +110,43 @@ def main() -> None:
   tasks = _TASKS.value or list(domain.tasks)
   for task in tasks:
     domain.check_task(task)
-  if domain.environment:
-    if _WRITE_SCORES.value:
-      write_scores(domain, tasks)
-      if not _EPISODES.value:  # only the scores are asked for
-        return
-    config = collect.CollectConfig(episodes=_EPISODES.value)
-    pairs = [(domain, task) for task in tasks]
-    collect_verb.run(collect.Collection(pairs, data_dir / "raw", config, cli.ACCEPT.value, as_collected=True))
-    for task in tasks:
-      environment = domain.make_environment(task)
-      specs.check_environment(specs.environment_task_spec(domain, task, environment), environment)
+
+  if _WRITE_SCORES.value and domain.environment:
+    write_scores(domain, tasks)
+    if not _EPISODES.value:  # only the scores are asked for
+      return
+
+  sound = play(domain, tasks, data_dir) if domain.environment else tasks
+  if not sound:
+    sys.exit(1)
+
   spawn = multiprocessing.get_context("spawn")
-  arguments = (domain.name, tasks, data_dir, _LENGTH.value, _TOKENIZER.value, PictureConfig(_SIDE.value).side)
+  arguments = (domain.name, sound, data_dir, _LENGTH.value, _TOKENIZER.value, PictureConfig(_SIDE.value).side)
   process = spawn.Process(target=check_datasets, args=arguments)
   process.start()
   process.join()
-  sys.exit(process.exitcode)
+  if process.exitcode < 0:
+    raise GatoError(f"the process that reads the datasets was ended by {signal.Signals(-process.exitcode).name}")
+  sys.exit(process.exitcode or len(sound) < len(tasks))
+
+
+def play(domain: specs.Domain, tasks: list[str], data_dir: pathlib.Path) -> list[str]:
+  """Checks the environments of `tasks` and collects those without a fault; returns which they are."""
+  text = codec.text_codec(_TOKENIZER.value)
+  sound = []
+  for task in tasks:
+    faults = environment_faults(domain, task, text)
+    for fault in faults:
+      fail(f"{domain.name}.{task}", fault)
+    if not faults:
+      sound.append(task)
+
+  if not sound:
+    return []
+  pairs = [(domain, task) for task in sound]
+  config = collect.CollectConfig(episodes=_EPISODES.value)
+  collect_verb.run(collect.Collection(pairs, data_dir / "raw", config, cli.ACCEPT.value, as_collected=True))
+  return sound
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ LAYERS = {
   "gato_jax.provenance": 2,
   "gato_jax.tokens": 2,
   "gato_jax.environment_loop": 2,
+  "gato_jax.environment_contract": 2,
   "gato_jax.logs": 2,
   "gato_jax.origin": 2,
   "gato_jax.freshness": 3,

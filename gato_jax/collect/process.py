@@ -4,8 +4,8 @@ python -m gato_jax.collect.process FD    started by gato_jax/collect/pool.py, wh
 
 To it go ("shard", arguments of collect_shard) and ("probe", arguments of probe). From it come, for each of them, what
 collect_shard says and then ("finished", None), ("changed", what) where the logs are of another origin, ("invalid", why)
-where an episode would fail again, ("refused", why) where the whole task would, ("disk", why) where no other episode could
-be kept either, or ("failed", why).
+where an episode would fail again, ("refused", why) where the whole task would, ("disk", why) where no other episode
+could be kept either, or ("failed", why).
 """
 
 import sys

@@ -3,6 +3,7 @@ the prepared form that training reads compared with the records, window for wind
 
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,19 @@ def preview(rows: windows.EpisodeWindows, data: episodes.Episodes) -> str:
   return "\n".join(lines)
 
 
+def layouts(found: Mapping[str, Mapping[str, Any]]) -> str:
+  """Returns the token layouts of tasks with the first step of one of them, each layout once.
+
+  Args:
+    found: "domain.task" -> facts of `check`; those of documents have no layout.
+  """
+  sharing: dict[str, list[str]] = {}
+  for name, facts in found.items():
+    if "layout" in facts:
+      sharing.setdefault(facts["layout"].removeprefix(name), []).append(name)
+  return "".join(f"{', '.join(names)}{shared}\n{found[names[0]]['first step']}\n" for shared, names in sharing.items())
+
+
 def _follow_values(layout, observation, steps, spread) -> None:
   """Keeps each tensor field's lowest and highest value, how many fell into an end bin, and how many there were."""
   for field in layout.observation:
@@ -162,7 +176,7 @@ def report(
   try:
     facts = check(tfds_dir, task, sequence_length, text)
   except GatoError as e:
-    print(f"FAIL {task}: {e}")
+    print(f"FAIL {task}: {str(e).removeprefix(f'{task}: ')}")
     return None
   problems = facts.pop("problems")
   shown = ", ".join(f"{k}: {v}" for k, v in facts.items() if k not in ("layout", "first step"))

@@ -8,6 +8,7 @@ Legend: n steps, T tokens a step, P patches a step.
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,12 @@ def _bins_of_observation(spec: specs.Array) -> codec.Bins:
   if isinstance(spec, specs.BoundedArray) and np.all(spec.minimum >= -1) and np.all(spec.maximum <= 1):
     return codec.linear_bins()
   return codec.mu_law_bins()
+
+
+def _counted(texts: list[str]) -> list[str]:
+  """Neighbours that are equal as one text: ["a", "a", "b"] -> ["2 x a", "b"]."""
+  runs = [(text, len(list(run))) for text, run in itertools.groupby(texts)]
+  return [text if count == 1 else f"{count} x {text}" for text, count in runs]
 
 
 class TokenLayout:
@@ -284,10 +291,11 @@ class TokenLayout:
       )
     sep = self.observation_length
     rows.append(("|", "separator", "", str(vocabulary.SEPARATOR), "", f"{sep}", "none", "no"))
-    low, high = self.legal_actions()
     a = self.action
     shape = "x".join(map(str, a.spec.shape)) or "()"
-    ids, encoding = f"{low.min()}..{high.max()}", "integer" if a.kind == Kind.DISCRETE else "linear in its bounds"
+    ranges = [f"{low}..{high}" for low, high in zip(*self.legal_actions(), strict=True)]
+    ids = ", ".join(_counted(ranges)) if len(set(ranges)) > 1 else ranges[0]  # each number may have its own maximum
+    encoding = "integer" if a.kind == Kind.DISCRETE else "linear in its bounds"
     rows.append(("action", a.kind.name.lower(), shape, ids, encoding, f"{a.start}..{self.length - 1}", "shared", "yes"))
     widths = [max(len(r[c]) for r in rows) for c in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]

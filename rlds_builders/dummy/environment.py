@@ -28,6 +28,7 @@ class Reach(_wrappers.Environment):
     self._goal = 0
     self._step = 0
     self._success = False
+    self._needs_reset = True  # dm_env: step() of a fresh environment begins an episode, as after the last step
 
   @property
   def goal(self) -> np.ndarray:
@@ -59,11 +60,11 @@ class Reach(_wrappers.Environment):
     self._squares = self._random.uniform(-0.9, 0.9, [len(COLOURS), 2]).astype(np.float32)
     self._velocity = np.zeros(2, np.float32)
     self._goal = int(self._random.integers(len(COLOURS)))
-    self._step, self._success = 0, False
+    self._step, self._success, self._needs_reset = 0, False, False
     return dm_env.restart(self._observe())
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
-    if self._success or self._step >= _HORIZON:
+    if self._needs_reset:
       return self.reset()
     move = MOVES[int(action)] * STEP_SIZE if self._discrete else np.asarray(action, np.float32)
     before = self._position
@@ -72,6 +73,7 @@ class Reach(_wrappers.Environment):
     self._step += 1
     distance = float(np.linalg.norm(self._position - self.goal))
     self._success = distance < _REACHED
+    self._needs_reset = self._success or self._step >= _HORIZON
     if self._success:
       return dm_env.termination(-distance, self._observe())
     if self._step >= _HORIZON:
