@@ -7,8 +7,10 @@ import sys
 import metaworld
 import numpy as np
 import pytest
+from scipy import stats
 
 from gato_jax import environment_loop
+from gato_jax.collect import departures
 from rlds_builders import meta_world
 from rlds_builders.meta_world import environment as environment_lib
 
@@ -95,6 +97,25 @@ def test_expert_succeeds_and_earns_far_more_than_random(task):
   (tried,) = environment_loop.run_episodes([environment], environment_loop.PerSlot([random]), [0])
   assert played.success and not tried.success
   assert played.episode_return > 3 * tried.episode_return
+
+
+def test_pushes_have_nothing_to_do_with_the_scene():
+  """Drawn from default_rng(seed), as the scene is, they pushed the dials at x < 0 in all episodes, others in none."""
+  environment, expert = _make("dial-turn-v3")
+  pushed = departures.Pushed(expert, "meta_world.dial-turn-v3", environment.action_spec(), 0.25)
+  first = []
+  for seed in range(80):
+    environment.seed(seed)
+    timestep = environment.reset()
+    pushed.reset(seed)
+    offset = pushed.act(timestep) - pushed.expert_action
+    first.append([environment.state[4], offset.any(), *offset])  # where the dial is along x
+
+  dial, is_pushed, *offsets = np.array(first).T
+  assert 0.3 < is_pushed[dial < np.median(dial)].mean() < 0.7  # 40 coins: within 3 standard deviations
+  for offset in offsets:
+    drawn = is_pushed > 0
+    assert abs(stats.spearmanr(dial[drawn], offset[drawn]).statistic) < 0.5
 
 
 _RENDER = """

@@ -16,6 +16,7 @@ from gato_jax.data import episodes, prepare
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
 from rlds_builders import _builder, dummy
+from rlds_builders.dummy import dummy_dataset_builder
 
 DOMAIN, TASK = dummy.DOMAIN, "dummy.reach"
 CONFIG = collect.CollectConfig(episodes=6, shard_episodes=3, workers=1)
@@ -28,13 +29,13 @@ def change(monkeypatch):
   def declare(**changes):
     changed = dataclasses.replace(dummy.DOMAIN, **changes)
     monkeypatch.setattr(dummy, "DOMAIN", changed)
-    monkeypatch.setitem(rlds_builders.domains(), "dummy", changed)
-    import rlds_builders.dummy.dummy_dataset_builder as module
-
-    monkeypatch.setattr(module.Builder, "DOMAIN", changed)
+    monkeypatch.setattr(dummy_dataset_builder.Builder, "DOMAIN", changed)
+    rlds_builders.get.cache_clear()
     return changed
 
-  return declare
+  yield declare
+  monkeypatch.undo()
+  rlds_builders.get.cache_clear()
 
 
 def collected(data, domain=DOMAIN, config=CONFIG, **more):
