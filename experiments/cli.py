@@ -181,15 +181,15 @@ class Experiment:
     now = freshness.expected(domain, task, self.raw, settings=settings, side=side, sources=_sources.sources_directory())
     return freshness.stale(metadata, now)
 
-  def refuse_stale(self, tasks: Iterable[tuple[specs.Domain, str]]) -> None:
-    """Raises GatoError where a dataset is not what its sources are now; with --accept_changes only says so."""
+  def refuse_stale(self, tasks: Iterable[tuple[specs.Domain, str]], accept: bool) -> None:
+    """Raises GatoError where a dataset is not what its sources are now; with `accept` only says so."""
     stale = {name_of(*one): why for one in tasks if (why := self.stale(*one))}
     if not stale:
       return
     name, why = next(iter(stale.items()))
     others = f" (and {len(stale) - 1} more tasks)" if len(stale) > 1 else ""
     line = f"the dataset of {name} is not what its sources are now: {why}{others}"
-    if not ACCEPT.value:
+    if not accept:
       raise GatoError(
         f"{line}; run python -m experiments.collect and .build with this config, or go on with --accept_changes"
       )

@@ -54,7 +54,9 @@ def train(experiment: cli.Experiment) -> None:
   mixture = experiment.section(
     MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=experiment.subsets
   )
-  distributed.from_first(lambda: experiment.refuse_stale([*experiment.tasks, *experiment.control_tasks]))
+  distributed.from_first(
+    lambda: experiment.refuse_stale([*experiment.tasks, *experiment.control_tasks], cli.ACCEPT.value)
+  )
   left_out = experiment.left_out()  # on all processes: it is an error where nothing is left
   if distributed.is_first():
     print("".join(f"{line}\n" for line in left_out), end="", file=sys.stderr)

@@ -97,7 +97,9 @@ def test_a_changed_declaration_is_said_and_redone_and_nothing_is_lost(data, chan
   domain = change(**changes)
   assert message in experiment(data).stale(domain, "reach")
   with pytest.raises(GatoError, match="the dataset of dummy.reach is not what its sources are now: .*accept_changes"):
-    experiment(data).refuse_stale([(domain, "reach")])
+    experiment(data).refuse_stale([(domain, "reach")], accept=False)
+  experiment(data).refuse_stale([(domain, "reach")], accept=True)
+  assert f"{message}" in (said := capsys.readouterr().err) and said.endswith("; going on\n")
   with pytest.raises(GatoError, match="since its raw logs were collected; run python -m experiments.collect"):
     built(data, domain)
 
