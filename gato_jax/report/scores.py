@@ -235,7 +235,7 @@ def resampled_means(values: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
     values: [n, ...], of the episodes of `seeds`, in the same order. The same seeds are always resampled alike, whatever
       the task and whoever played.
   """
-  samples = bootstrap.IIDBootstrap(values, seed=randomness.generator("bootstrap", *seeds))
+  samples = bootstrap.IIDBootstrap(values, seed=randomness.generator(f"bootstrap/{list(seeds)}"))
   means = samples.apply(lambda sample: np.atleast_1d(sample.mean(axis=0)), RESAMPLES)
   return means.reshape(RESAMPLES, *values.shape[1:])
 
