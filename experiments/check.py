@@ -65,7 +65,8 @@ def environment_faults(domain: specs.Domain, task: str, text: codec.TextCodec) -
 
 def fail(task: str, fault: object) -> None:
   """Prints the line of a fault; many faults name their task already."""
-  print(f"FAIL {task}: {str(fault).removeprefix(f'{task}: ')}", flush=True)
+  said = str(fault).removeprefix(f"{task}: ").removeprefix(f"{task}, ")
+  print(f"FAIL {task}: {said}", flush=True)
 
 
 def check_datasets(
