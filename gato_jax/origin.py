@@ -4,7 +4,8 @@ An origin is a JSON object. Raw logs keep it in <task>/origin.json, datasets in 
 
   agent_id, environment, expert   what the Domain declares
   documents, source               the same, of documents and of recorded episodes
-  code                            hash of the domain's own Python files, comments and docstrings left out
+  code                            hash of the Python files of the domain's folder that make environments, experts or
+                                  documents; comments and docstrings do not count
   disturbance, mistakes           how the expert's actions were changed before they were executed
   shard_episodes                  of the raw logs; whoever collects more goes on with it
   observation, action             the environment's specs
@@ -124,9 +125,11 @@ def _code(hook: str) -> str:
   path = pathlib.Path(spec.origin)
   in_folder = "." in package  # rlds_builders.<domain>.<module>
   found = sorted(path.parent.rglob("*.py")) if in_folder else [path]
+  # The declaration is compared part by part, and the builder only copies.
+  apart = {path.parent / "__init__.py", *path.parent.glob("*_dataset_builder.py")}
   digest = hashlib.sha256()
   for one in found:
-    if not one.name.endswith("_dataset_builder.py"):
+    if one not in apart:
       digest.update(one.relative_to(path.parent).as_posix().encode())
       digest.update(_without_comments(one).encode())
   return digest.hexdigest()[:16]

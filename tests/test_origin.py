@@ -153,6 +153,7 @@ def test_code_that_does_something_else_counts_and_comments_do_not(tmp_path, monk
   (package / "environment.py").write_text('"""Rooms."""\ndef make(task):\n  return task  # as it is\n')
   assert origin._code(hook) == code
   (package / "room_dataset_builder.py").write_text("x = 1\n")
+  (package / "__init__.py").write_text("DOMAIN = 'is compared part by part'\n")
   assert origin._code(hook) == code
   (package / "expert.py").write_text("x = 1\n")
   assert origin._code(hook) != code
