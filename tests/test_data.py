@@ -1,6 +1,5 @@
 """Raw logs -> RLDS -> batches: exact columns, batch(i) in any processes, shares, packing, prompts, bad logs."""
 
-import json
 import os
 import pathlib
 import resource
@@ -14,7 +13,7 @@ import tensorflow_datasets as tfds
 from conftest import EPISODES, build_dummy
 
 import rlds_builders
-from gato_jax import logs, mixture, results
+from gato_jax import logs, mixture, origin, results
 from gato_jax.data import episodes, pipeline, prepare, tasks, windows
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout, vocabulary
@@ -286,12 +285,13 @@ def test_a_partial_shard_is_not_read(dummy_raw, tmp_path):
 def test_raw_logs_of_another_spec_are_refused(dummy_raw, tmp_path):
   copy = tmp_path / "raw/dummy/reach"
   shutil.copytree(dummy_raw / "dummy/reach", copy)
-  spec = json.loads((copy / "spec.json").read_text())
-  ours = logs.read_spec(copy)
-  spec["observation"]["clock"]["shape"] = [2]
-  (copy / "spec.json").write_text(json.dumps(spec))
-  with pytest.raises(GatoError, match="is of another spec .observation 'clock'"):
-    logs.write_spec(copy, ours)
+  spec, before = logs.read_spec(copy), origin.read(copy)
+  logs.write_origin(copy, spec, before)
+
+  observation = {**before["observation"], "clock": {**before["observation"]["clock"], "shape": [2]}}
+  with pytest.raises(origin.Changed, match="observation 'clock' was .*'shape': .1.*, now it is .*'shape': .2."):
+    logs.write_origin(copy, spec, before | {"observation": observation})
+  assert origin.read(copy) == before
 
 
 @pytest.mark.parametrize(
