@@ -173,6 +173,8 @@ class CatalogueBuilder(_builder.EpisodesBase, skip_registration=True):
         f"{self._spec.name}: {share[worst]:.0%} of the values of action number {worst} lie outside "
         f"[{bounds[0]:g}, {bounds[1]:g}]; the source's minimum and maximum, or choices, do not fit"
       )
+    if share.any():
+      _gate.tell(f"{self._spec.name}: moved {int(self._outside.sum()):,} numbers of actions to their bounds")
 
   def _read(self, decoders: Mapping[str, Any]) -> _recorded.Examples:
     return _recorded.Examples(self._source.dataset, self._recorded, self._source.split, decoders)

@@ -13,7 +13,7 @@ from webdataset import tariterators
 
 from gato_jax.documents import Captioned, Page
 from gato_jax.errors import GatoError
-from rlds_builders import _lines, _pictures, _tars
+from rlds_builders import _gate, _lines, _pictures, _tars
 from rlds_builders._sources import Found, find
 from rlds_builders._vqa import questions as questions
 
@@ -37,21 +37,34 @@ def texts(domain: str, split: str) -> Iterator[str]:
   """Texts of .txt, a document each, and of .jsonl, a document in each line's "text"; also .gz and .zst of both.
 
   Raises:
-    MissingData: there are none. GatoError: a damaged file, or a line (file:number) without a text.
+    MissingData: there are none. GatoError: a damaged file, or too many lines (file:number) without a text.
   """
   endings = _compressed(".txt", ".jsonl")
-  return _texts(find(domain, split, endings, '.txt or .jsonl (field "text"), or .gz or .zst of these,'))
+  found = find(domain, split, endings, '.txt or .jsonl (field "text"), or .gz or .zst of these,')
+  return _texts(found, _gate.Gate(f"{domain}, {split}", "texts"))
 
 
-def _texts(found: Found) -> Iterator[str]:
+def _texts(found: Found, gate: _gate.Gate) -> Iterator[str]:
   for path in found.files:
     if _ending(path) == ".jsonl":
-      keyed = ((text, text) for text in (_text(r, "text", at) for at, r in _lines.records(path)))
+      keyed = ((text, text) for text in _texts_of_lines(path, gate))
     else:
       keyed = ((f"{found.key(path)}:{number}", text) for number, text in enumerate(_pieces(path)))
     for key, text in keyed:
       if text.strip() and found.takes(key):
         yield text
+  gate.finish()
+
+
+def _texts_of_lines(path: pathlib.Path, gate: _gate.Gate) -> Iterator[str]:
+  for where, record in _lines.records(path):
+    try:
+      text = _text(record, "text", where)
+    except GatoError as e:
+      gate.refuse(str(e))
+      continue
+    gate.accept()
+    yield text
 
 
 def _pieces(path: pathlib.Path) -> Iterator[str]:

@@ -32,6 +32,8 @@ def load(source: specs.Source) -> tfds.core.DatasetBuilder:
     return tfds.core.read_only_builder.builder_from_files(name)
   except tfds.core.registered.DatasetNotFoundError:
     pass  # code knows the features too, where it does not ask the network for them
+  except Exception as e:  # json and protobuf raise unrelated types for damaged files
+    raise GatoError(f"{source.dataset}: dataset_info.json or features.json is damaged ({reason(e)})") from e
   try:
     return tfds.builder(name)
   except (tfds.core.registered.DatasetNotFoundError, RuntimeError, ValueError, OSError) as e:

@@ -199,6 +199,12 @@ def test_a_last_reward_that_is_not_defined_counts_for_nothing(catalogue, build):
   assert found.episode(1)[3]["return"] == 1
 
 
+def test_actions_moved_to_their_bounds_are_counted(catalogue, build, capsys):
+  name = write(catalogue, at(1, 0, "action", np.full(7, 2.0, np.float32)), lengths=(101, 101))
+  assert build(name).episode(1)[1][0].tolist() == [1.0] * 7
+  assert "robot_rlds.bridge: moved 7 numbers of actions to their bounds" in capsys.readouterr().err
+
+
 def test_a_discrete_action_beyond_int32_does_not_wrap(catalogue, build):
   name = write(catalogue, every("observation/choice", 3 + (1 << 32)), {"choice": INT64["stamp"]})
   with pytest.raises(GatoError, match=r"100% of the values of action number 0 lie outside \[0, 17\]"):
@@ -208,8 +214,8 @@ def test_a_discrete_action_beyond_int32_does_not_wrap(catalogue, build):
 @pytest.mark.parametrize(
   ("feature", "dtype", "value_range"),
   [
-    (DEPTH["depth"], np.uint16, (0.0, 5000.0)),
-    (tfds.features.Image(shape=(32, 32, 1), dtype=np.float32), np.float32, (0.0, 5000.0)),
+    (DEPTH["depth"], np.uint16, (0.0, 10_000.0)),
+    (tfds.features.Image(shape=(32, 32, 1), dtype=np.float32), np.float32, (0.0, 10_000.0)),
     (tfds.features.Tensor(shape=(32, 32), dtype=np.float32), np.float32, (-5000.0, 5000.0)),
     (tfds.features.Tensor(shape=(32, 32, 3), dtype=np.uint16), np.uint16, (0.0, 65535.0)),
   ],
@@ -282,6 +288,14 @@ def test_a_recorded_shard_that_is_not_whole_is_named(catalogue, build, kind, for
   damage(path, content)
   with pytest.raises(GatoError, match=rf"^{path}: {message}[^\n]*$"):
     build(name, minimum=(-2.0,))  # another declaration, so that it is built again
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+def test_a_damaged_description_is_one_line(catalogue, build, file):
+  name = write(catalogue)
+  (catalogue / name / "1.0.0" / file).write_bytes(POINTER)
+  with pytest.raises(GatoError, match=rf"^tfds:{name}:1.0.0: dataset_info.json or features.json is damaged[^\n]*$"):
+    build(name)
 
 
 def test_a_tfrecord_that_lacks_records_is_named(catalogue, build):

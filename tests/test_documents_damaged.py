@@ -210,6 +210,16 @@ def test_an_empty_caption_does_not_stop_a_set(folder, capsys, form):  # noqa: F8
   ]
 
 
+def test_a_line_without_a_text_does_not_stop_a_set(folder, capsys):  # noqa: F811
+  (folder / "val.txt").write_text("held out")
+  jsonl(folder / "train.jsonl", [{"text": f"line {i}" if i != 7 else None} for i in range(30)])
+  assert len(list(_files.texts("pets", "train"))) == 29
+  assert capsys.readouterr().err.splitlines() == [
+    f"refused: {folder}/train.jsonl:8: field \"text\" must be a text, this is 'None'",
+    "pets, train: refused 1 of 30 texts",
+  ]
+
+
 def changed(path: pathlib.Path, change) -> None:
   content = json.loads(path.read_text())
   change(content)

@@ -146,6 +146,8 @@ class Episodes:
         raise GatoError(
           f"{self.spec.name}, episode {index}, step {step}, {key}: {column[step]}; every number must be finite"
         )
+    if not np.isfinite(metadata["return"]):
+      raise GatoError(f"{self.spec.name}, episode {index}: its return is {metadata['return']}; it must be finite")
     return Episode(observation, *actions.values(), columns["reward"], metadata)
 
 
