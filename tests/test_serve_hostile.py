@@ -180,15 +180,47 @@ def test_frames_that_are_none_end_the_connection(server, good, frame):
   still_serves(server, good)
 
 
-def test_messages_that_are_too_long_are_not_read(server, good):
+def test_messages_that_are_far_too_long_are_not_read(server, good):
   before = server.metric("refused_total", reason="too_large")
   assert talk(server, [b"x" * 2000]) == ["closed"]
   assert talk(server, [HELLO, b"x" * 2000]) == ["welcome", "closed"]  # no session: no room for an observation
-  size = protocol.message_bytes([served.SPECS["dummy.reach"]])
+  task = served.SPECS["dummy.reach"]
+  size, most = protocol.message_bytes([task]), protocol.readable_bytes([task])
+  spec = {"type": "spec", "task": "dummy.reach"}
   opened = [HELLO, {"type": "open", "task": "dummy.reach"}]
-  assert talk(server, [*opened, b"x" * size]) == ["welcome", "opened", "malformed"]
-  assert talk(server, [*opened, b"x" * (size + 1)]) == ["welcome", "opened", "closed"]
-  wait_for(lambda: server.metric("refused_total", reason="too_large") == before + 3)
+  assert talk(server, [*opened, b"x" * most, spec]) == ["welcome", "opened", "malformed", "spec"]
+  assert talk(server, [*opened, spec | {"more": b"x" * size}, spec]) == ["welcome", "opened", "too_large", "spec"]
+  assert talk(server, [*opened, b"x" * (most + 1)]) == ["welcome", "opened", "closed"]
+  wait_for(lambda: server.metric("refused_total", reason="too_large") == before + 4)
+  still_serves(server, good)
+
+
+FRAME = first().observation["camera"]
+
+
+@pytest.mark.parametrize(
+  ("field", "value", "reason", "said"),
+  [
+    ("camera", np.tile(FRAME, (2, 2, 1)), "observation", "'camera' has shape [64, 96, 3], the spec says [32, 48, 3]"),
+    ("camera", np.float32(FRAME) / 255, "observation", "'camera' has dtype float32, the spec wants uint8"),
+    ("camera", np.tile(np.float64(FRAME), (4, 4, 1)), "observation", "'camera' has shape [128, 192, 3]"),
+    ("depth", np.zeros((160, 160), np.float32), "observation", "a field 'depth', the spec only ['body/position', "),
+    ("depth", np.zeros(3), "observation", "a field 'depth', the spec only ['body/position', "),
+    ("camera", np.zeros((720, 1280, 3), np.uint8), "too_large", "'camera' of shape [720, 1280, 3] has 2764800 bytes"),
+    ("instruction", np.array("go " * 9000), "observation", "'instruction' takes "),
+  ],
+)
+def test_an_observation_that_is_wrong_is_refused_by_name_and_the_episode_goes_on(
+  server, good, field, value, reason, said
+):
+  """Whatever its size: a client that sends floats for pixels sends four times as much."""
+  timestep = first()
+  expected = good.act({0: timestep})[0]
+  good.reset(0, 1)
+  with pytest.raises(protocol.Refused, match=re.escape(said)) as refusal:
+    good.act({0: timestep._replace(observation={**timestep.observation, field: value})})
+  assert refusal.value.reason == reason and len(server.server.seats) == 1
+  np.testing.assert_array_equal(good.act({0: timestep})[0], expected)  # the episode's first step, as if nothing was
   still_serves(server, good)
 
 

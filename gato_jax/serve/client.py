@@ -5,6 +5,7 @@ actor.check(environment)
 for episode in run_episodes([environment], actor, seeds): ...
 """
 
+import math
 import socket
 import ssl
 import struct
@@ -35,7 +36,10 @@ class Connection:
 
   Attributes:
     tasks: "domain.task" names that it serves. step: training step of its checkpoint.
+    readable_bytes: a longer message would end the connection, so it is refused here.
   """
+
+  readable_bytes: float = math.inf
 
   def __init__(
     self, url: str, *, token: str | None = None, timeout: float = 10.0, tls_ca: str = "", plain_text: bool = False
@@ -100,7 +104,12 @@ class Connection:
   def request(self, reply_type: str, **message: Any) -> dict[str, Any]:
     """The reply to a message. Refused where the server says no; Lost where it says nothing."""
     try:
-      self._socket.send(protocol.encode(message))
+      data = protocol.encode(message)
+      if len(data) > self.readable_bytes:
+        raise Refused(
+          "too_large", f"{_largest_field(message)}; the server reads messages of {self.readable_bytes} bytes"
+        )
+      self._socket.send(data)
       reply = protocol.decode(self._socket.recv(self._timeout))
     except TimeoutError as e:
       self.close()  # a late reply would be taken for the next one's
@@ -135,7 +144,6 @@ class RemoteActor:
     """Connects, and takes a session for each slot. options: those of `Connection`."""
     self._url, self._task, self._slots, self._options = url, task, slots, options
     self._connect()
-    self.spec = self.connection.spec(task)
 
   def _connect(self) -> None:
     self.connection = Connection(self._url, **self._options)
@@ -143,6 +151,8 @@ class RemoteActor:
     try:
       for slot in range(self._slots):
         self._open(slot)
+      self.spec = self.connection.spec(self._task)
+      self.connection.readable_bytes = protocol.readable_bytes([self.spec] * self._slots)
     except GatoError:
       self.connection.close()
       raise
@@ -196,6 +206,14 @@ class RemoteActor:
 
   def __exit__(self, *exception: Any) -> None:
     self.close()
+
+
+def _largest_field(message: Mapping[str, Any]) -> str:
+  """Names the field of an `act` message that takes most of it."""
+  fields = [field for _, observation in message["steps"] for field in observation.items()]
+  key, value = max(fields, key=lambda field: np.asarray(field[1]).nbytes)
+  array = np.asarray(value)
+  return f"{key!r} of shape {list(array.shape)} has {array.nbytes} bytes of {array.dtype.name}"
 
 
 def _observation(task: str, observation: Mapping[str, Any]) -> dict[str, np.ndarray | str]:

@@ -33,6 +33,9 @@ REASONS = (
   "malformed", "version", "order", "unknown_task", "unknown_session", "session_limit", "draining", "observation",
   "too_large", "too_slow", "not_reading", "token", "connection_limit", "not_ready", "idle",
 )  # fmt: skip
+# Longer messages than a connection's sessions need are read up to here, to be refused by the name of the field that is
+# wrong: frames of twice the height and width in float32 instead of uint8 are 16 times longer.
+_READ_FACTOR, _READ_BYTES = 16, 2**20
 _ARRAY = 1  # msgpack extension type
 _MAX_DIMENSIONS = 8
 _TEXT_BYTES_A_TOKEN = 64  # of UTF-8; SentencePiece's longest pieces have 16 characters
@@ -111,6 +114,13 @@ def observation_bytes(spec: specs.TaskSpec) -> int:
 def message_bytes(spec_of_sessions: list[specs.TaskSpec]) -> int:
   """Upper limit of a message from a connection with these sessions."""
   return _ENVELOPE_BYTES + sum(observation_bytes(spec) for spec in spec_of_sessions)
+
+
+def readable_bytes(spec_of_sessions: list[specs.TaskSpec]) -> int:
+  """How long a message may be to be read at all; a longer one ends its connection."""
+  if not spec_of_sessions:
+    return message_bytes([])
+  return max(_READ_FACTOR * message_bytes(spec_of_sessions), _READ_BYTES)
 
 
 def is_loopback(host: str) -> bool:

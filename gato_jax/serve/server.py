@@ -52,12 +52,25 @@ class ServeConfig:
 
 
 class _Client:
-  """One connection: whether it said hello, and its sessions by number."""
+  """One connection.
+
+  Attributes:
+    greeted: it said hello. sessions: by number.
+    message_bytes: that a message needs at most. readable_bytes: that are read of one, to refuse it by name.
+  """
 
   def __init__(self, connection: front.Connection):
     self.connection = connection
     self.greeted = False
     self.sessions: dict[int, Session] = {}
+    self.message_bytes = self.readable_bytes = protocol.message_bytes([])
+
+  def limit_messages(self) -> None:
+    """After a session came or went. What is read never shrinks: a session's last message may be on its way."""
+    task_specs = [session.spec for session in self.sessions.values()]
+    self.message_bytes = protocol.message_bytes(task_specs)
+    self.readable_bytes = max(self.readable_bytes, protocol.readable_bytes(task_specs))
+    self.connection.limit_messages(self.readable_bytes)
 
 
 class Server:
@@ -217,10 +230,20 @@ class Server:
       answer = self._answers.get(message["type"])
       if not answer:
         raise Refused("order" if message["type"] == "hello" else "malformed", f"no request: {message['type']!r:.40}")
+      if len(data) > client.message_bytes:
+        self._refuse_long(client, message, len(data))
       return await answer(client, message)
     except Refused as e:
       self.metrics.refused.labels(e.reason).inc()
       return {"type": "error", "reason": e.reason, "message": str(e)[:_MESSAGE_LENGTH]}
+
+  def _refuse_long(self, client: _Client, message: dict, size: int) -> None:
+    """Refuses a message that is longer than any that is right, by the field that is wrong where there is one."""
+    if message["type"] == "act":
+      for number, observation in protocol.take_steps(message).items():
+        self._pack(self._session(client, number).spec, observation)
+    limit = f"the sessions of this connection need {client.message_bytes} at most"
+    raise Refused("too_large", f"{message['type']}: a message of {size} bytes; {limit}")
 
   def _hello(self, client: _Client, message: dict) -> dict:
     if message["type"] != "hello":
@@ -317,7 +340,7 @@ class Server:
   def _count(self, client: _Client) -> None:
     """After a session came or went: what is shown, and how long the client's messages may be."""
     self.metrics.sessions.set(len(self.seats))
-    client.connection.limit_messages(protocol.message_bytes([s.spec for s in client.sessions.values()]))
+    client.limit_messages()
 
 
 def _short(text: str) -> str:
