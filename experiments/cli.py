@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import faulthandler
 import fnmatch
 import functools
 import io
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +31,9 @@ class Row:
   weight: float
   tasks: list[tuple[specs.Domain, str]] = dataclasses.field(default_factory=list)
 
+
+_ENDING_SECONDS = 60
+_NOWHERE = open(os.devnull, "w")  # the watchdog of _end_soon keeps no reference of its own
 
 ACCEPT = flags.DEFINE_bool(
   "accept_changes", False, "Goes on with data, or with a run, whose sources or settings changed; says what changed."
@@ -271,8 +276,13 @@ def run_without_config(main: Callable[[], None]) -> None:
       _fail(f"unknown argument {argv[1]!r}; options look like --config.train.steps=1000, --help lists them")
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().python_handler.stream = _AboveBars()
-    message = _error_of(main)
+    try:
+      message = _error_of(main)
+    except BaseException:
+      _end_soon()
+      raise
     if message is not None:
+      _end_soon()
       _fail(message)
 
   def parse(argv: list[str]) -> list[str]:
@@ -300,6 +310,15 @@ def _error_of(main: Callable[[], None]) -> str | None:
       raise
     return str(full)
   return None
+
+
+def _end_soon() -> None:
+  """Ends the process with status 1 where it has not ended by itself in a while; called before an error is printed.
+
+  What a verb writes is closed by then, by the contexts that the error has left. What is left are threads of libraries:
+  one that waits for another that is gone must not keep a script waiting that would see the error.
+  """
+  faulthandler.dump_traceback_later(_ENDING_SECONDS, exit=True, file=_NOWHERE)
 
 
 class _AboveBars(io.TextIOBase):

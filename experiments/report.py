@@ -13,7 +13,7 @@ import platform
 from absl import flags
 
 from experiments import cli
-from gato_jax import baselines, results
+from gato_jax import baselines, disk, results
 from gato_jax.errors import GatoError
 from gato_jax.language import measure
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
@@ -34,7 +34,8 @@ def main(experiment: cli.Experiment) -> None:
     compare()
   else:
     is_study = experiment.runs and not experiment.run
-    (scaling if _SCALING.value else study if is_study else run)(experiment)
+    with disk.writing(experiment.workdir / "report"):
+      (scaling if _SCALING.value else study if is_study else run)(experiment)
 
 
 def compare() -> None:

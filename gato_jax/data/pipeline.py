@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import pathlib
 import re
+import traceback
 import weakref
 from collections.abc import Iterator
 
@@ -89,10 +90,14 @@ class Input:
 
 
 def _with_own_errors(iterator: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-  """TensorFlow wraps what our functions raise into a page of text; a GatoError comes out as itself."""
+  """TensorFlow wraps what our functions raise into a page of text; a GatoError comes out as itself.
+
+  When this ends, in whichever way, the iterator is destroyed: see `_open`.
+  """
   try:
     yield from iterator
   except tf.errors.OpError as e:
+    traceback.clear_frames(e.__traceback__)  # those of TensorFlow hold the iterator, and errors are kept to the end
     own = re.search(r"GatoError: (.+)", e.message)
     if not own:
       raise
@@ -101,8 +106,9 @@ def _with_own_errors(iterator: Iterator[dict[str, np.ndarray]]) -> Iterator[dict
     del iterator  # its threads end here
 
 
-# An iterator that the interpreter destroys while it ends waits for ever: for TensorFlow's threads, which wait for a
-# lock that Python no longer gives. One frame in a traceback that somebody keeps makes an iterator live that long.
+# An iterator that the interpreter destroys while it ends waits for ever: for a thread of TensorFlow that called Python,
+# which Python ends when it ends itself. Everything that still holds an iterator then makes it live that long: a frame
+# of a suspended generator, or one in the traceback of an error on its way out.
 _open: weakref.WeakSet[Iterator] = weakref.WeakSet()
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from gato_jax.errors import GatoError
@@ -11,7 +11,10 @@ from gato_jax.errors import GatoError
 
 @contextlib.contextmanager
 def prefetch(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
-  """The iterator, read ahead by one element in a thread; its errors are raised here."""
+  """The iterator, read ahead by one element in a thread; its errors are raised here.
+
+  A generator is closed in that thread, so nothing of it is left when the context ends.
+  """
   ready: queue.Queue = queue.Queue(maxsize=1)
   stop = threading.Event()
 
@@ -29,6 +32,9 @@ def prefetch(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
       put((None, GatoError("the input ended before the run; its iterator must be endless")))
     except Exception as e:  # handed to the training thread, which raises it
       put((None, e))
+    finally:
+      if isinstance(iterator, Generator):
+        iterator.close()
 
   def elements() -> Iterator[Any]:
     while True:
