@@ -13,6 +13,7 @@ from absl import flags
 import rlds_builders
 from experiments import cli
 from gato_jax import agent, checkpoint, evaluate, logs
+from gato_jax.errors import GatoError
 from gato_jax.evaluate import evaluation, follow, pool
 from gato_jax.report import table
 
@@ -26,6 +27,11 @@ def main(experiment: cli.Experiment) -> None:
   config = experiment.section(evaluate.EvaluateConfig, "evaluate")
   act = experiment.section(agent.ActConfig, "act")
   tasks, workdir = experiment.control_tasks, experiment.workdir
+  if not tasks:
+    raise GatoError(
+      f"no task of {experiment.config.name} has an environment to play in; python -m experiments.measure measures "
+      "recorded episodes and documents on what was held out of training"
+    )
   steps = sorted(checkpoint.saved_steps(workdir / "checkpoints"))[:-1] if _STEPS.value == "kept" else []
   policy = None if _FOLLOW.value else agent.Policy(workdir)
   out = pathlib.Path(_RESULTS.value or experiment.results)
