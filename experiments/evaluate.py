@@ -39,6 +39,11 @@ def main(experiment: cli.Experiment) -> None:
   config = experiment.section(evaluate.EvaluateConfig, "evaluate")
   act = experiment.section(agent.ActConfig, "act")
   tasks, workdir = experiment.control_tasks, experiment.workdir
+  if not tasks:
+    raise GatoError(
+      f"no task of {experiment.config.name} has an environment to play in; python -m experiments.measure measures "
+      "recorded episodes and documents on what was held out of training"
+    )
   refuse_stale_logs(experiment, tasks)
   steps = sorted(checkpoint.saved_steps(workdir / "checkpoints"))[:-1] if _STEPS.value == "kept" else []
   policy = None if _FOLLOW.value else agent.Policy(workdir)

@@ -17,7 +17,18 @@ from gato_jax import baselines, disk, results
 from gato_jax.errors import GatoError
 from gato_jax.language import measure
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.report import comparison, language_scores, language_table, page, scaling_page, scores, study_page, table
+from gato_jax.recorded import rows as recorded
+from gato_jax.report import (
+  action_scores,
+  comparison,
+  language_scores,
+  language_table,
+  page,
+  scaling_page,
+  scores,
+  study_page,
+  table,
+)
 from gato_jax.scaling import analysis, grid, points
 
 _RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
@@ -99,7 +110,8 @@ def run(experiment: cli.Experiment) -> None:
   played = pathlib.Path(_RESULTS.value or experiment.results)
   rows = list(results.read(played / "results.jsonl"))
   measured = language_scores.newest(results.read(played / measure.ROWS, measure.Row))
-  if not rows and not measured:
+  actions = action_scores.scores(results.read(played / recorded.ROWS, recorded.Row))
+  if not rows and not measured and not actions:
     raise GatoError(f"nothing to report in {played / 'results.jsonl'}; run python -m experiments.evaluate, or measure")
   of_run = f" --run={experiment.run.name}" if experiment.run else ""
   facts = {
@@ -109,7 +121,7 @@ def run(experiment: cli.Experiment) -> None:
     "sampling": f"temperature {config.act.temperature}, prompt: {config.act.prompt}",
     "commands": [
       f"python -m experiments.{verb} --config=experiments/configs/{config.name}.py{of_run}"
-      for verb in ("collect", "build", "train", "evaluate", *["measure"] * bool(measured), "report")
+      for verb in ("collect", "build", "train", "evaluate", *["measure"] * bool(measured or actions), "report")
     ],
   }
   metrics_path = workdir / "metrics.jsonl"
@@ -118,10 +130,12 @@ def run(experiment: cli.Experiment) -> None:
     minutes = sum(row["interval_seconds"] for row in metrics) / 60
     facts |= {"steps": metrics[-1]["step"], "tokens": metrics[-1]["tokens"], "minutes of training": round(minutes, 1)}
   paths = (played / "report", played / "results.jsonl", metrics_path, played / "videos")
-  language = {"measured": measured, "pictures": played / measure.PICTURES}
+  language = {"measured": measured, "pictures": played / measure.PICTURES, "actions": actions}
   index, scored = page.write(*paths, facts, baselines=baselines.read(played), keep=config.data.keep, **language)
   if measured:
     language_table.show(language_scores.scores(measured))
+  if actions:
+    action_scores.show(actions)
   if scored:
     table.show(scored, scores.unplayed(rows, scored))
   print(f"report: {index.resolve()}")

@@ -18,6 +18,7 @@ SPECS = {
   f"dummy.{task}": specs.environment_task_spec(DOMAIN, task, DOMAIN.make_environment(task)) for task in DOMAIN.tasks
 }
 SLOTS = 4
+_PATIENCE = 300.0  # seconds; for machines that are busy with other things
 
 
 def engine(workdir, prompt="start"):
@@ -40,7 +41,7 @@ class Served:
     self._listening, self._ready = threading.Event(), threading.Event()
     self._thread = threading.Thread(target=self._run, args=(engine, address, drain_seconds, limits))
     self._thread.start()
-    assert self._listening.wait(30), self.error
+    assert self._listening.wait(_PATIENCE), self.error
     self.url = f"{address.scheme}://127.0.0.1:{self.server.port}"
 
   def _run(self, engine, address, drain_seconds, limits):
@@ -64,20 +65,20 @@ class Served:
     self._listening.set()
 
   def wait_until_ready(self) -> None:
-    assert self._ready.wait(60), self.error
+    assert self._ready.wait(_PATIENCE), self.error
 
   def drain(self) -> None:
     self._loop.call_soon_threadsafe(self.server.drain)
 
   def join(self) -> None:
-    self._thread.join(30)
+    self._thread.join(_PATIENCE)
     assert not self._thread.is_alive()
 
   def get(self, path: str, **headers: str) -> tuple[int, str]:
     """HTTP status and text of a path on the same port."""
     url = self.url.replace("ws", "http", 1) + path
     try:
-      with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as reply:
+      with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_PATIENCE) as reply:
         return reply.status, reply.read().decode()
     except urllib.error.HTTPError as e:
       return e.code, e.read().decode()
@@ -114,7 +115,7 @@ def raw(server, **options):
   return websockets.sync.client.connect(server.url, **options)
 
 
-def wait_for(condition, seconds=10.0):
+def wait_for(condition, seconds=_PATIENCE):
   until = time.monotonic() + seconds
   while not condition():
     assert time.monotonic() < until, "waited in vain"

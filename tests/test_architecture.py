@@ -48,6 +48,7 @@ LAYERS = {
   "gato_jax.scores_json": 4,
   "gato_jax.serve": 3,
   "gato_jax.language": 3,
+  "gato_jax.recorded": 3,
   "gato_jax.interpret": 3,
   "gato_jax.report": 3,
   "gato_jax.scaling": 3,

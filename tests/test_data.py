@@ -252,7 +252,7 @@ del batches, cycle
 def test_a_process_ends_though_iterators_are_open(dummy_tfds):
   """What is left for the interpreter to destroy would wait for TensorFlow's threads, and they for the interpreter."""
   for _ in range(3):
-    subprocess.run([sys.executable, "-c", _LEFT_OPEN, dummy_tfds], check=True, timeout=60, capture_output=True)
+    subprocess.run([sys.executable, "-c", _LEFT_OPEN, dummy_tfds], check=True, timeout=600, capture_output=True)
 
 
 def test_a_half_written_log_is_one_clear_error(dummy_raw, tmp_path):

@@ -15,7 +15,7 @@ def run(verb: str, *arguments: str) -> subprocess.CompletedProcess:
   command = [sys.executable, "-m", f"experiments.{verb}", *arguments]
   # JAX, which the fixtures import, sets this variable; a person's shell does not.
   env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-  return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+  return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1800)
 
 
 def error_lines(done: subprocess.CompletedProcess) -> list[str]:

@@ -295,7 +295,7 @@ os.kill(os.getpid(), signal.SIGKILL)
   root = pathlib.Path(__file__).resolve().parent.parent
   command = [sys.executable, "-c", code]
   done = subprocess.run(
-    command, capture_output=True, text=True, timeout=30, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}
+    command, capture_output=True, text=True, timeout=300, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}
   )
   assert done.returncode == -signal.SIGKILL
   child, instance = done.stdout.split()

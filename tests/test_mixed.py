@@ -51,7 +51,7 @@ TASKS = {
 def start(verb: str, folder: pathlib.Path, *more: str) -> subprocess.CompletedProcess:
   command = [sys.executable, "-m", f"experiments.{verb}", f"--config={folder / 'experiment.py'}"]
   command += [f"--config.data_dir={folder / 'data'}", f"--config.workdir={folder / 'work'}", *more]
-  return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=900)
+  return subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=3600)
 
 
 def run(verb: str, folder: pathlib.Path, *more: str) -> str:

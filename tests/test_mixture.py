@@ -111,7 +111,7 @@ def run(verb: str, data: pathlib.Path, *more: str) -> subprocess.CompletedProces
   command = [sys.executable, "-m", f"experiments.{verb}", f"--config={data / 'experiment.py'}"]
   return subprocess.run(
     [*command, f"--config.data_dir={data}", f"--config.workdir={data}/work", *more],
-    cwd=ROOT, capture_output=True, text=True, timeout=300,
+    cwd=ROOT, capture_output=True, text=True, timeout=1800,
   )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-  return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=300)
+  return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=1800)
 
 
 @functools.cache
@@ -220,7 +220,7 @@ def both() -> tuple[subprocess.Popen, subprocess.Popen]:
   ]
   return tuple(
     subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
-    for process, (stdout, stderr) in zip(started, [p.communicate(timeout=300) for p in started], strict=True)
+    for process, (stdout, stderr) in zip(started, [p.communicate(timeout=1800) for p in started], strict=True)
   )
 
 

@@ -176,7 +176,7 @@ def test_damage_and_an_error_in_one_process_are_for_both(runs, tmp_path):
   """Both fall back to the same step, and an error of one ends the other as well."""
   shutil.copytree(runs[0] / "eight", tmp_path, dirs_exist_ok=True)
   damage(tmp_path / "checkpoints" / "12" / "optimizer", "changed")
-  ended = run_two(tmp_path, 16, "--mesh=2,2,2", "--alone=10", second=["--fail=3"])
+  ended = run_two(tmp_path, 16, "--mesh=2,2,2", "--farewell=10", second=["--fail=3"])
   for status, error in ended:
     assert status not in (0, loop.PREEMPTED)
     assert "12: cannot be read" in error and "trying the one before" in error
@@ -186,7 +186,7 @@ def test_damage_and_an_error_in_one_process_are_for_both(runs, tmp_path):
 
 @pytest.mark.slow  # it waits until the other is missed
 def test_a_killed_process_ends_the_other(tmp_path):
-  (status, error), (killed, _) = run_two(tmp_path, 100, "--mesh=2,2,2", "--alone=10", second=["--kill=6"])
+  (status, error), (killed, _) = run_two(tmp_path, 100, "--mesh=2,2,2", "--heartbeat=60", second=["--kill=6"])
   assert killed == -signal.SIGKILL and status not in (0, loop.PREEMPTED)
   assert "process 0 of 2 ends" in error or "another task died" in error, error[-2000:]
   assert checkpoint.newest_meta(tmp_path / "checkpoints")["step"] >= 4

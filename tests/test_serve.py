@@ -115,7 +115,7 @@ class Gate:
   def act(self, packed):
     self.sizes.append(len(packed))
     self.entered.set()
-    assert self.open.wait(30)
+    assert self.open.wait(300)
     return self._engine.act(packed)
 
 
@@ -126,7 +126,7 @@ def test_what_arrives_while_a_batch_is_computed_makes_up_the_next(engine):
     for actor in actors:
       actor.reset(0, 1)
     futures = [pool.submit(actors[0].act, {0: first()})]
-    assert gate.entered.wait(30)
+    assert gate.entered.wait(300)
     futures += [pool.submit(actor.act, {0: first()}) for actor in actors[1:]]
     while len(server.server._batcher._steps) < 3:
       time.sleep(0.01)
@@ -143,30 +143,30 @@ def test_more_sessions_than_there_are_slots_are_refused_and_a_disconnect_frees_o
       RemoteActor(server.url, "dummy.reach")
     assert server.metric("sessions") == 4 and server.metric("refused_total", reason="session_limit") == 1
     actor.close()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 300
     while server.metric("sessions") and time.monotonic() < until:
       time.sleep(0.01)
     RemoteActor(server.url, "dummy.reach").close()
 
 
 def test_idle_sessions_are_dropped_and_the_next_episode_takes_another(engine):
-  with serve(engine, idle_seconds=0.3) as server:
+  with serve(engine, idle_seconds=2.0) as server:
     idle = RemoteActor(server.url, "dummy.reach", slots=2)
     idle.reset(0, 1)
     idle.reset(1, 1)
-    for _ in range(20):  # slot 1 is used, slot 0 is not
-      time.sleep(0.05)
+    for _ in range(40):  # slot 1 is used, slot 0 is not
+      time.sleep(0.1)
       idle.act({1: first()})
     assert server.metric("sessions") == 1 and server.metric("refused_total", reason="idle") == 1
-    with pytest.raises(GatoError, match="no session 1; one that is not used for 0.3 s is dropped"):
+    with pytest.raises(GatoError, match="no session 1; one that is not used for 2 s is dropped"):
       idle.act({0: first()})
     idle.reset(0, 1)
     idle.act({0: first(), 1: first()})
-    until = time.monotonic() + 10
+    until = time.monotonic() + 300
     while server.metric("connections") and time.monotonic() < until:
       time.sleep(0.05)
     assert server.metric("connections") == 0
-    with pytest.raises(GatoError, match="has ended: no request for 0.3 s"):
+    with pytest.raises(GatoError, match="has ended: no request for 2 s"):
       idle.act({1: first()})
     idle.reset(1, 1)  # connects again
     assert set(idle.act({1: first()})) == {1}
@@ -252,7 +252,7 @@ class Slow:
 
   def compile(self, on_shape):
     on_shape("first")
-    assert self.go.wait(30)
+    assert self.go.wait(300)
     on_shape("second")
     self.compiled = True
 
@@ -361,7 +361,7 @@ def test_the_verb_drains_on_sigterm(small_workdir, tmp_path):
       while process.stdout.readline() != "serve: draining\n":
         assert process.poll() is None
       actor.act({0: first()})
-    assert process.wait(30) == 0, process.stderr.read()
+    assert process.wait(300) == 0, process.stderr.read()
   finally:
     process.kill()
     process.communicate()

@@ -238,7 +238,7 @@ def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   done = folder / "w32-t12800-s0" / "held_out.json"
   before = done.stat().st_mtime_ns
   again = start(config, tmp_path, dummy_tfds.parent)
-  said, _ = again.communicate(timeout=400)
+  said, _ = again.communicate(timeout=1800)
   assert again.returncode == 0, said
   assert done.stat().st_mtime_ns == before  # not trained, not even started again
   found = points.read(folder / "points.jsonl")
@@ -250,7 +250,7 @@ def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   assert "4 done" in said and "4 points" in said
 
   played = start(config, tmp_path, dummy_tfds.parent, "--verb=evaluate", "--config.evaluate.episodes=2")
-  said, _ = played.communicate(timeout=400)
+  said, _ = played.communicate(timeout=1800)
   assert played.returncode == 0 and f"{NAME}-w64-t25600-s0-evaluate: running -> done" in said, said
   found = points.read(folder / "points.jsonl")
   assert all(p.score_episodes == 2 and p.score_low <= p.score <= p.score_high for p in found)

@@ -1,6 +1,8 @@
 """Trains a small network on synthetic batches in processes of its own, for tests that kill, stop and resume it.
 
 python -m tests.train_process WORKDIR STEPS [--kill=N] [--sigterm=N] [--fail=N] ... (N: before this life's batch N)
+
+It prints "batch N" for each, so that a test can wait for progress instead of seconds.
 """
 
 import argparse
@@ -32,7 +34,9 @@ CONFIG = model.GatoConfig(
   drop_path=0.1, dtype="float32", remat="none",
 )  # fmt: skip
 NAMES = ("one.a", "one.b", "two.c")
-TIMEOUT = 240  # seconds; a process that hangs is killed and fails its test
+# Seconds, long enough for a machine that is busy with other things: no process of a test that passes waits for them.
+TIMEOUT = 1800  # a process that hangs is killed and fails its test
+_HEARTBEAT = 900  # one that is silent for so long is missed by the others
 
 
 def batches(start, rows=None):
@@ -56,6 +60,7 @@ def interrupted(start, rows, options):
     if i == options.fail:
       raise GatoError("corrupt record 7")
     time.sleep(options.slow)
+    print(f"batch {i}", flush=True)
     yield batch
 
 
@@ -66,7 +71,8 @@ def main() -> None:
   for name in ("kill", "sigterm", "fail", "processes", "process"):
     parser.add_argument(f"--{name}", type=int)
   parser.add_argument("--coordinator")
-  parser.add_argument("--alone", type=int, default=60, help="seconds after which a process that is left alone ends")
+  parser.add_argument("--heartbeat", type=int, default=_HEARTBEAT, help="seconds until a killed process is missed")
+  parser.add_argument("--farewell", type=int, default=300, help="seconds until one that ended with an error is")
   parser.add_argument("--slow", type=float, default=0.0, help="seconds a batch")
   parser.add_argument("--minutes", type=float, help="instead of STEPS")
   parser.add_argument("--mesh", default="0,1,1")
@@ -74,7 +80,7 @@ def main() -> None:
   parser.add_argument("--log_every", type=int, default=2)
   options = parser.parse_args()
   logging.basicConfig(format="%(message)s")
-  distributed._FAREWELL_SECONDS = distributed._HEARTBEAT_SECONDS = options.alone
+  distributed._HEARTBEAT_SECONDS, distributed._FAREWELL_SECONDS = options.heartbeat, options.farewell
   data, fsdp, tensor = map(int, options.mesh.split(","))
   with distributed.joined(options.coordinator, options.processes, options.process):
     loop.train(

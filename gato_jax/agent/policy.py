@@ -1,7 +1,7 @@
 """Everything a checkpoint holds for acting."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gato_jax import checkpoint, demonstrations, returns, specs
 from gato_jax.agent.config import ActConfig
@@ -53,8 +53,10 @@ class Policy:
   def layout(self, task: str) -> layout.TokenLayout:
     return layout.TokenLayout(self.spec(task), self.text, self.model_config.max_local_positions)
 
-  def engine(self, tasks: Sequence[str], slots: int, config: ActConfig) -> Engine:
-    """Acts in `slots` environments at once, each of any of `tasks`.
+  def engine(
+    self, tasks: Sequence[str], slots: int, config: ActConfig, prompts: Mapping[str, Prompts] | None = None
+  ) -> Engine:
+    """Acts in `slots` environments at once, each of any of `tasks`; with `prompts` instead of the demonstrations.
 
     Raises:
       GatoError: a task that the checkpoint does not know, a step longer than the memory, no demonstration, one of
@@ -64,13 +66,13 @@ class Policy:
     if config.remove:
       params = params.replace(removed=removal.read(pathlib.Path(config.remove), self.model_config))
     layouts = {task: self.layout(task) for task in tasks}
-    if config.prompt_task:
-      prompts = dict.fromkeys(tasks, self._prompts(config.prompt_task, config))
-    else:
-      prompts = {task: self._prompts(task, config) for task in tasks}
+    if prompts is None and config.prompt_task:
+      prompts = dict.fromkeys(tasks, self.prompts(config.prompt_task, config))
+    elif prompts is None:
+      prompts = {task: self.prompts(task, config) for task in tasks}
     return Engine(self.model_config, params, layouts, prompts, slots, config)
 
-  def _prompts(self, task: str, config: ActConfig) -> Prompts:
+  def prompts(self, task: str, config: ActConfig) -> Prompts:
     """Pieces of a task's demonstrations."""
     shown = self.layout(task)
     room = int(self.model_config.memory_length * config.prompt_share)

@@ -89,6 +89,11 @@ def split(indices: np.ndarray, config: MixtureConfig, held_out: bool, name: str)
   return part
 
 
+def held_out_episodes(data: episodes.Episodes, config: MixtureConfig) -> np.ndarray:
+  """Indices of the episodes that count and never train; GatoError where there are none."""
+  return split(data.kept, config, held_out=True, name=data.spec.name)
+
+
 def _subset(training: np.ndarray, data: episodes.Episodes, config: MixtureConfig) -> np.ndarray:
   """Returns those of the training episodes that config.episodes leaves: nested subsets of the best ones."""
   count = config.episodes.get(data.spec.name, 0)

@@ -11,7 +11,7 @@ from gato_jax import results
 from gato_jax.baselines import Baseline
 from gato_jax.language import measure
 from gato_jax.mixture import MixtureConfig
-from gato_jax.report import above_expert, figures, html, language_scores, language_table, table, videos
+from gato_jax.report import above_expert, action_scores, figures, html, language_scores, language_table, table, videos
 from gato_jax.report import metrics as training
 from gato_jax.report import scores as scoring
 
@@ -29,6 +29,7 @@ def write(
   baselines: Mapping[str, Baseline] | None = None,
   measured: Mapping[str, Sequence[measure.Row]] | None = None,
   pictures: pathlib.Path | None = None,
+  actions: Sequence[action_scores.Score] = (),
   keep: float = MixtureConfig.keep,
 ) -> tuple[pathlib.Path, list[scoring.TaskScore]]:
   """Writes the report and returns (the page's path, the scores in it).
@@ -44,6 +45,7 @@ def write(
     actor, step: whose rows are scored; the newest step by default.
     baselines: "domain.task" -> means, for tasks without rows of a baseline.
     measured: task -> rows of texts, captions and answers (language_scores.newest). pictures: the folder of theirs.
+    actions: of recorded tasks, of action_scores.scores.
     keep: of the run's data.keep.
 
   Raises:
@@ -52,9 +54,9 @@ def write(
   rows = list(results.read(results_path))
   measured = measured or {}
   has_played = any(row.actor == actor for row in rows)
-  scores = scoring.task_scores(rows, actor, step, baselines) if has_played or not measured else []
+  scores = scoring.task_scores(rows, actor, step, baselines) if has_played or not (measured or actions) else []
   if step is None:
-    of_measured = [row.step for of_task in measured.values() for row in of_task]
+    of_measured = [row.step for of_task in measured.values() for row in of_task] + [score.step for score in actions]
     step = scoring.newest_step(rows, actor) if has_played else max(of_measured)
   out.mkdir(parents=True, exist_ok=True)
   metrics = training.read(metrics_path)
@@ -75,6 +77,9 @@ def write(
     **(_control(scores, out, style) if scores else {}),
     **_above_expert(above_expert.compare(rows, scores, actor, step, keep), out),
     **_language(measured, pictures, out),
+    actions=[{"score": score, "cells": action_scores.cells(score)} for score in actions],
+    action_headings=action_scores.HEADINGS,
+    action_note=action_scores.note(actions) if actions else "",
     threshold=table.THRESHOLD,
     score_curves=html.embed(out / "score_curves.png") if has_score_curves else None,
     unplayed=scoring.unplayed(rows, scores),
