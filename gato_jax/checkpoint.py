@@ -64,13 +64,17 @@ class _FinishingLoops(asyncio.DefaultEventLoopPolicy):
   _loop_factory = _FinishingLoop
 
 
-def _is_said_again(record: logging.LogRecord) -> bool:
-  """Whether a log record is the traceback of an error in a thread of Orbax, which is raised where it is waited for."""
-  return bool(record.exc_info) and "/orbax/" in record.pathname
+def _is_ours(record: logging.LogRecord) -> bool:
+  """Whether a log record is not of Orbax.
+
+  Its threads log the traceback of an error that is raised where it is waited for, and it warns of files that
+  checkpoints like ours never have.
+  """
+  return "/orbax/" not in record.pathname
 
 
 asyncio.set_event_loop_policy(_FinishingLoops())
-logging.getLogger("absl").addFilter(lambda record: not _is_said_again(record))
+logging.getLogger("absl").addFilter(_is_ours)
 
 
 class Checkpoints:
@@ -245,8 +249,12 @@ def _read(folder: pathlib.Path, **templates: Any) -> tuple[dict[str, Any], dict[
           stored = reader.metadata(folder / item).item_metadata
           template = jax.tree.map(lambda m, d=device: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=d), dict(stored))
         arrays[item] = reader.restore(folder / item, template)
-  except _CORRUPT as e:
-    raise GatoError(f"{folder}: cannot be read ({_first_line(e)})") from e
+  except Exception as e:
+    # Orbax raises a plain Exception from what TensorStore says of an array.
+    of_array = type(e) is Exception
+    if not (of_array or isinstance(e, _CORRUPT)):
+      raise
+    raise GatoError(f"{folder}: cannot be read ({_first_line(e.__cause__ or e if of_array else e)})") from e
   return meta, arrays
 
 
@@ -317,5 +325,5 @@ def _decode(meta: Mapping[str, Any]) -> dict[str, Any]:
   return {**meta, "tokenizer": base64.b64decode(meta["tokenizer"])}
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
   return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -94,6 +94,26 @@ def test_damaged_newest_falls_back(tmp_path, caplog, how):
     checkpoint.load_for_acting(tmp_path, 10)
 
 
+@pytest.mark.parametrize("how", ["cut", "missing"])
+def test_damage_in_many_arrays_at_once_is_said_in_one_line(tmp_path, caplog, capfd, how):
+  """Nothing of TensorStore's threads, Orbax's log or a closed event loop is printed beside it."""
+  random = np.random.default_rng(0)
+  params = {f"layer_{i}": jnp.asarray(random.normal(size=100_000), jnp.float32) for i in range(12)}
+  checkpoints = checkpoint.Checkpoints(tmp_path)
+  for step in (5, 10):
+    checkpoints.save(step, params, {"count": jnp.int32(step)}, META, TOKENIZER)
+  checkpoints.close()
+  data = [p for p in (tmp_path / "10" / "params").rglob("*") if p.is_file() and p.parent.name == "d"]
+  for path in data:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]) if how == "cut" else path.unlink()
+  capfd.readouterr()
+  with caplog.at_level(logging.WARNING, "gato_jax.checkpoint"):
+    assert checkpoint.load_for_acting(tmp_path)[2] == 5
+  ours = [r.getMessage() for r in caplog.records if r.name == "gato_jax.checkpoint"]
+  assert len(data) > 5 and len(ours) == 1 and "10: cannot be read (" in ours[0] and "\n" not in ours[0]
+  assert capfd.readouterr().err == ""
+
+
 def test_damage_of_optimizer_and_meta_falls_back(tmp_path):
   save(tmp_path, 5, 10, 15)
   damage(tmp_path / "15" / "optimizer", "changed")
