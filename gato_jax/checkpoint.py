@@ -7,6 +7,7 @@ the earlier ones as they were. The sums do not depend on how the arrays are laid
 
 import asyncio
 import base64
+import functools
 import hashlib
 import json
 import logging
@@ -27,6 +28,8 @@ from gato_jax.errors import GatoError
 
 _log = logging.getLogger(__name__)
 _ITEMS = ("params", "optimizer", "meta")
+_SUMS_VERSION = 2
+_SUM_KEYS = 0x243F6A88, 0x85A308D3
 # What Orbax and TensorStore raise on files that are missing, cut off or changed.
 _CORRUPT = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
@@ -61,13 +64,17 @@ class _FinishingLoops(asyncio.DefaultEventLoopPolicy):
   _loop_factory = _FinishingLoop
 
 
-def _is_said_again(record: logging.LogRecord) -> bool:
-  """Whether a log record is the traceback of an error in a thread of Orbax, which is raised where it is waited for."""
-  return bool(record.exc_info) and "/orbax/" in record.pathname
+def _is_ours(record: logging.LogRecord) -> bool:
+  """Whether a log record is not of Orbax.
+
+  Its threads log the traceback of an error that is raised where it is waited for, and it warns of files that
+  checkpoints like ours never have.
+  """
+  return "/orbax/" not in record.pathname
 
 
 asyncio.set_event_loop_policy(_FinishingLoops())
-logging.getLogger("absl").addFilter(lambda record: not _is_said_again(record))
+logging.getLogger("absl").addFilter(_is_ours)
 
 
 class Checkpoints:
@@ -103,6 +110,7 @@ class Checkpoints:
       "step": int(step),
       "tokenizer": base64.b64encode(tokenizer).decode(),
       "sums": {"params": _sums(params), "optimizer": _sums(optimizer)},
+      "sums_version": _SUMS_VERSION,
     }
     self._orbax.save(
       step,
@@ -241,8 +249,12 @@ def _read(folder: pathlib.Path, **templates: Any) -> tuple[dict[str, Any], dict[
           stored = reader.metadata(folder / item).item_metadata
           template = jax.tree.map(lambda m, d=device: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=d), dict(stored))
         arrays[item] = reader.restore(folder / item, template)
-  except _CORRUPT as e:
-    raise GatoError(f"{folder}: cannot be read ({_first_line(e)})") from e
+  except Exception as e:
+    # Orbax raises a plain Exception from what TensorStore says of an array.
+    of_array = type(e) is Exception
+    if not (of_array or isinstance(e, _CORRUPT)):
+      raise
+    raise GatoError(f"{folder}: cannot be read ({_first_line(e.__cause__ or e if of_array else e)})") from e
   return meta, arrays
 
 
@@ -250,42 +262,68 @@ def _read_together(folder: pathlib.Path, **templates: Any) -> tuple[dict[str, An
   """The same on all processes, and its arrays are those that were saved; GatoError on all where it fails on one."""
   meta, arrays = distributed.together(lambda: _read(folder, **templates))
   for item, tree in arrays.items():
-    found = _sums(tree)
+    found = _sums(tree, meta.get("sums_version", 1))
     changed = [path for path, value in meta["sums"][item].items() if found.get(path) != value]
     if changed:
       raise GatoError(f"{folder}: cannot be read ({item}{changed[0]} is not what was saved)")
   return meta, arrays
 
 
-def _sums(tree: Any) -> dict[str, int]:
-  """A sum of every array's bits, by its path; a collective where the arrays span processes."""
+def _sums(tree: Any, version: int = _SUMS_VERSION) -> dict[str, int]:
+  """Returns a sum of every array's bits, by its path; a collective where the arrays span processes.
+
+  Args:
+    version: 2, or 1 for the sums of checkpoints that have no "sums_version".
+  """
   leaves = jax.tree_util.tree_leaves_with_path(tree)
-  sums = jax.device_get(_sum_arrays([leaf for _, leaf in leaves]))
-  return {jax.tree_util.keystr(path): int(value) for (path, _), value in zip(leaves, sums, strict=True)}
+  sums = jax.device_get(_sum_arrays([leaf for _, leaf in leaves], version))
+  return {
+    jax.tree_util.keystr(path): sum(int(value) << (32 * i) for i, value in enumerate(values))
+    for (path, _), values in zip(leaves, sums, strict=True)
+  }
 
 
-@jax.jit
-def _sum_arrays(arrays: list[jax.Array]) -> list[jax.Array]:
-  """Sum of words x (2 x place + 1) modulo 2**32 of each array: integers, so the same in any order and any layout.
+@functools.partial(jax.jit, static_argnums=1)
+def _sum_arrays(arrays: list[jax.Array], version: int) -> list[list[jax.Array]]:
+  """Returns sums modulo 2**32 for each array: integers, so the same in any order and any layout.
 
-  The odd factor makes one changed word always visible, and words that changed places as well.
+  Version 2 has two for each array. Each adds up a hash of every word with its place: changes cancel in both by chance
+  only, once in 2**64. Version 1, words x (2 x place + 1), passes two flipped signs, whose changes are 2**31 each.
   """
 
-  def one(array: jax.Array) -> jax.Array:
-    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[array.dtype.itemsize]
-    words = jax.lax.bitcast_convert_type(array, unsigned).astype(jnp.uint32)
-    place = jnp.zeros(array.shape, jnp.uint32)
-    for axis in range(array.ndim):
-      stride = jnp.uint32(math.prod(array.shape[axis + 1 :]) % 2**32)
-      place += jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis) * stride
-    return jnp.sum(words * (2 * place + 1), dtype=jnp.uint32)
+  def one(array: jax.Array) -> list[jax.Array]:
+    words = _words(array)
+    place = jnp.zeros(words.shape, jnp.uint32)
+    for axis in range(words.ndim):
+      stride = jnp.uint32(math.prod(words.shape[axis + 1 :]) % 2**32)
+      place += jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis) * stride
+    if version == 1:
+      terms = [words * (2 * place + 1)]
+    else:
+      terms = [_mix(words ^ _mix(place + jnp.uint32(key))) for key in _SUM_KEYS]
+    return [jnp.sum(term, dtype=jnp.uint32) for term in terms]
 
   return [one(array) for array in arrays]
+
+
+def _words(array: jax.Array) -> jax.Array:
+  """Returns the bits as uint32, of the array's shape; of 8-byte numbers as two words along one more axis."""
+  if array.dtype == bool:
+    return array.astype(jnp.uint32)
+  unsigned = {1: jnp.uint8, 2: jnp.uint16}.get(array.dtype.itemsize, jnp.uint32)
+  return jax.lax.bitcast_convert_type(array, unsigned).astype(jnp.uint32)
+
+
+def _mix(x: jax.Array) -> jax.Array:
+  """Returns a hash of uint32, a bijection (lowbias32 of Chris Wellons): any change of a word shows."""
+  x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+  x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+  return x ^ (x >> 16)
 
 
 def _decode(meta: Mapping[str, Any]) -> dict[str, Any]:
   return {**meta, "tokenizer": base64.b64decode(meta["tokenizer"])}
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
   return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

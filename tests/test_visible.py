@@ -1,5 +1,6 @@
 """What a run shows of itself, and what it does when a loss is bad."""
 
+import json
 import logging
 import threading
 
@@ -17,8 +18,19 @@ BAD = 30  # the number of the batch that spoils the run
 STEPS = 40
 
 
-def metrics(losses, components=(1.0, 0.0, 2.0)):
-  return [{"loss": np.float32(loss), "component_counts": np.array(components)} for loss in losses]
+def metrics(losses, counts=(100.0, 0.0, 200.0)):
+  """Of steps in which every target has the same loss. counts: of the components one.a, one.b and two.c."""
+  counts = np.array(counts)
+  return [
+    {"loss": np.float32(loss), "component_sums": np.float32(loss) * counts, "component_counts": counts}
+    for loss in losses
+  ]
+
+
+def mixed(one, two, targets=3000.0):
+  """A step with 100 targets of the domain `one`, and some of `two`."""
+  sums, counts = np.array([100 * one, 0, two * targets]), np.array([100.0, 0, targets])
+  return [{"loss": np.float32(sums.sum() / counts.sum()), "component_sums": sums, "component_counts": counts}]
 
 
 def test_every_step_is_checked_once_and_named():
@@ -26,23 +38,45 @@ def test_every_step_is_checked_once_and_named():
   steps = metrics(np.full(25, 2.0))
   watch.check(10, steps[:10])
   watch.check(25, steps[:25])  # steps 1 to 10 again: a checkpoint between two rows
-  assert len(watch.history) == 25
+  assert {name: len(losses) for name, losses in watch.history.items()} == {"one": 25, "two": 25}
   watch.check(26, metrics([4.9]))  # 2.9 nats above
-  with pytest.raises(
-    guard.BadLoss, match=r"loss is 5.1 at step 28, 2.000 before, domains in the batch: one, two;"
-  ) as e:
-    watch.check(28, metrics([2.0, 5.1]))
+  with pytest.raises(guard.BadLoss, match=r"loss of one is 5.6 at step 28, 2.000 before, of 100 targets;") as e:
+    watch.check(28, metrics([2.0, 5.6]))
   assert e.value.step == 28
-  resumed = guard.Guard(3.0, train_process.NAMES, 26, watch.history[:26])
+  saved = json.loads(json.dumps({name: losses[:26] for name, losses in watch.history.items()}))
+  resumed = guard.Guard(3.0, train_process.NAMES, 26, saved)
   with pytest.raises(guard.BadLoss, match="step 27"):
-    resumed.check(27, metrics([5.1]))
+    resumed.check(27, metrics([5.6]))
+
+
+def test_a_domain_is_judged_against_itself():
+  """A batch of documents is no accident, whatever the batch before held; nor are a few surprising targets."""
+  watch = guard.Guard(3.0, train_process.NAMES, step=0)
+  for step in range(1, 301):
+    documents = step % 10 == 0  # they have 30 times the targets, and a loss 5 nats above the others'
+    watch.check(step, mixed(1.0, 6.0) if documents else metrics([1.0], (100.0, 0.0, 0.0)))
+  assert {name: len(losses) for name, losses in watch.history.items()} == {"one": 100, "two": 30}
+  watch.check(301, mixed(1.0, 8.9))
+  watch.check(302, mixed(1.0, 14.0, targets=2.0))
+  with pytest.raises(guard.BadLoss, match="loss of two is 14 at step 303, 6.000 before, of 200 targets"):
+    watch.check(303, mixed(1.0, 14.0, targets=200.0))
+  with pytest.raises(guard.BadLoss, match="loss of one is 4.9 at step 303, 1.000 before"):
+    watch.check(303, mixed(4.9, 6.0))
+
+
+def test_checkpoints_with_the_losses_of_whole_batches_still_go_on():
+  several = guard.Guard(3.0, train_process.NAMES, 25, [2.0] * 25)
+  several.check(26, metrics([50.0]))  # nothing is known of any domain
+  assert several.history == {"one": [50.0], "two": [50.0]}
+  with pytest.raises(guard.BadLoss, match="loss of one is 50"):
+    guard.Guard(3.0, ["one.a", "one.b"], 25, [2.0] * 25).check(26, metrics([50.0], (100.0, 100.0)))
 
 
 def test_only_what_is_not_finite_is_bad_without_the_rule_or_a_past():
   guard.Guard(0.0, train_process.NAMES, 0).check(31, metrics([1.0] * 30 + [50.0]))
   guard.Guard(3.0, train_process.NAMES, 0).check(5, metrics([1.0] * 4 + [50.0]))
   with pytest.raises(guard.BadLoss, match="loss is nan at step 2, domains in the batch: two"):
-    guard.Guard(0.0, train_process.NAMES, 0).check(2, metrics([1.0, np.nan], (0.0, 0.0, 2.0)))
+    guard.Guard(0.0, train_process.NAMES, 0).check(2, metrics([1.0, np.nan], (0.0, 0.0, 200.0)))
 
 
 def spoiled(start, rows):
@@ -70,14 +104,14 @@ def train(workdir, batches, steps=STEPS, profile_steps=None, **settings):
 def test_a_spike_goes_back_and_leaves_its_batches_out(tmp_path, caplog):
   with caplog.at_level(logging.WARNING, "gato_jax.train.loop"):
     train(tmp_path / "spoiled", spoiled)
-  assert "at step 31" in caplog.text and "domains in the batch: one: going back" in caplog.text
+  assert "loss of one is " in caplog.text and "at step 31" in caplog.text and ": going back" in caplog.text
   train(tmp_path / "clean", lambda start, rows: spoiled(BAD + 1, rows))
   ours, theirs = rows(tmp_path / "spoiled"), rows(tmp_path / "clean")
   assert [r["loss"] for r in ours] == [r["loss"] for r in theirs]
   # Step 31 was batch 30; the newest checkpoint was step 28: batches 28 to 30 are left out.
   assert [r["skipped_batches"] for r in ours] == [0] * 14 + [3] * 6
   meta = checkpoint.newest_meta(tmp_path / "spoiled" / "checkpoints")
-  assert meta["position"] == STEPS + 3 and len(meta["losses"]) == STEPS
+  assert meta["position"] == STEPS + 3 and len(meta["losses"]["one"]) == STEPS
 
 
 def test_what_was_left_out_stays_out_after_a_restart(tmp_path):

@@ -19,7 +19,4 @@ def get_config() -> ml_collections.ConfigDict:
   # A run is a few minutes long, so it is saved at its end only. A batch of 16 has about 150 targets: two chunks.
   config.train.update(minutes=None, steps=1, batch_size=16, log_every=25, loss_chunk=88, held_out_batches=128)
   config.train.checkpoint_every = 1_000_000
-  # Documents have ten times the targets of other rows: a batch of 16 that happens to hold three of them has their loss,
-  # far above the others', and is no accident of training.
-  config.train.spike_nats = 0.0
   return config

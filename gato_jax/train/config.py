@@ -19,8 +19,8 @@ class TrainConfig:
       train (data.hold_out), and written to <workdir>/held_out.json; 0: not.
     loss_chunk: target positions of a device whose logits exist at one time; larger on accelerators.
     mesh_data, mesh_fsdp, mesh_model: devices along each mesh axis; 0: as many as the others leave.
-    spike_nats: a step whose loss lies so far above the last 100 steps' median is bad, like one whose loss is not finite
-      (gato_jax/train/guard.py). 0: only the latter.
+    spike_nats: a step in which a domain's loss lies so far above the median of its last 100 is bad, like one whose loss
+      is not finite (gato_jax/train/guard.py). 0: only the latter.
     rollbacks: bad steps of one start after which the run goes back to a checkpoint; after one more it stops.
   """
 
