@@ -5,6 +5,7 @@ import dataclasses
 import fnmatch
 import functools
 import io
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ class Row:
   tasks: list[tuple[specs.Domain, str]] = dataclasses.field(default_factory=list)
 
 
+_PATH_VARIABLES = ("GATO_RAW_DIR", "GATO_SOURCES")
 _RUN = flags.DEFINE_string("run", "", "Of the config's study: with its settings, in its folder (experiments/study.py).")
 
 
@@ -244,6 +246,7 @@ def run_without_config(main: Callable[[], None]) -> None:
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().python_handler.stream = _AboveBars()
     try:
+      _refuse_addresses()
       main()
     except GatoError as e:
       _fail(str(e))
@@ -255,6 +258,38 @@ def run_without_config(main: Callable[[], None]) -> None:
       return app.parse_flags_with_usage(argv)
 
   app.run(guarded, flags_parser=parse)
+
+
+_NO_PATHS = ("server", "text", "question", "flag")  # flags that may hold an address
+
+
+def _refuse_addresses() -> None:
+  """Raises GatoError where a flag, a setting or one of our variables is gs:// or the like instead of a local path.
+
+  pathlib would take it for a folder called "gs:". All of them are looked at, so that no verb can forget one.
+  """
+  given = {f"--{name}": flags.FLAGS[name].value for name in flags.FLAGS if name not in _NO_PATHS}
+  given |= {name: value for name, value in os.environ.items() if name in _PATH_VARIABLES}
+  for name, value in _texts(given):
+    if "://" in value:
+      raise GatoError(
+        f"{name}={value}: buckets and other addresses are not supported; give a folder of this machine, for example "
+        "where the bucket is mounted"
+      )
+
+
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+  """(name, text) of every text in nested settings and lists: "--config.data_dir"."""
+  if isinstance(value, ml_collections.ConfigDict):
+    value = value.to_dict()
+  if isinstance(value, Mapping):
+    for key, inner in value.items():
+      yield from _texts(inner, f"{name}.{key}" if name else key)
+  elif isinstance(value, list | tuple):
+    for inner in value:
+      yield from _texts(inner, name)
+  elif isinstance(value, str):
+    yield name, value
 
 
 class _AboveBars(io.TextIOBase):
