@@ -42,6 +42,12 @@ def test_check_finds_nothing_wrong_with_the_dummy_domain(tmp_path):
     ("evaluate", (DUMMY, "--config.workdir=/nowhere"), "no checkpoint in /nowhere"),
     ("report", (DUMMY, "--config.workdir=/nowhere"), "nothing to report in /nowhere"),
     ("build", (DUMMY, "--config.data_dir=/nowhere"), "no raw logs of dummy.reach"),
+    ("collect", (DUMMY, "--config.data_dir=gs://bucket/data"), "--config.data_dir=gs://bucket/data: buckets and other"),
+    ("train", (DUMMY, "--config.workdir=s3://work"), "--config.workdir=s3://work: "),
+    ("evaluate", (DUMMY, "--results=gs://b"), "--results=gs://b: "),
+    ("check", ("--domain=dummy", "--data_dir=gs://b"), "--data_dir=gs://b: "),
+    ("report", (DUMMY, "--runs=work/a,gs://b"), "--runs=gs://b: "),
+    ("serve", (DUMMY, "--config.act.remove=gs://b"), "--config.act.remove=gs://b: "),
   ],
 )
 def test_a_mistake_ends_in_one_line(verb, arguments, said):
