@@ -228,14 +228,16 @@ def _score(task: str, agent: Sequence[results.Row], ends: _Ends) -> TaskScore:
   )
 
 
-def resampled_means(values: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+def resampled_means(values: np.ndarray, seeds: Sequence[int], arm: str = "") -> np.ndarray:
   """Returns means of resampled episodes, [RESAMPLES, ...].
 
   Args:
     values: [n, ...], of the episodes of `seeds`, in the same order. The same seeds are always resampled alike, whatever
-      the task and whoever played.
+      the task.
+    arm: other arms are resampled apart, though they play the same seeds: their difference is then no narrower than it
+      would be on other seeds.
   """
-  samples = bootstrap.IIDBootstrap(values, seed=randomness.generator(f"bootstrap/{list(seeds)}"))
+  samples = bootstrap.IIDBootstrap(values, seed=randomness.generator(f"bootstrap/{arm}/{list(seeds)}"))
   means = samples.apply(lambda sample: np.atleast_1d(sample.mean(axis=0)), RESAMPLES)
   return means.reshape(RESAMPLES, *values.shape[1:])
 

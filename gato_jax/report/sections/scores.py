@@ -148,14 +148,14 @@ def task_groups(tasks: Sequence[str], config: Mapping[str, Any]) -> dict[str, li
 
 
 def difference(first: Sequence[Score], other: Sequence[Score]) -> Estimate:
-  """Returns the mean over tasks of `other` less `first`. Seeds are resampled, the same ones in all tasks and arms.
+  """Returns the mean over tasks of `other` less `first`. Seeds are resampled, the same ones in all tasks.
 
   The baselines cancel but for their distance, which is held fixed.
   """
   value = np.mean([b.episodes.mean() - a.episodes.mean() for a, b in zip(first, other, strict=True)])
   resampled = []
   for a, b in zip(first, other, strict=True):
-    mean = [scoring.resampled_means(one.episodes, one.seeds) for one in (a, b)]
+    mean = [scoring.resampled_means(one.episodes, one.seeds, arm) for arm, one in (("first", a), ("other", b))]
     resampled.append(mean[1] - mean[0])
   return Estimate.of(float(value), np.mean(resampled, axis=0))
 
