@@ -1,9 +1,9 @@
 """Normalised scores, 100 (agent - random) / (expert - random), with bootstrap intervals (GATO_SPEC section 5).
 
-Intervals are percentiles of arch's bootstrap (rliable, made for this, needs arch < 8). Seeds are resampled, the tasks
-stay as they are: an interval over tasks says how well these seeds' episodes determine the number, nothing about other
-tasks or other training seeds. Tasks that were played on the same seeds are resampled together, since their scenes are
-drawn from the same numbers and their returns are not independent; tasks on different seeds are resampled apart.
+Intervals are percentiles of a bootstrap. Seeds are resampled, the tasks stay as they are: an interval over tasks says
+how well these seeds' episodes determine the number, nothing about other tasks or other training seeds. Tasks that were
+played on the same seeds are resampled together, since their scenes are drawn from the same numbers and their returns
+are not independent; tasks on different seeds are resampled apart.
 """
 
 import dataclasses
@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from arch import bootstrap
 from scipy import stats
 
 from gato_jax import randomness, results
@@ -237,9 +236,8 @@ def resampled_means(values: np.ndarray, seeds: Sequence[int], arm: str = "") -> 
     arm: other arms are resampled apart, though they play the same seeds: their difference is then no narrower than it
       would be on other seeds.
   """
-  samples = bootstrap.IIDBootstrap(values, seed=randomness.generator(f"bootstrap/{arm}/{list(seeds)}"))
-  means = samples.apply(lambda sample: np.atleast_1d(sample.mean(axis=0)), RESAMPLES)
-  return means.reshape(RESAMPLES, *values.shape[1:])
+  draws = randomness.generator(f"bootstrap/{arm}/{list(seeds)}")
+  return values[draws.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
 
 
 def percentiles(resampled: np.ndarray) -> Interval:
