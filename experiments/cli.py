@@ -65,7 +65,7 @@ class Experiment:
         config.fine_tune.start = str(self._workdir_of(home, self.run.starts_from))
       if self.run.plays:
         self.workdir = self._workdir_of(home, self.run.plays)
-    self.config = config
+    self.config = config = _with_one_length(config, self.run.changes if self.run else {})
     data = pathlib.Path(config.data_dir)
     self.raw, self.tfds = data / "raw", data / "tfds"
     self.fine_tune = self.section(mixture.FineTuneConfig, "fine_tune")
@@ -231,9 +231,30 @@ def name_of(domain: specs.Domain, task: str) -> str:
   return f"{domain.name}.{task}"
 
 
+def _given() -> set[str]:
+  """Returns the settings that the command line names."""
+  return {a.removeprefix("--config.").partition("=")[0] for a in sys.argv if a.startswith("--config.")}
+
+
+def _with_one_length(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> ml_collections.ConfigDict:
+  """Of train.steps and train.minutes the one said last counts: on the command line, by a study's run, in the file.
+
+  A file with both, or a command line with both, stays as it is: training refuses it.
+  """
+  if config.train.steps is None or config.train.minutes is None:
+    return config
+  both = {"train.steps", "train.minutes"}
+  for said in (_given() & both, changes.keys() & both):
+    if said:
+      config = config.copy_and_resolve_references()
+      config.update_from_flattened_dict(dict.fromkeys(both - said))
+      return config
+  return config
+
+
 def _changed(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> ml_collections.ConfigDict:
   """A copy with the changes of a run, those left out that the command line says otherwise."""
-  given = {a.removeprefix("--config.").partition("=")[0] for a in sys.argv if a.startswith("--config.")}
+  given = _given()
   config = config.copy_and_resolve_references()
   with _config_errors():
     config.update_from_flattened_dict({name: value for name, value in changes.items() if name not in given})

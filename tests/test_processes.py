@@ -131,8 +131,10 @@ def test_minutes_are_planned_by_the_first_process_for_both(tmp_path):
     assert status == 0, error
   planned = json.loads((tmp_path / "plan.json").read_text())
   assert planned["steps"] == rows(tmp_path)[-1]["step"] == train_process.newest(tmp_path) >= 1
-  for status, error in run_two(tmp_path, 0, "--mesh=2,2,2", "--minutes=0.02"):
-    assert status == 1 and "the run was planned for 0.01 minutes" in error, error
+  for status, error in run_two(tmp_path, 0, "--mesh=2,2,2", "--minutes=0.05"):
+    assert status == 0, error
+  extended = json.loads((tmp_path / "plan.json").read_text())
+  assert extended["minutes"] == 0.05 and extended["steps"] == train_process.newest(tmp_path) >= planned["steps"]
 
 
 def verb(tfds, workdir, *arguments, processes):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import time
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.train_step import control_batch
-from gato_jax import model, sharding
+from gato_jax import checkpoint, model, sharding
 from gato_jax.errors import GatoError
 from gato_jax.train import loop, loss, optimizer
 from tests import train_process
@@ -111,6 +112,60 @@ def test_minutes_are_planned_once(tmp_path):
   assert train_process.rows(tmp_path / "measured")[0]["loss"] == pytest.approx(
     np.log(33_025), rel=0.1
   )  # the timed steps left no trace
+
+
+def test_more_minutes_extend_a_run_and_fewer_end_it(tmp_path):
+  (tmp_path / "plan.json").write_text('{"steps": 4, "minutes": 60.0}')
+  train_here(tmp_path, minutes=60.0)
+  train_here(tmp_path, minutes=120.0)
+  assert train_process.rows(tmp_path)[-1]["step"] == train_process.newest(tmp_path) == 8
+  train_here(tmp_path, minutes=30.0)
+  assert train_process.rows(tmp_path)[-1]["step"] == train_process.newest(tmp_path) == 8
+
+
+def test_a_machine_that_got_slower_has_fewer_steps_in_the_same_minutes(tmp_path):
+  """Planned for 3 ms a step, which now take 50: a minute instead of three seconds."""
+  (tmp_path / "plan.json").write_text('{"steps": 1000, "minutes": 0.05, "seconds_per_step": 0.003}')
+
+  def slow(start, rows):
+    for batch in train_process.batches(start, rows):
+      time.sleep(0.05)
+      yield batch
+
+  train_here(tmp_path, slow, minutes=0.05)
+  plan = json.loads((tmp_path / "plan.json").read_text())
+  row = train_process.rows(tmp_path)[-1]
+  assert row["step"] == train_process.newest(tmp_path) == plan["steps"] < 1000
+  assert plan["totals"][0] == [0, 1000] and plan["totals"][-1][1] == plan["steps"]
+  meta = checkpoint.newest_meta(tmp_path / "checkpoints")
+  assert meta["total_steps"] == plan["steps"] and meta["seconds"] > 0
+  before = len(plan["totals"])
+  train_here(tmp_path, slow, minutes=0.05)  # there is nothing left to do
+  assert len(json.loads((tmp_path / "plan.json").read_text())["totals"]) == before
+
+
+def test_what_was_lowered_is_lowered_at_the_same_step_after_a_restart(tmp_path):
+  plan = '{"steps": 12, "minutes": 600.0, "seconds_per_step": 0.01, "totals": [[0, 100], [6, 12]]}'
+
+  def broken(start, rows):
+    for i, batch in enumerate(train_process.batches(start, rows), start):
+      if i == 7:
+        raise GatoError("corrupt record 7")
+      yield batch
+
+  for name in ("whole", "stopped"):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "plan.json").write_text(plan)
+  train_here(tmp_path / "whole", minutes=600.0)
+  with pytest.raises(GatoError, match="corrupt"):
+    train_here(tmp_path / "stopped", broken, minutes=600.0)
+  assert train_process.newest(tmp_path / "stopped") == 4  # before the step at which the number falls
+  train_here(tmp_path / "stopped", minutes=600.0)
+  assert train_process.learned(tmp_path / "stopped") == train_process.learned(tmp_path / "whole")
+  rates = {row["step"]: row["learning_rate"] for row in train_process.rows(tmp_path / "whole")}
+  config = optimizer.OptimizerConfig(peak_learning_rate=1e-2)
+  for done, total in ((4, 100), (6, 100), (8, 12), (12, 12)):
+    assert rates[done] == pytest.approx(float(optimizer.learning_rate(config, done - 1, total)))
 
 
 def test_rows_say_what_a_person_greps(tmp_path):

@@ -10,7 +10,8 @@ class TrainConfig:
   """How long and how a run trains; give `steps` or `minutes`.
 
   Attributes:
-    steps: of the whole run. minutes: instead of steps; the first steps are timed and fix the number once.
+    steps: of the whole run. minutes: instead of steps; the first steps are timed, and their number is lowered
+      where the machine turns out slower (gato_jax/train/plan.py).
     batch_size: rows of the global batch.
     checkpoint_every, log_every: steps.
     keep: newest checkpoints kept. keep_period: those of every so many steps are kept for ever; 0: none.

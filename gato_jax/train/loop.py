@@ -80,27 +80,27 @@ def train(
   with contextlib.ExitStack() as stack:
     checkpoints = checkpoint.Checkpoints(workdir / "checkpoints", train_config.keep, train_config.keep_period)
     stack.callback(checkpoints.close)
-    total = plan.total_steps(workdir / "plan.json", train_config.steps, train_config.minutes, measure, began)
+    length = plan.Plan.of(workdir / "plan.json", train_config.steps, train_config.minutes, measure, began)
     meta = {
       **meta,
       "model": model_config.to_json(),
       "train": dataclasses.asdict(train_config),
       "optimizer": dataclasses.asdict(optimizer_config),
       "components": list(component_names),
-      "total_steps": total,
     }
     stop_requested = stack.enter_context(distributed.stop_requests())
     run = _Run(
-      trainer, train_config, checkpoints, batches, rows, total, workdir, component_names, track, profile_steps, start
-    )
+      trainer, train_config, checkpoints, batches, rows, length, began, workdir, component_names, track, profile_steps,
+      start,
+    )  # fmt: skip
     for rollbacks_left in reversed(range(train_config.rollbacks + 1)):
       try:
         trained = run.go(meta, tokenizer, stop_requested)
         if train_config.held_out_batches:
           measured = measure_held_out(trainer, trained.params, held_out(0, rows), train_config, component_names)
-          metrics.write_held_out(workdir, {"step": total, **measured})
+          metrics.write_held_out(workdir, {"step": run.done, **measured})
           if distributed.is_first():
-            track({"step": total, **{f"held_out/{name}": value for name, value in measured.items()}})
+            track({"step": run.done, **{f"held_out/{name}": value for name, value in measured.items()}})
         return trained
       except guard.BadLoss as e:
         if not rollbacks_left or not run.leave_out(e.step):
@@ -126,21 +126,34 @@ def measure_held_out(
 
 @dataclasses.dataclass
 class _Run:
-  """What stays when a run goes back. Batch `step - 1 + skipped` trains step `step`, counted from 1."""
+  """What stays when a run goes back. Batch `step - 1 + skipped` trains step `step`, counted from 1.
+
+  Attributes:
+    began: time.perf_counter() of this start. spent_before: seconds that earlier ones took to the checkpoint.
+    done: steps. position: batches before it are not read (again).
+  """
 
   trainer: step.Trainer
   config: TrainConfig
   checkpoints: checkpoint.Checkpoints
   batches: Batches
   rows: np.ndarray
-  total: int
+  plan: plan.Plan
+  began: float
   workdir: pathlib.Path
   names: Sequence[str]
   track: metrics.Track
   profile_steps: tuple[int, int] | None
   start: Any
   skipped: int = 0
-  position: int = 0  # batches before it are not read (again)
+  position: int = 0
+  done: int = 0
+  spent_before: float | None = None
+
+  @property
+  def spent(self) -> float:
+    """Seconds of training, of all starts."""
+    return self.spent_before + time.perf_counter() - self.began
 
   def leave_out(self, bad: int) -> bool:
     """The next `go` begins behind the batch of step `bad`; False where there is no checkpoint to begin from."""
@@ -162,10 +175,13 @@ class _Run:
       watch = guard.Guard(self.config.spike_nats, self.names, first, before["losses"])
       self.position = max(self.position, before["position"])
       _log.info("continuing from step %d in %s", first, self.checkpoints.directory)
-      if before["total_steps"] != self.total and before["optimizer"]["decay_steps"] is None:
-        _log.warning(
-          "%d steps instead of %d: the learning rate falls over these now", self.total, before["total_steps"]
-        )
+      total = self.plan.total(first)
+      if before["total_steps"] != total and before["optimizer"]["decay_steps"] is None:
+        _log.warning("%d steps instead of %d: the learning rate falls over these now", total, before["total_steps"])
+      if self.spent_before is None:
+        self.spent_before = before.get("seconds", self.plan.seconds_of(first))
+    self.spent_before = self.spent_before or 0.0
+    self.done = first
     self.skipped = max(0, self.position - first)
     return self._steps(train_state, first, interval, watch, meta, tokenizer, stop_requested)
 
@@ -177,14 +193,17 @@ class _Run:
       prefetched = stack.enter_context(prefetch.prefetch(self.batches(first + self.skipped, self.rows)))
       profiler = profile.Profiler(self.profile_steps, self.workdir / "profile")
       stack.callback(profiler.close)
-      bar = tqdm.tqdm(total=self.total, initial=first, desc="train", unit="step", dynamic_ncols=True, disable=hidden)
+      total = self.plan.total(first)
+      bar = tqdm.tqdm(total=total, initial=first, desc="train", unit="step", dynamic_ncols=True, disable=hidden)
       stack.callback(bar.close)
       timer = stack.enter_context(contextlib.closing(clock.Clock()))
-      for done in range(first + 1, self.total + 1):
+      while self.done < total:
+        self.done += 1
+        done = self.done
         with timer.waiting():
           batch = next(prefetched)
         profiler.before(done)
-        train_state, measured = self.trainer(train_state, self.trainer.put(batch), self.total)
+        train_state, measured = self.trainer(train_state, self.trainer.put(batch), total)
         timer.dispatched(measured)
         profiler.after(done, measured)
         if interval:  # at most one step is under way beside the one just asked for
@@ -196,21 +215,27 @@ class _Run:
           times, logged = timer.take(1), done
           _log.info("step %d: the first one took %.1f s, compilation included", done, times["interval_seconds"])
         stop = stop_requested()
-        if done % config.log_every == 0 or done == self.total:
+        if done % config.log_every == 0 or done == total:
           checkpoints.check()
           watch.check(done, interval)
           row = metrics.summarize(done, interval, self.names)
           shape = config.batch_size, batch["tokens"].shape[1], batch["patches"].shape[1]
           if done > logged:
             times = timer.take(done - logged)
+            self.plan.timed(done - logged, times["interval_seconds"])
           row |= metrics.throughput(row, times, self.trainer.config, shape, len(interval), peak)
           log.write(row | {"skipped_batches": self.skipped} | checkpoints.take_seconds())
           bar.set_postfix_str(metrics.line(row))
           interval, logged = [], done
-        if stop or done % config.checkpoint_every == 0 or done == self.total:
+          self.plan.keep_time(done, self.spent)
+          bar.total = total = self.plan.total(done)
+        if stop or done % config.checkpoint_every == 0 or done == total:
           watch.check(done, interval)
-          unlogged = {"interval": metrics.to_json(interval), "losses": watch.history, "position": done + self.skipped}
-          checkpoints.save(done, train_state.params, train_state.optimizer, meta | unlogged, tokenizer)
+          now = {
+            "interval": metrics.to_json(interval), "losses": watch.history, "position": done + self.skipped,
+            "total_steps": total, "seconds": self.spent,
+          }  # fmt: skip
+          checkpoints.save(done, train_state.params, train_state.optimizer, meta | now, tokenizer)
         if stop:
           checkpoints.wait()
           _log.warning("SIGTERM: saved step %d in %s; start again to continue", done, checkpoints.directory)
