@@ -18,6 +18,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import rlds_builders
+from experiments import addresses
 from gato_jax import collect, disk, documents, freshness, mixture, specs, studies
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
@@ -34,7 +35,6 @@ class Row:
 
 _ENDING_SECONDS = 60
 _NOWHERE = open(os.devnull, "w")  # the watchdog of _end_soon keeps no reference of its own
-_PATH_VARIABLES = ("GATO_RAW_DIR", "GATO_SOURCES")
 
 ACCEPT = flags.DEFINE_bool(
   "accept_changes", False, "Goes on with data, or with a run, whose sources or settings changed; says what changed."
@@ -321,7 +321,7 @@ def _error_of(main: Callable[[], None]) -> str | None:
   iterators of TensorFlow among them, and Python must not destroy those while it ends (gato_jax/data/pipeline.py).
   """
   try:
-    _refuse_addresses()
+    addresses.refuse()
     main()
   except GatoError as e:
     return str(e)
@@ -342,38 +342,6 @@ def _end_soon() -> None:
   one that waits for another that is gone must not keep a script waiting that would see the error.
   """
   faulthandler.dump_traceback_later(_ENDING_SECONDS, exit=True, file=_NOWHERE)
-
-
-_NO_PATHS = ("server", "text", "question", "flag")  # flags that may hold an address
-
-
-def _refuse_addresses() -> None:
-  """Raises GatoError where a flag, a setting or one of our variables is gs:// or the like instead of a local path.
-
-  pathlib would take it for a folder called "gs:". All of them are looked at, so that no verb can forget one.
-  """
-  given = {f"--{name}": flags.FLAGS[name].value for name in flags.FLAGS if name not in _NO_PATHS}
-  given |= {name: value for name, value in os.environ.items() if name in _PATH_VARIABLES}
-  for name, value in _texts(given):
-    if "://" in value:
-      raise GatoError(
-        f"{name}={value}: buckets and other addresses are not supported; give a folder of this machine, for example "
-        "where the bucket is mounted"
-      )
-
-
-def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-  """(name, text) of every text in nested settings and lists: "--config.data_dir"."""
-  if isinstance(value, ml_collections.ConfigDict):
-    value = value.to_dict()
-  if isinstance(value, Mapping):
-    for key, inner in value.items():
-      yield from _texts(inner, f"{name}.{key}" if name else key)
-  elif isinstance(value, list | tuple):
-    for inner in value:
-      yield from _texts(inner, name)
-  elif isinstance(value, str):
-    yield name, value
 
 
 class _AboveBars(io.TextIOBase):
