@@ -67,3 +67,26 @@ def test_the_papers_size_has_a_config(tmp_path):
   done = run("describe", "--config=experiments/configs/gato_1b.py", f"--config.data_dir={tmp_path}")
   assert done.returncode == 0 and "parameters: 1,177," in done.stdout, done.stderr
   assert "tokens a batch: 512 rows x 1024 = 524,288" in done.stdout
+
+
+@pytest.mark.parametrize(
+  "given, changes, steps, minutes",
+  [
+    (["--config.train.steps=7"], {}, 7, None),
+    (["--config.train.minutes=60"], {}, None, 60.0),
+    (["--config.train.minutes=60"], {"train.steps": 7}, None, 60.0),
+    ([], {"train.steps": 7}, 7, None),
+    ([], {}, 7, 60.0),  # training refuses it
+    (["--config.train.steps=7", "--config.train.minutes=60"], {}, 7, 60.0),
+  ],
+)
+def test_of_steps_and_minutes_the_one_said_last_counts(monkeypatch, given, changes, steps, minutes):
+  from experiments import cli
+  from experiments.configs import demo
+
+  config = demo.get_config()
+  config.train.update(steps=7, minutes=60.0)  # as absl has put the settings in
+  monkeypatch.setattr("sys.argv", ["train", *given])
+  resolved = cli._with_one_length(config, changes).train
+  assert (resolved.steps, resolved.minutes) == (steps, minutes)
+  assert (config.train.steps, config.train.minutes) == (7, 60.0)
