@@ -39,7 +39,7 @@ def run(policy, tfds_dir, workdir, config=CONFIG, act=GREEDY, episodes=50, steps
   [
     ("dummy.reach", GREEDY),
     ("dummy.reach", dataclasses.replace(GREEDY, memory_steps=3)),
-    ("dummy.reach_discrete", dataclasses.replace(GREEDY, prompt="none")),
+    ("dummy.reach", dataclasses.replace(GREEDY, prompt="none")),
     ("dummy.reach_discrete", dataclasses.replace(GREEDY, prompt="none", memory_steps=1)),
   ],
   ids=["prompt", "three steps", "no prompt", "one step"],
