@@ -36,18 +36,23 @@ def test_actions_do_not_depend_on_who_else_is_in_the_batch(policy):
   assert len(set(together.values())) == 5
 
 
-def first_action(policy, seed=2, **act):
+def first_action(policy, seeds=(2,), **act):
+  """Of the episodes of some seeds, one after the other: [seeds][2]."""
   environment = DOMAIN.make_environment("reach")
-  environment.seed(seed)
   actor = policy.actor("dummy.reach", 1, agent.ActConfig(temperature=0.0, **act))
-  actor.reset(0, seed)
-  return actor.act({0: environment.reset()})[0]
+  actions = []
+  for seed in seeds:
+    environment.seed(seed)
+    actor.reset(0, seed)
+    actions.append(actor.act({0: environment.reset()})[0].tolist())
+  return actions
 
 
 def test_each_prompt_is_read_and_changes_what_is_done(policy):
-  actions = {prompt: tuple(first_action(policy, prompt=prompt)) for prompt in ("start", "end", "uniform", "none")}
-  actions["another task's"] = tuple(first_action(policy, prompt="end", prompt_task="dummy.reach_discrete"))
-  assert len(set(actions.values())) == 5, actions
+  seeds = range(8)
+  actions = {prompt: first_action(policy, seeds, prompt=prompt) for prompt in ("start", "end", "uniform", "none")}
+  actions["another task's"] = first_action(policy, seeds, prompt="end", prompt_task="dummy.reach_discrete")
+  assert len({str(one) for one in actions.values()}) == 5, actions
 
 
 def test_a_prompt_of_another_task_that_cannot_be_shown_is_refused(policy, small_workdir, tmp_path):
