@@ -215,6 +215,7 @@ class _Run:
           times, logged = timer.take(1), done
           _log.info("step %d: the first one took %.1f s, compilation included", done, times["interval_seconds"])
         stop = stop_requested()
+        total = self.plan.total(done)  # of an earlier start, whose steps may have been logged elsewhere
         if done % config.log_every == 0 or done == total:
           checkpoints.check()
           watch.check(done, interval)
