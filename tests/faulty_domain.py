@@ -72,5 +72,4 @@ def make(task: str) -> Faulty:
 
 
 def expert(made: Faulty, task: str) -> Expert:
-  del task
-  return Expert(made.action_spec())
+  return Expert(made.action_spec(), f"faulty.{task}")

@@ -190,13 +190,13 @@ def test_numbers_beyond_float32_are_refused():
 def test_what_does_not_fit_may_be_left_out(catalogue, build):
   """As the lines above say."""
   name = write(catalogue, every("observation/stamp", 1 + (1 << 32)), INT64)
-  observation, actions, rewards, _ = build(name, observation={"state": "observation/state"}).episode(1)
+  observation, actions, _, rewards, _ = build(name, observation={"state": "observation/state"}).episode(1)
   assert list(observation) == ["state"] and actions.shape == (STEPS - 1, 7) and rewards.tolist() == [0, 0, 0, 1]
 
 
 def test_a_last_reward_that_is_not_defined_counts_for_nothing(catalogue, build):
   found = build(write(catalogue, at(1, STEPS - 1, "reward", np.nan)))
-  assert found.episode(1)[3]["return"] == 1
+  assert found.episode(1).metadata["return"] == 1
 
 
 def test_actions_moved_to_their_bounds_are_counted(catalogue, build, capsys):

@@ -70,7 +70,7 @@ def test_baselines_are_what_they_say(measured, dummy_tfds, task):
   discrete = task == "dummy.reach_discrete"
   constant = np.bincount(training).argmax() if discrete else training.mean(axis=0)
   for row in found:
-    _, actions, _, _ = source.episode(row.episode)
+    actions = source.episode(row.episode).action
     at = measure._drawn(f"steps/{task}/{row.episode}", len(actions), 5)
     before = np.concatenate([np.asarray(constant)[None], actions[:-1]])[at]
     for expected, ours in ((before, row.copied), (constant, row.constant)):
