@@ -93,18 +93,19 @@ def test_only_what_is_missing_is_measured(policy, dummy_tfds, measured, tmp_path
 
 
 @pytest.mark.parametrize(
-  ("changes", "said"),
+  ("trained", "hold_out", "said"),
   [
-    ({"hold_out": 0}, r"no recorded episode is held out of training \(data.hold_out=0\).* --config.data.hold_out=10"),
-    ({"hold_out": 31}, "with data.hold_out=31 to hold out there are none of 30"),
-    ({"hold_out": 4}, "was trained with data.hold_out=5, now it is 4: .* measure with --config.data.hold_out=5"),
+    (0, 0, r"no recorded episode held out \(data.hold_out=0\).*; train with --config.data.hold_out=10"),
+    (0, 10, r"no recorded episode held out \(data.hold_out=0\).*; train with --config.data.hold_out=10"),
+    (31, 31, "with data.hold_out=31 to hold out there are none of 30"),
+    (5, 4, "was trained with data.hold_out=5, now it is 4: .* measure with --config.data.hold_out=5"),
+    (5, 0, "was trained with data.hold_out=5, now it is 0: .* measure with --config.data.hold_out=5"),
   ],
 )
-def test_what_trained_is_never_measured(policy, dummy_tfds, tmp_path, monkeypatch, changes, said):
-  if changes["hold_out"] == 4:
-    monkeypatch.setitem(policy.meta, "config", {"data": {"hold_out": 5}})
+def test_what_trained_is_never_measured(policy, dummy_tfds, tmp_path, monkeypatch, trained, hold_out, said):
+  monkeypatch.setitem(policy.meta, "config", {"data": {"hold_out": trained}})
   with pytest.raises(GatoError, match=said):
-    run(policy, dummy_tfds, tmp_path, config=dataclasses.replace(CONFIG, **changes))
+    run(policy, dummy_tfds, tmp_path, config=dataclasses.replace(CONFIG, hold_out=hold_out))
   assert not (tmp_path / rows.ROWS).exists()
 
 

@@ -125,12 +125,12 @@ def read(workdir: pathlib.Path) -> list[rows.Row]:
 
 def check_held_out(policy: Any, config: MixtureConfig) -> None:
   """Raises GatoError unless the checkpoint's training held out the episodes that `config` would measure."""
-  if not config.hold_out:
-    raise GatoError(
-      "no recorded episode is held out of training (data.hold_out=0), so none can be measured; train with "
-      "--config.data.hold_out=10, which keeps every tenth for it, and measure with the same"
-    )
   trained = policy.meta.get("config", {}).get("data", {})
+  if not trained.get("hold_out", config.hold_out):
+    raise GatoError(
+      f"{policy.workdir} was trained with no recorded episode held out (data.hold_out=0), so none can be measured; "
+      "train with --config.data.hold_out=10, which keeps every tenth for it, and measure with the same"
+    )
   for name in ("hold_out", "keep"):
     ours, theirs = getattr(config, name), trained.get(name)
     if theirs not in (None, ours):
