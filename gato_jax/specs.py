@@ -217,11 +217,8 @@ def check_timestep(spec: TaskSpec, timestep: dm_env.TimeStep, where: str) -> Non
   """
   observation = flatten(timestep.observation)
 
-  for key in sorted(spec.observation.keys() | observation.keys()):
-    if key not in observation:
-      raise BadStep(f"{where}: the observation has no {key!r}, which the spec has")
-    if key not in spec.observation:
-      raise BadStep(f"{where}: the observation has {key!r}, which the spec does not have")
+  if set(observation) != set(spec.observation):
+    raise BadStep(f"{where}: the spec has {sorted(spec.observation)}, the observation {sorted(observation)}")
 
   for key, field in spec.observation.items():
     value = observation[key]
@@ -230,7 +227,7 @@ def check_timestep(spec: TaskSpec, timestep: dm_env.TimeStep, where: str) -> Non
     try:
       field.validate(value)
     except ValueError as e:
-      raise BadStep(f"{where}: observation {key!r}: {' '.join(str(e).split())}") from e
+      raise BadStep(f"{where}: observation {key!r} is not what its spec says: {' '.join(str(e).split())}") from e
     if np.issubdtype(field.dtype, np.floating) and not np.all(np.isfinite(value)):
       raise BadStep(f"{where}: observation {key!r} is not finite: {np.ravel(value)[:4]}")
 
@@ -249,7 +246,7 @@ def _check_number(value: Any, what: str) -> None:
 def check_environment(spec: TaskSpec, environment: Any) -> None:
   """Checks that the environment's first timestep is what its spec says; raises GatoError where it is not."""
   environment.seed(0)
-  check_timestep(spec, environment.reset(), f"{spec.name}, first step")
+  check_timestep(spec, environment.reset(), spec.name)
 
 
 @dataclasses.dataclass(frozen=True)
