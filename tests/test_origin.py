@@ -114,6 +114,15 @@ def test_a_changed_declaration_is_said_and_redone_and_nothing_is_lost(data, chan
   assert not experiment(data).stale(domain, "reach") and not built(data, domain)
 
 
+def test_a_shard_that_is_not_complete_is_not_filled_up_with_other_episodes(data, change):
+  (shard, *others) = logs.shards(directory(data))
+  shutil.rmtree(others[0])
+  shard.rename(shard.with_suffix(".partial"))  # as a kill leaves it
+  collected(data, change(agent_id="another"))
+  assert rows(data) == list(range(6))
+  assert list(pathlib.Path(f"{directory(data)}.old-1").glob("*.partial"))
+
+
 def test_old_episodes_are_kept_where_a_person_says_so(data, change, capsys):
   domain = change(agent_id="another")
   collected(data, domain, accept=True)
