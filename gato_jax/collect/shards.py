@@ -42,6 +42,7 @@ def collect_shard(
   """
   directory = logs.task_directory(raw, domain.name, task)
   if not seeds:  # the others are kept, or were skipped
+    probe(domain, task, raw, settings)
     logs.ShardWriter(directory, index).finish()
     return 0
   say("began", seeds[0])
