@@ -43,7 +43,7 @@ def test_every_nth_episode_is_held_out_and_none_is_on_both_sides(dummy_tfds):
   for held_out in (False, True):
     made = windows.EpisodeWindows(data, TEXT, config, 512, held_out)
     random = np.random.default_rng(0)
-    drawn[held_out] = {piece[0] for _ in range(300) for piece in made._draw(random)[0]}
+    drawn[held_out] = {piece.episode for _ in range(300) for piece in made._draw(random)}
   assert drawn[True] == set(data.kept[1::2].tolist()) and len(drawn[True]) > 2
   assert drawn[False] == set(data.kept.tolist()) - drawn[True]
   with pytest.raises(GatoError, match="to hold out there are none"):
