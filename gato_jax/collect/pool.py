@@ -136,7 +136,7 @@ class Collection:
     """Two processes that write the same shards would spoil them."""
     directory = logs.task_directory(self._raw, *name.split(".", 1))
     directory.mkdir(parents=True, exist_ok=True)
-    with directory.with_name(f".{directory.name}.lock").open("w") as file:  # beside it: it may be moved aside
+    with directory.with_name(f".{directory.name}.lock").open("a") as file:  # beside it: it may be moved aside
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError as e:
