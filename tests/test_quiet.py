@@ -16,7 +16,10 @@ def run(source: str) -> subprocess.CompletedProcess:
   return subprocess.run([sys.executable, "-c", source], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("verb", ["train", "build", "measure", "interpret"])
+_OTHERS = [pytest.param(verb, marks=pytest.mark.slow) for verb in ("build", "measure", "interpret")]
+
+
+@pytest.mark.parametrize("verb", ["train", *_OTHERS])
 def test_a_verb_with_tensorflow_is_imported_without_a_word(verb):
   source = "import tensorflow as tf; tf.range(3) + 1; tf.data.Dataset.range(3)"
   done = run(f"import sys; import experiments.{verb}; {source}")
