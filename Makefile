@@ -9,7 +9,7 @@ VENV := .venv/bin/python
 setup:  ## virtual environment, pinned packages, system libraries
 	@bash launch/setup.sh
 
-corpora:  ## also the texts and captioned pictures that Debian has (docs/text_and_pictures.md)
+corpora:  ## also the texts and captioned pictures that Debian has (docs/text_and_images.md)
 	@bash launch/setup.sh corpora
 
 setup-tests:
@@ -27,9 +27,10 @@ test: setup-tests  ## the test suite, one process per file, JOBS at a time: make
 test-slow: setup-slow-tests  ## only the tests that take minutes
 	$(VENV) tests/run.py --jobs=1 -m slow $(ARGS)
 
-lint: setup  ## style, checked and not changed
+lint: setup  ## style and types, checked and not changed
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
+	$(VENV) -m mypy
 
 lock:  ## writes constraints.txt from what .venv holds now
 	@$(VENV) -m pip freeze --all --exclude-editable | grep -v '^pip==' > .venv/frozen.txt

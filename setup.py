@@ -1,4 +1,7 @@
-"""The package's metadata. Exact pins for a reproducible machine: requirements.txt and constraints.txt (`make`)."""
+"""The package's metadata.
+
+Exact pins for a reproducible machine: requirements.txt and constraints.txt (`make`).
+"""
 
 import setuptools
 
@@ -24,7 +27,14 @@ DATA = [
   "webdataset",
   "zstandard",
 ]
-TRAIN = ["flax==0.12.8", "jax==0.10.2", "optax==0.2.8", "orbax-checkpoint==0.12.8", "tensorboard", "tensorboardX"]
+TRAIN = [
+  "flax==0.12.8",
+  "jax==0.10.2",
+  "optax==0.2.8",
+  "orbax-checkpoint==0.12.8",
+  "tensorboard",
+  "tensorboardX",
+]
 REPORT = ["jinja2", "matplotlib", "rich", "sacrebleu", "scikit-learn", "scipy"]
 
 setuptools.setup(
@@ -33,7 +43,9 @@ setuptools.setup(
   description="The generalist agent of Reed et al. 2022 (Gato), as software others can run",
   license="Apache-2.0",
   python_requires=">=3.11,<3.12",
-  packages=setuptools.find_namespace_packages(include=["gato_jax*", "rlds_builders*", "experiments*"]),
+  packages=setuptools.find_namespace_packages(
+    include=["gato_jax*", "rlds_builders*", "experiments*"]
+  ),
   package_dir={"": "."},  # makes an editable install one path entry, so that new folders are seen
   package_data={"": ["*.json", "*.html", "*.txt", "*.md", "*.model", "*.vocab"]},
   install_requires=[
@@ -56,6 +68,6 @@ setuptools.setup(
     "gpu": ["jax[cuda12]==0.10.2"],
     "tpu": ["jax[tpu]==0.10.2"],
     "all": SIMULATORS + DATA + TRAIN + REPORT,
-    "dev": ["hypothesis", "pytest", "ruff"],
+    "dev": ["hypothesis", "mypy", "pytest", "ruff", "types-psutil"],
   },
 )

@@ -1,9 +1,11 @@
-"""Raw logs -> RLDS datasets, prepared for training, one process, no simulator: python -m experiments.build --config=...
+"""Raw logs -> RLDS datasets, prepared for training: python -m experiments.build --config=...
 
-What is there and still of its sources is kept. A dataset whose logs, declaration, code or files changed is built again,
-which is said; one of another origin is moved aside. A prepared form that does not fit its dataset is written again. A
-task that there is nothing to build from is an error, or with --config.leave_out_missing a line that says how to get its
-data.
+Runs in one process without a simulator. A dataset that still agrees with its sources is kept. One
+whose logs, declaration, code or files changed is built again, which is reported; one of another
+origin is moved aside. A prepared form that does not fit its dataset is written again.
+
+A task without anything to build from is an error, or with --config.leave_out_missing a line that
+says how to get its data.
 """
 
 import sys
@@ -12,34 +14,53 @@ import tqdm
 
 from experiments import cli
 from gato_jax.data import prepare
-from gato_jax.documents import PictureConfig
+from gato_jax.documents import ImageConfig
+from gato_jax.domain import DocumentDomain
 from gato_jax.errors import MissingData
-from rlds_builders import _builder
+from rlds_builders.base import rlds_builder
 
 
 def main(experiment: cli.Experiment) -> None:
   built = prepared = 0
-  missing: dict[str, list[str]] = {}
-  text, side = experiment.text_codec(), experiment.section(PictureConfig, "pictures").side
+  missing: dict[str, list[str]] = {}  # name of a domain or a task -> why there is no data
+  text = experiment.text_codec()
+  image_side = experiment.section(ImageConfig, "images").side
+
   bar = tqdm.tqdm(experiment.all_tasks, unit="dataset", desc="build", dynamic_ncols=True)
   for domain, task in bar:
-    bar.set_postfix_str(f"{domain.name}.{task}")
+    name = cli.name_of(domain, task)
+    bar.set_postfix_str(name)
+
     try:
-      built += _builder.build(domain, task, experiment.raw, experiment.tfds, side)
+      built += rlds_builder.build(
+        domain, task, raw=experiment.raw, tfds_dir=experiment.tfds, side=image_side
+      )
     except MissingData as e:
       if not experiment.config.leave_out_missing:
         raise
-      # Sets of documents come from here and there; the tasks of a simulator are all got alike.
-      missing.setdefault(f"{domain.name}.{task}" if domain.documents else domain.name, []).append(str(e))
-      if not experiment.dataset(domain, task).exists():  # else it was built where its data is
+
+      # Document tasks have sources of their own; the tasks of a simulator are all obtained alike,
+      # so that one line for the domain is enough.
+      missing_name = name if isinstance(domain, DocumentDomain) else domain.name
+      missing.setdefault(missing_name, []).append(str(e))
+
+      # A dataset that was built elsewhere needs no sources here.
+      if not experiment.dataset(domain, task).exists():
         continue
-    prepared += prepare.prepare(experiment.tfds, f"{domain.name}.{task}", text)
+
+    prepared += prepare.prepare(experiment.tfds, name, text)
+
   for name, reasons in missing.items():
     others = f" (and {len(reasons) - 1} more tasks)" if len(reasons) > 1 else ""
     print(f"left out: {name}: {reasons[0]}{others}", file=sys.stderr)
-  total, left_out = len(experiment.all_tasks), sum(map(len, missing.values()))
+
+  total = len(experiment.all_tasks)
+  left_out = sum(map(len, missing.values()))
   others = f"{left_out} left out, the others" if missing else "the others"
-  print(f"build: {built} of {total} datasets built, {prepared} prepared, {others} were there, in {experiment.tfds}")
+  print(
+    f"build: {built} of {total} datasets built, {prepared} prepared, {others} were there, "
+    f"in {experiment.tfds}"
+  )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Plays a checkpoint in its environments: python -m experiments.evaluate --config=...    (docs/evaluation.md)
+"""Plays a checkpoint in its environments: python -m experiments.evaluate --config=...
 
-Rows go to <workdir>/results.jsonl; those that exist are not played again. With --follow it evaluates a training run
-while it runs: python -m experiments.evaluate --config=... --follow --config.evaluate.minutes=10
+Rows go to <workdir>/results.jsonl; those that exist are not played again (docs/evaluation.md).
+With --follow it evaluates a training run while that run trains:
+python -m experiments.evaluate --config=... --follow --config.evaluate.minutes=10
 """
 
 import json
@@ -13,67 +14,107 @@ from absl import flags
 
 import rlds_builders
 from experiments import cli
-from gato_jax import agent, checkpoint, evaluate, freshness, lock, logs, specs
+from experiments.analysis.report import table
+from gato_jax import agent, evaluate
+from gato_jax.data import freshness
+from gato_jax.domain import Domain
+from gato_jax.env import logs
 from gato_jax.errors import GatoError
-from gato_jax.evaluate import evaluation, follow, pool
-from gato_jax.report import table
+from gato_jax.evaluate import evaluation, follow, simulator_pool
+from gato_jax.storage import lock
+from gato_jax.train import checkpoint
 
-_RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
-_STEPS = flags.DEFINE_enum("steps", "newest", ("newest", "kept"), "The newest checkpoint, or all that are kept.")
-_FOLLOW = flags.DEFINE_bool("follow", False, "Evaluates each new checkpoint until the training run has ended.")
+_RESULTS = flags.DEFINE_string(
+  "results", "", "Folder for the rows and videos; the experiment's workdir by default."
+)
+_STEPS = flags.DEFINE_enum(
+  "steps",
+  "newest",
+  ("newest", "kept"),
+  "Which checkpoints are played: the newest one, or all that are kept.",
+)
+_FOLLOW = flags.DEFINE_bool(
+  "follow", False, "Evaluates each new checkpoint until the training run has ended."
+)
 
 
-def refuse_stale_logs(experiment: cli.Experiment, tasks: Sequence[tuple[specs.Domain, str]]) -> None:
-  """Raises GatoError where the expert's logged returns are of another expert or environment than the domain's now."""
+def refuse_stale_logs(experiment: cli.Experiment, tasks: Sequence[tuple[Domain, str]]) -> None:
+  """Refuses to compare with the logged returns of another expert or environment than today's.
+
+  Raises:
+    GatoError: The logs of a task are stale and --accept_changes is not given.
+  """
   for domain, task in tasks:
-    why = freshness.stale_logs(domain, task, experiment.raw)
-    if why and not cli.ACCEPT.value:
+    reason = freshness.stale_logs(domain, task, experiment.raw)
+    if reason and not cli.ACCEPT.value:
       raise GatoError(
-        f"{domain.name}.{task}: {why} since its raw logs were collected, which its expert return is from; run python "
-        "-m experiments.collect, or go on with --accept_changes"
+        f"{domain.name}.{task}: {reason} since its raw logs were collected, which its expert "
+        "return is from; run python -m experiments.collect, or go on with --accept_changes"
       )
 
 
 def main(experiment: cli.Experiment) -> None:
-  signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: rows are kept
+  # SIGTERM, which schedulers send, ends like Ctrl-C: the rows so far are kept.
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+
   config = experiment.section(evaluate.EvaluateConfig, "evaluate")
   act = experiment.section(agent.ActConfig, "act")
-  tasks, workdir = experiment.control_tasks, experiment.workdir
+  tasks = experiment.control_tasks
   if not tasks:
     raise GatoError(
-      f"no task of {experiment.config.name} has an environment to play in; python -m experiments.measure measures "
-      "recorded episodes and documents on what was held out of training"
+      f"no task of {experiment.config.name} has an environment to play in; python -m "
+      "experiments.measure measures recorded episodes and documents on what was held out of "
+      "training"
     )
   refuse_stale_logs(experiment, tasks)
-  steps = sorted(checkpoint.saved_steps(workdir / "checkpoints"))[:-1] if _STEPS.value == "kept" else []
-  policy = None if _FOLLOW.value else agent.Policy(workdir)
+
+  # With --follow there may be no checkpoint yet, so that a policy is loaded as they appear.
+  checkpoints = experiment.workdir / "checkpoints"
+  earlier_steps = sorted(checkpoint.saved_steps(checkpoints))[:-1] if _STEPS.value == "kept" else []
+  policy = None if _FOLLOW.value else agent.Policy(experiment.workdir)
   out = pathlib.Path(_RESULTS.value or experiment.results)
-  with lock.only_writer(out, "evaluate"), pool.Simulators(config, out / "simulators.log") as simulators:
-    run = evaluation.Evaluation(tasks, out, config, simulators)
+
+  with (
+    lock.only_writer(out, "evaluate"),
+    simulator_pool.Simulators(config, out / "simulators.log") as simulators,
+  ):
+    run = evaluation.Evaluation(tasks, out, config=config, simulators=simulators)
     run.check_settings(act)
-    todo = run.baselines(
+    jobs = run.baselines(
       lambda domain, task: logs.rows(logs.task_directory(experiment.raw, domain, task)),
       lambda domain: json.loads(rlds_builders.scores_path(domain).read_text()),
     )
+
     if policy:
       with follow.compiled_once():
-        for step in steps:
-          if earlier := run.missing(step):
-            run.play(earlier, f"step {step}", agent.Policy(workdir, step), act, config.minutes)
-      todo = [*run.missing(policy.step), *todo]  # what needs no policy fills the end
-      run.play(todo, "evaluate", policy, act, config.minutes)
+        for step in earlier_steps:
+          if missing := run.missing(step):
+            earlier_policy = agent.Policy(experiment.workdir, step)
+            run.play(missing, f"step {step}", earlier_policy, act=act, minutes=config.minutes)
+
+      # Baselines need no policy. They come last, when few of its episodes are left to play.
+      jobs = [*run.missing(policy.step), *jobs]
+      run.play(jobs, "evaluate", policy, act=act, minutes=config.minutes)
       if config.videos:
-        run.film(policy, act)
+        run.record_videos(policy, act)
     else:
-      run.play(todo, "baselines")
+      run.play(jobs, "baselines")
       follow.follow(
-        run, workdir / "checkpoints", lambda: agent.Policy(workdir), act,
-        minutes=config.minutes, idle_seconds=60 * config.idle_minutes, videos=config.videos,
-      )  # fmt: skip
+        run,
+        checkpoints,
+        lambda: agent.Policy(experiment.workdir),
+        act,
+        minutes=config.minutes,
+        idle_seconds=60 * config.idle_minutes,
+        videos=config.videos,
+      )
+
   scored, left_out = run.scores()
   if scored:
     table.show(scored, left_out)
   print(f"evaluate: rows of {len(tasks)} tasks are in {run.path}")
+
+  # Last, so that the scores are printed even if tasks were given up.
   run.check()
 
 

@@ -1,7 +1,8 @@
 """Captions, answers, continues a text: python -m experiments.generate --config=... --image=cat.png
 
---image=ball.png --question="what colour is the ball?" answers, --text="Once" continues, and without any of them, or
-with --chat, questions are read line by line from standard input, Ctrl-D ends. Only the network's words go to stdout.
+--image=ball.png --question="what colour is the ball?" answers and --text="Once" continues. Without
+any of them, or with --chat, questions are read line by line from standard input until Ctrl-D. Only
+the network's words go to standard output.
 """
 
 import random
@@ -12,72 +13,119 @@ from absl import flags
 
 from experiments import cli
 from gato_jax import agent, documents
-from gato_jax.agent import reader
+from gato_jax.agent import generation
 from gato_jax.errors import GatoError
-from rlds_builders import _pictures
+from rlds_builders.files import images
 
-_IMAGE = flags.DEFINE_string("image", "", "A picture to caption, or to speak about.")
-_QUESTION = flags.DEFINE_string("question", "", "To be answered.")
-_TEXT = flags.DEFINE_string("text", "", "To be continued, behind the picture where there is one.")
-_CHAT = flags.DEFINE_bool("chat", False, "A dialogue: each line of standard input is a question; turns are remembered.")
-_TEMPERATURE = flags.DEFINE_float("temperature", 0.9, "Of sampling; 0 takes the most likely token.", 0.0)
-_MAX_TOKENS = flags.DEFINE_integer("max_tokens", 64, "Of each answer.", 1)
-_SEED = flags.DEFINE_integer("seed", None, "Of the draws; by default one is drawn and printed.", 0)
-_SIDE = flags.DEFINE_integer("side", None, "Pixels of the picture's longer side; config.pictures.side by default.")
-_SAMPLES = flags.DEFINE_integer("samples", 1, "How many are written, one a line.", 1)
-_STEP = flags.DEFINE_integer("step", None, "Of the checkpoint; the newest by default.")
+_IMAGE = flags.DEFINE_string("image", "", "Path of an image to caption, or to speak about.")
+_QUESTION = flags.DEFINE_string("question", "", "A question to answer.")
+_TEXT = flags.DEFINE_string(
+  "text", "", "A text to continue, which follows the image where there is one."
+)
+_CHAT = flags.DEFINE_bool(
+  "chat",
+  False,
+  "Holds a dialogue: each line of standard input is a question, and the network remembers all "
+  "turns.",
+)
+_TEMPERATURE = flags.DEFINE_float(
+  "temperature", 0.9, "Temperature of sampling; 0 takes the most likely token.", 0.0
+)
+_MAX_TOKENS = flags.DEFINE_integer(
+  "max_tokens", 64, "Largest number of tokens that the network writes for one answer.", 1
+)
+_SEED = flags.DEFINE_integer(
+  "seed", None, "Seed of sampling; by default one is drawn and printed.", 0
+)
+_SIDE = flags.DEFINE_integer(
+  "side", None, "Pixels of the image's longer side; config.images.side by default."
+)
+_SAMPLES = flags.DEFINE_integer(
+  "samples", 1, "How many captions, answers or continuations are written, one a line.", 1
+)
+_STEP = flags.DEFINE_integer(
+  "step", None, "Training step of the checkpoint to use; the newest by default."
+)
 
 
 def main(experiment: cli.Experiment) -> None:
   chat = _CHAT.value or not (_IMAGE.value or _QUESTION.value or _TEXT.value)
-  if sum(map(bool, (_QUESTION.value, _TEXT.value, chat))) > 1 or (chat and _SAMPLES.value > 1):
-    raise GatoError("--question, --text and --chat exclude each other, and --chat has one answer; choose one of them")
-  side = experiment.config.pictures.side if _SIDE.value is None else _SIDE.value
-  shown = [_pictures.fit(_IMAGE.value, side)] if _IMAGE.value else []
+  modes = sum(map(bool, (_QUESTION.value, _TEXT.value, chat)))
+  if modes > 1 or (chat and _SAMPLES.value > 1):
+    raise GatoError(
+      "--question, --text and --chat exclude each other, and --chat has one answer; "
+      "choose one of them"
+    )
+
+  side = experiment.config.images.side if _SIDE.value is None else _SIDE.value
+  images_shown = [images.fit(_IMAGE.value, side)] if _IMAGE.value else []
+
   policy = agent.Policy(experiment.workdir, _STEP.value)
+  checkpoint_name = f"checkpoint {policy.step} of {experiment.workdir}"
   if not any(policy.spec(task).is_document for task in policy.tasks):
-    say(f"warning: checkpoint {policy.step} of {experiment.workdir} was never trained on text; it knows no words\n")
+    say(f"warning: {checkpoint_name} was never trained on text; it knows no words\n")
+
   seed = random.randrange(2**31) if _SEED.value is None else _SEED.value
-  say(f"checkpoint {policy.step} of {experiment.workdir}, seed {seed}\n")
-  network = policy.reader()
+  say(f"{checkpoint_name}, seed {seed}\n")
+
+  network = policy.text_generator()
   if chat:
-    network.read(shown)
+    network.read(images_shown)
     for turn, question in enumerate(questions()):
       network.read([documents.ask(question)])
       write(network, seed + turn)
-      network.end()  # as a question and its answer end in training, with the next one behind them
+      # In training, too, an answer ends before the next question begins.
+      network.end()
     return
+
   prompt = documents.ask(_QUESTION.value) if _QUESTION.value else _TEXT.value
   for sample in range(_SAMPLES.value):
     network.forget()
-    network.read([*shown, *([prompt] if prompt else [])])
+    network.read([*images_shown, *([prompt] if prompt else [])])
+
     say(prompt + " " * bool(_QUESTION.value))
     write(network, seed + sample, strip=not _TEXT.value, caption=not prompt)
 
 
 def questions() -> Iterator[str]:
-  """Lines of standard input that say something; a terminal is asked for each."""
+  """Yields the lines of standard input that are not blank; a terminal shows a prompt for each."""
   while True:
     say("Q: ")
     line = sys.stdin.readline()
     if not line:
-      return say("\n")
-    if line.strip():
-      say("A: " if sys.stdin.isatty() else f"{line.strip()}\nA: ")
-      yield line.strip()
+      say("\n")
+      return
+
+    question = line.strip()
+    if question:
+      # Where input does not come from a terminal nobody has seen the question yet.
+      say("A: " if sys.stdin.isatty() else f"{question}\nA: ")
+      yield question
 
 
-def write(network: agent.Reader, seed: int, strip: bool = True, caption: bool = False) -> None:
-  """Prints what the network writes as it comes. strip: without the space that stands before an answer."""
-  ids = network.write(_MAX_TOKENS.value, _TEMPERATURE.value, seed, caption)
-  for text in reader.stream(network.text, ids):
-    text = text.lstrip() if strip else text
-    strip = strip and not text
+def write(
+  network: agent.TextGenerator, seed: int, strip: bool = True, caption: bool = False
+) -> None:
+  """Prints a text while the network writes it.
+
+  Args:
+    network: The generator, which has read what comes before.
+    seed: Seed of sampling.
+    strip: True leaves out white space at the beginning; an answer starts with a space.
+    caption: True for captions, which do not start like a question.
+  """
+  ids = network.write(_MAX_TOKENS.value, _TEMPERATURE.value, seed=seed, caption=caption)
+  for text in generation.stream(network.text, ids):
+    if strip:
+      text = text.lstrip()
+      strip = not text
     print(text, end="", flush=True)
+
   print(flush=True)
 
 
 def say(text: str) -> None:
+  """Prints to standard error, which keeps standard output for the network's words."""
   print(text, end="", flush=True, file=sys.stderr)
 
 

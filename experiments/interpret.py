@@ -1,30 +1,45 @@
-"""Looks into a checkpoint: python -m experiments.interpret --config=...    (docs/interpret.md)
+"""Interprets a checkpoint: python -m experiments.interpret --config=...    (docs/interpret.md)
 
-Probes for domain and task, directions that tell the task (act.remove takes them out), attention over patches, a map of
-states. Files go to <results>/interpretation/; config.interpret says which.
+Fits probes for domain and task, finds the directions that tell the tasks apart (act.remove takes
+them out), and draws attention over image patches and a map of states. config.interpret says which
+of them. The files go to <results>/interpretation/.
 """
 
 from experiments import cli
-from gato_jax import checkpoint, interpret
-from gato_jax.data import episodes
-from gato_jax.interpret import interpretation, rows
-from gato_jax.mixture import MixtureConfig
+from experiments.analysis import interpret
+from experiments.analysis.interpret import interpretation, rows
+from gato_jax.data import prepared
+from gato_jax.data.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
 from gato_jax.tokens import codec
+from gato_jax.train import checkpoint
 
 
 def main(experiment: cli.Experiment) -> None:
   config = experiment.section(interpret.InterpretConfig, "interpret")
-  mixture = experiment.section(MixtureConfig, "data", name=experiment.config.name, weights=experiment.weights)
-  trained = sorted(cli.name_of(*one) for one in experiment.tasks)
-  names = sorted({*trained, *(cli.name_of(*one) for one in experiment.looked_at)})
-  datasets = {name: episodes.load(experiment.tfds, name, mixture.keep, mixture.returns) for name in names}
+  mixture = experiment.section(
+    MixtureConfig, "data", name=experiment.config.name, weights=experiment.weights
+  )
+
+  # Other tasks are looked at beside those that the network was trained on.
+  trained = sorted(cli.name_of(*task) for task in experiment.tasks)
+  names = sorted({*trained, *(cli.name_of(*task) for task in experiment.looked_at)})
+  datasets = {
+    name: prepared.load(experiment.tfds, name, keep=mixture.keep, with_returns=mixture.returns)
+    for name in names
+  }
+
+  # Sizes and tokenizer are the checkpoint's own, whatever the config says by now.
   params, meta, step = checkpoint.load_for_acting(experiment.workdir / "checkpoints")
   network = interpretation.Network(
-    GatoConfig.from_json(meta["model"]), params, codec.TextCodec(meta["tokenizer"]), step
+    GatoConfig.from_json(meta["model"]),
+    params,
+    text=codec.TextCodec(meta["tokenizer"]),
+    step=step,
   )
+
   out = experiment.results / rows.FOLDER
-  interpretation.run(network, datasets, trained, mixture, config, out)
+  interpretation.run(network, datasets, trained=trained, mixture=mixture, config=config, out=out)
   print(f"interpret: checkpoint {step}, {len(names)} tasks, {', '.join(config.parts)} are in {out}")
 
 

@@ -1,8 +1,9 @@
 """Measures a checkpoint where nothing is played: python -m experiments.measure --config=...
 
-Document tasks, on their validation split: bits per byte, chrF and BLEU-4, exact match and VQA accuracy
-(<workdir>/language.jsonl). Recorded tasks, on episodes held out of training (data.hold_out): the error of each number
-of the action (<workdir>/actions.jsonl). Rows that exist are not measured again; experiments.report shows them.
+Document tasks are measured on their validation split: bits per byte, chrF and BLEU-4, exact match
+and VQA accuracy (<workdir>/language.jsonl). Recorded tasks are measured on the episodes of their
+validation split (data.validation_every): the error of each number of the action
+(<workdir>/actions.jsonl). Rows that exist are not measured again. experiments.report shows them.
 """
 
 import sys
@@ -10,36 +11,58 @@ import sys
 from absl import flags
 
 from experiments import cli
-from gato_jax import agent, lock, results
+from experiments.analysis.language import measure, validation
+from experiments.analysis.recorded import measure as recorded
+from experiments.analysis.recorded import rows
+from experiments.analysis.report import action_scores, language_scores, language_table
+from gato_jax import agent
 from gato_jax.data import records
+from gato_jax.data.mixture import MixtureConfig
+from gato_jax.domain import DocumentDomain, RecordedDomain, SimulatedDomain
+from gato_jax.env import results
 from gato_jax.errors import GatoError
-from gato_jax.language import held_out, measure
-from gato_jax.mixture import MixtureConfig
-from gato_jax.recorded import measure as recorded
-from gato_jax.recorded import rows
-from gato_jax.report import action_scores, language_scores, language_table
+from gato_jax.storage import lock
 
-_DOCUMENTS = flags.DEFINE_integer("documents", 200, "Of each task, drawn from its validation split.", 2)
-_EPISODES = flags.DEFINE_integer("episodes", 50, "Of each recorded task, drawn from those held out.", 2)
-_STEPS = flags.DEFINE_integer("steps_an_episode", 50, "That are measured of each of them, drawn.", 1)
-_STEP = flags.DEFINE_integer("step", None, "Of the checkpoint; the newest by default.")
+_DOCUMENTS = flags.DEFINE_integer(
+  "documents",
+  200,
+  "Number of documents to measure of each task, drawn from its validation split.",
+  2,
+)
+_EPISODES = flags.DEFINE_integer(
+  "episodes",
+  50,
+  "Number of episodes to measure of each recorded task, drawn from its validation split.",
+  2,
+)
+_STEPS = flags.DEFINE_integer(
+  "steps_an_episode", 50, "Number of steps to measure of each of these episodes, drawn.", 1
+)
+_STEP = flags.DEFINE_integer(
+  "step", None, "Training step of the checkpoint to measure; the newest by default."
+)
 
 
 def main(experiment: cli.Experiment) -> None:
-  asked = [(domain, task) for domain, task in experiment.all_tasks if domain.documents or domain.sources]
-  built = [(domain, task) for domain, task in asked if experiment.dataset(domain, task).exists()]
-  missing = [cli.name_of(*one) for one in asked if one not in built]
+  candidates = [
+    (domain, task)
+    for domain, task in experiment.all_tasks
+    if not isinstance(domain, SimulatedDomain)
+  ]
+  built = [task for task in candidates if experiment.dataset(*task).exists()]
+  missing = [cli.name_of(*task) for task in candidates if task not in built]
   if missing:
     print(f"not built, so not measured (experiments.build): {', '.join(missing)}", file=sys.stderr)
   if not built:
     raise GatoError(
-      f"{experiment.config.name} has no texts, captions, questions or recorded episodes that are built; name their "
-      "domains in the config, and run python -m experiments.build"
+      f"{experiment.config.name} has no texts, captions, questions or recorded episodes that are "
+      "built; name their domains in the config, and run python -m experiments.build"
     )
 
+  documents = [cli.name_of(*task) for task in built if isinstance(task[0], DocumentDomain)]
+  episodes = [cli.name_of(*task) for task in built if isinstance(task[0], RecordedDomain)]
+
   policy = agent.Policy(experiment.workdir, _STEP.value)
-  documents = [cli.name_of(domain, task) for domain, task in built if domain.documents]
-  episodes = [cli.name_of(domain, task) for domain, task in built if domain.sources]
   with lock.only_writer(experiment.workdir, "measure"):
     if documents:
       measure_documents(experiment, policy, documents)
@@ -48,22 +71,39 @@ def main(experiment: cli.Experiment) -> None:
 
 
 def measure_documents(experiment: cli.Experiment, policy: agent.Policy, tasks: list[str]) -> None:
-  """Texts, captions and answers."""
+  """Measures texts, captions and answers, and prints their scores."""
   directories = {task: records.directory_of(experiment.tfds, task) for task in tasks}
-  held_out.run(policy.reader(), policy.step, directories, experiment.workdir, _DOCUMENTS.value)
+  validation.run(
+    policy.text_generator(),
+    policy.step,
+    directories=directories,
+    workdir=experiment.workdir,
+    documents=_DOCUMENTS.value,
+  )
+
+  # The file may also have rows of other tasks, measured with another config.
   path = experiment.workdir / measure.ROWS
-  found = language_scores.newest(results.read(path, measure.Row), policy.step)
-  language_table.show(language_scores.scores({task: rows for task, rows in found.items() if task in directories}))
+  rows_by_task = language_scores.newest(results.read(path, measure.DocumentRow), policy.step)
+  rows_by_task = {task: rows_by_task[task] for task in rows_by_task if task in directories}
+  language_table.show(language_scores.scores(rows_by_task))
   print(f"measure: checkpoint {policy.step}, rows of {len(directories)} tasks are in {path}")
 
 
 def measure_episodes(experiment: cli.Experiment, policy: agent.Policy, tasks: list[str]) -> None:
-  """The actions of recorded tasks."""
-  act = experiment.section(agent.ActConfig, "act")
-  config = experiment.section(MixtureConfig, "data")
-  recorded.run(policy, act, experiment.tfds, tasks, config, experiment.workdir, _EPISODES.value, _STEPS.value)
-  found = action_scores.scores(recorded.read(experiment.workdir), policy.step)
-  action_scores.show([score for score in found if score.task in tasks])
+  """Measures the actions of recorded tasks, and prints their errors."""
+  recorded.run(
+    policy,
+    experiment.section(agent.ActConfig, "act"),
+    tfds_dir=experiment.tfds,
+    tasks=tasks,
+    config=experiment.section(MixtureConfig, "data"),
+    workdir=experiment.workdir,
+    episodes=_EPISODES.value,
+    steps=_STEPS.value,
+  )
+
+  scores = action_scores.scores(recorded.read(experiment.workdir), policy.step)
+  action_scores.show([score for score in scores if score.task in tasks])
   path = experiment.workdir / rows.ROWS
   print(f"measure: checkpoint {policy.step}, rows of {len(tasks)} recorded tasks are in {path}")
 

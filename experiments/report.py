@@ -1,137 +1,179 @@
-"""Writes <workdir>/report/index.html and prints the table: python -m experiments.report --config=...
+"""Writes <workdir>/report/index.html, prints the table: python -m experiments.report --config=...
 
-Of several runs, side by side: python -m experiments.report --runs=work/one,work/other [--out=work/comparison]
-Of a study (python -m experiments.study): python -m experiments.report --config=experiments/configs/forgetting.py
-Of a sweep (python -m launch sweep): python -m experiments.report --scaling --config=experiments/configs/scaling.py
+Several runs side by side: --runs=work/one,work/other [--out=work/comparison] and no --config
+A study (experiments.study): --config=experiments/configs/studies/forgetting.py
+A sweep (launch sweep): --scaling --config=experiments/configs/studies/scaling.py
 """
 
 import json
 import os
 import pathlib
 import platform
+from typing import Any
 
 from absl import flags
 
 from experiments import cli
-from gato_jax import baselines, disk, results
-from gato_jax.errors import GatoError
-from gato_jax.language import measure
-from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.recorded import rows as recorded
-from gato_jax.report import (
+from experiments.analysis.language import measure
+from experiments.analysis.recorded import rows as recorded
+from experiments.analysis.report import (
   action_scores,
   comparison,
   language_scores,
   language_table,
   page,
   scaling_page,
-  scores,
   study_page,
   table,
 )
-from gato_jax.scaling import analysis, grid, points
+from experiments.analysis.scaling import analysis, grid, points
+from gato_jax.env import results
+from gato_jax.errors import GatoError
+from gato_jax.evaluate import baselines, scores
+from gato_jax.model import GatoConfig, abstract_params, count_parameters
+from gato_jax.storage import disk
 
-_RESULTS = flags.DEFINE_string("results", "", "Folder of rows and films; the experiment's workdir by default.")
-_SCALING = flags.DEFINE_bool("scaling", False, "The scaling law of a sweep's points instead of one run's scores.")
-_POINTS = flags.DEFINE_string("points", "", "With --scaling: the points; <workdir>/points.jsonl by default.")
-_DRAWS = flags.DEFINE_integer("draws", 300, "With --scaling: fits of the bootstrap.")
+_RESULTS = flags.DEFINE_string(
+  "results", "", "Folder with the rows and videos; the experiment's workdir by default."
+)
+_SCALING = flags.DEFINE_bool(
+  "scaling", False, "Reports the scaling law of a sweep's points instead of one run's scores."
+)
+_POINTS = flags.DEFINE_string(
+  "points", "", "With --scaling: path of the points; <workdir>/points.jsonl by default."
+)
+_DRAWS = flags.DEFINE_integer(
+  "draws", 300, "With --scaling: number of bootstrap samples that the law is fitted to."
+)
+_RUNS = flags.DEFINE_list("runs", [], "Workdirs of two or more runs to show side by side.")
+_OUT = flags.DEFINE_string(
+  "out", "work/comparison", "With --runs: folder that the page is written to."
+)
 
-_RUNS = flags.DEFINE_list("runs", [], "Workdirs of two runs or more, to be shown side by side.")
-_OUT = flags.DEFINE_string("out", "work/comparison", "With --runs: the folder of the page.")
+_MIN_DRAWS = 20  # fewer fits give no interval
 
 
 def main(experiment: cli.Experiment) -> None:
   if _RUNS.value:
     compare()
-  else:
-    is_study = experiment.runs and not experiment.run
-    with disk.writing(experiment.workdir / "report"):
-      (scaling if _SCALING.value else study if is_study else run)(experiment)
+    return
+
+  with disk.writing(experiment.workdir / "report"):
+    if _SCALING.value:
+      report_scaling(experiment)
+    elif experiment.runs and not experiment.run:
+      report_study(experiment)
+    else:
+      report_run(experiment)
 
 
 def compare() -> None:
-  """Any runs side by side, in --out; the config plays no part."""
+  """Writes any runs side by side, into --out; the config plays no part."""
   if _SCALING.value:
     raise GatoError("--runs compares runs, --scaling fits a law to a sweep; give one of them")
-  runs = comparison.load([pathlib.Path(folder) for folder in _RUNS.value])
+
+  runs = comparison.load([pathlib.Path(workdir) for workdir in _RUNS.value])
   index = comparison.write(pathlib.Path(_OUT.value), runs)
+
   comparison.show(runs)
   print(f"report: {index.resolve()}")
 
 
-def study(experiment: cli.Experiment) -> None:
-  """What the runs of a study show together, in <workdir>/report."""
-  config, runs = experiment.config, [cli.Experiment(experiment.config, run.name) for run in experiment.runs]
-  found = study_page.Study(
-    config.name,
-    json.loads(config.to_json()),
-    [study_page.Played(one.run, one.results, one.workdir) for one in runs],
-  )
+def report_study(experiment: cli.Experiment) -> None:
+  """Writes what the runs of a study show together, into <workdir>/report."""
+  config = experiment.config
+
+  # Each run is resolved anew, since its changes decide where its rows and checkpoints are.
+  played = []
+  for run in experiment.runs:
+    of_run = cli.Experiment(config, run.name)
+    played.append(study_page.Played(run, of_run.results, of_run.workdir))
+  study = study_page.Study(config.name, json.loads(config.to_json()), played)
+
   path = f"experiments/configs/{config.name}.py"
+  verbs = ("collect", "build", "study", "report")
   facts = {
     "config": config.name,
     "machine": _machine(),
-    "commands": [f"python -m experiments.{verb} --config={path}" for verb in ("collect", "build", "study", "report")],
+    "commands": [f"python -m experiments.{verb} --config={path}" for verb in verbs],
   }
-  index, section = study_page.write(experiment.workdir / "report", found, config.study.kind, facts)
+  index, section = study_page.write(
+    experiment.workdir / "report", study, kind=config.study.kind, facts=facts
+  )
+
   for paragraph in section.text:
     print(paragraph)
   print(f"report: {index.resolve()}")
 
 
-def scaling(experiment: cli.Experiment) -> None:
-  """Fits, figures, CSVs and the page of a sweep, in <workdir>/report."""
-  if _DRAWS.value < 20:
+def report_scaling(experiment: cli.Experiment) -> None:
+  """Writes the fits, figures, CSVs and the page of a sweep, into <workdir>/report."""
+  if _DRAWS.value < _MIN_DRAWS:
     raise GatoError(f"--draws={_DRAWS.value}: an interval needs 20 at least")
   if "scaling" not in experiment.config:
-    raise GatoError(f"{experiment.config.name} has no section `scaling`; experiments/configs/scaling.py has one")
-  asked = experiment.section(grid.GridConfig, "scaling")
+    raise GatoError(
+      f"{experiment.config.name} has no section `scaling`; "
+      "experiments/configs/studies/scaling.py has one"
+    )
+
+  grid_config = experiment.section(grid.GridConfig, "scaling")
   path = pathlib.Path(_POINTS.value or experiment.workdir / "points.jsonl")
-  found = points.read(path)
-  series, others = (analysis.analyse(found, asked.hold_out, _DRAWS.value, size) for size in analysis.SIZES)
-  wanted = len(grid.runs(asked))
+  measured = points.read(path)
+  series, other_series = (
+    analysis.analyse(measured, grid_config.predict_largest, draws=_DRAWS.value, size=size)
+    for size in analysis.SIZES
+  )
+
+  # Points of another file need not be those of this config's grid.
+  if _POINTS.value:
+    points_text = f"{len(measured)}, of {path}"
+  else:
+    points_text = f"{len(measured)} of {len(grid.runs(grid_config))} runs of the grid"
+  config_flag = f"--config=experiments/configs/{experiment.config.name}.py"
   facts = {
     "config": experiment.config.name,
-    "points": f"{len(found)} of {wanted} runs of the grid" if not _POINTS.value else f"{len(found)}, of {path}",
+    "points": points_text,
     "intervals": f"bootstrap over runs, {_DRAWS.value} fits",
     "commands": [
-      f"python -m launch sweep --config=experiments/configs/{experiment.config.name}.py --on=local",
-      f"python -m experiments.report --scaling --config=experiments/configs/{experiment.config.name}.py",
+      f"python -m launch sweep {config_flag} --on=local",
+      f"python -m experiments.report --scaling {config_flag}",
     ],
   }
-  index = scaling_page.write(experiment.workdir / "report", found, series, others, facts)
+  index = scaling_page.write(experiment.workdir / "report", measured, series, other_series, facts)
+
   scaling_page.show(series)
   print(f"report: {index.resolve()}")
 
 
-def run(experiment: cli.Experiment) -> None:
-  """Scores of one run."""
-  workdir, config = experiment.workdir, experiment.config
+def report_run(experiment: cli.Experiment) -> None:
+  """Writes the scores of one run, into its `report` directory, and prints them."""
   played = pathlib.Path(_RESULTS.value or experiment.results)
   rows = list(results.read(played / "results.jsonl"))
-  measured = language_scores.newest(results.read(played / measure.ROWS, measure.Row))
-  actions = action_scores.scores(results.read(played / recorded.ROWS, recorded.Row))
+  measured = language_scores.newest(results.read(played / measure.ROWS, measure.DocumentRow))
+  actions = action_scores.scores(results.read(played / recorded.ROWS, recorded.ActionErrorRow))
   if not rows and not measured and not actions:
-    raise GatoError(f"nothing to report in {played / 'results.jsonl'}; run python -m experiments.evaluate, or measure")
-  of_run = f" --run={experiment.run.name}" if experiment.run else ""
-  facts = {
-    "config": config.name,
-    "parameters": count_parameters(abstract_params(experiment.section(GatoConfig, "model"))),
-    "machine": _machine(),
-    "sampling": f"temperature {config.act.temperature}, prompt: {config.act.prompt}",
-    "commands": [
-      f"python -m experiments.{verb} --config=experiments/configs/{config.name}.py{of_run}"
-      for verb in ("collect", "build", "train", "evaluate", *["measure"] * bool(measured or actions), "report")
-    ],
-  }
-  metrics_path = workdir / "metrics.jsonl"
-  metrics = [json.loads(line) for line in metrics_path.read_text().splitlines()] if metrics_path.exists() else []
-  if metrics:
-    minutes = sum(row["interval_seconds"] for row in metrics) / 60
-    facts |= {"steps": metrics[-1]["step"], "tokens": metrics[-1]["tokens"], "minutes of training": round(minutes, 1)}
-  paths = (played / "report", played / "results.jsonl", metrics_path, played / "videos")
-  language = {"measured": measured, "pictures": played / measure.PICTURES, "actions": actions}
-  index, scored = page.write(*paths, facts, baselines=baselines.read(played), keep=config.data.keep, **language)
+    raise GatoError(
+      f"nothing to report in {played / 'results.jsonl'}; "
+      "run python -m experiments.evaluate, or measure"
+    )
+
+  metrics_path = experiment.workdir / "metrics.jsonl"
+  facts = _facts_of_run(experiment, is_measured=bool(measured or actions))
+  facts |= _training_facts(metrics_path)
+
+  index, scored = page.write(
+    played / "report",
+    played / "results.jsonl",
+    metrics_path,
+    played / "videos",
+    facts,
+    baselines=baselines.read(played),
+    keep=experiment.config.data.keep,
+    measured=measured,
+    pictures=played / measure.IMAGES,
+    actions=actions,
+  )
+
   if measured:
     language_table.show(language_scores.scores(measured))
   if actions:
@@ -139,6 +181,47 @@ def run(experiment: cli.Experiment) -> None:
   if scored:
     table.show(scored, scores.unplayed(rows, scored))
   print(f"report: {index.resolve()}")
+
+
+def _facts_of_run(experiment: cli.Experiment, is_measured: bool) -> dict[str, Any]:
+  """Returns what the page says about a run: its network, its settings, and how to repeat it."""
+  config = experiment.config
+
+  # The verbs in the order in which they have to be run.
+  verbs = ["collect", "build", "train", "evaluate", "report"]
+  if is_measured:
+    verbs.insert(-1, "measure")
+  run_flag = f" --run={experiment.run.name}" if experiment.run else ""
+  commands = [
+    f"python -m experiments.{verb} --config=experiments/configs/{config.name}.py{run_flag}"
+    for verb in verbs
+  ]
+
+  model_config = experiment.section(GatoConfig, "model")
+  return {
+    "config": config.name,
+    "parameters": count_parameters(abstract_params(model_config)),
+    "machine": _machine(),
+    "sampling": f"temperature {config.act.temperature}, prompt: {config.act.prompt}",
+    "commands": commands,
+  }
+
+
+def _training_facts(metrics_path: pathlib.Path) -> dict[str, Any]:
+  """Returns how long a run has trained; nothing where there are no metrics."""
+  if not metrics_path.exists():
+    return {}
+  metrics = [json.loads(line) for line in metrics_path.read_text().splitlines()]
+  if not metrics:
+    return {}
+
+  # Summed over intervals, since the clock also ran while the run was interrupted.
+  minutes = sum(row["interval_seconds"] for row in metrics) / 60
+  return {
+    "steps": metrics[-1]["step"],
+    "tokens": metrics[-1]["tokens"],
+    "minutes of training": round(minutes, 1),
+  }
 
 
 def _machine() -> str:

@@ -1,11 +1,13 @@
-"""Trains one network on the config's mixture: python -m experiments.train --config=experiments/configs/demo.py
+"""Trains one network on the config's mixture: python -m experiments.train --config=...
 
-Started again it continues from the newest checkpoint in <workdir>/checkpoints, with the same losses as if it had
-never stopped, on as many devices and processes as there are then.
+Started again it continues from the newest checkpoint in <workdir>/checkpoints, with the same losses
+as if it had never stopped, on as many devices and processes as there are then.
 
-Several processes: on Slurm (srun), GKE and TPU VMs the same command on every host. Anywhere else tell each process:
-python -m experiments.train --config=... --coordinator=HOST:PORT --processes=2 --process=0    and the same with 1
-All of them read the same data_dir and write to the same workdir, and each must be able to reach HOST:PORT on process 0.
+Several processes: on Slurm (srun), GKE and TPU VMs give the same command on every host. Anywhere
+else name each process, here the first of two:
+python -m experiments.train --config=... --coordinator=HOST:PORT --processes=2 --process=0
+All of them read the same data_dir and write to the same workdir, and each must be able to reach
+HOST:PORT on process 0.
 """
 
 import contextlib
@@ -21,106 +23,195 @@ import jax
 from absl import flags
 
 from experiments import cli
-from gato_jax import checkpoint, demonstrations, distributed, lock, provenance
-from gato_jax.data import episodes, pipeline, windows
-from gato_jax.mixture import MixtureConfig
+from gato_jax.data import demonstrations, pipeline, prepared, splits, windows
+from gato_jax.data.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
-from gato_jax.train import initial, loop, optimizer, profile, resume, tracking
+from gato_jax.storage import lock
+from gato_jax.train import (
+  checkpoint,
+  initial,
+  loop,
+  multihost,
+  optimizer,
+  profile,
+  provenance,
+  resume,
+  tracking,
+)
 
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where JAX finds no cluster by itself.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
-_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is: 0, 1, ...")
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "Address host:port of process 0, for several processes where JAX finds no cluster by itself.",
+)
+_PROCESSES = flags.DEFINE_integer(
+  "processes", None, "With --coordinator: number of processes that train together."
+)
+_PROCESS = flags.DEFINE_integer(
+  "process", None, "With --coordinator: number of this process, counted from 0."
+)
 _PROFILE = flags.DEFINE_string(
-  "profile_steps", "", "FIRST:LAST, steps of which a profiler trace goes to <workdir>/profile, e.g. 100:103."
+  "profile_steps",
+  "",
+  "Steps FIRST:LAST whose profiler trace is written to <workdir>/profile, e.g. 100:103.",
 )
 _TRACKER = flags.DEFINE_enum(
-  "tracker", "none", tracking.TRACKERS, "Where the metrics go beside TensorBoard; `wandb login` or WANDB_MODE=offline."
+  "tracker",
+  "none",
+  tracking.TRACKERS,
+  "Where metrics go besides TensorBoard; W&B needs `wandb login` or WANDB_MODE=offline.",
 )
 
 
 def main(experiment: cli.Experiment) -> None:
-  with distributed.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
-    logging.getLogger("gato_jax").setLevel(logging.INFO if distributed.is_first() else logging.WARNING)
+  with multihost.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
+    level = logging.INFO if multihost.is_first() else logging.WARNING
+    logging.getLogger("gato_jax").setLevel(level)
+
     with contextlib.ExitStack() as stack:
-      # One of the run's processes holds the lock for all of them; where it cannot, all of them end with its line.
-      distributed.from_first(lambda: stack.enter_context(lock.only_writer(experiment.workdir, "train")))
+      # One of the run's processes holds the lock for all of them; where it cannot, all of them
+      # end with its message.
+      multihost.from_first(
+        lambda: stack.enter_context(lock.only_writer(experiment.workdir, "train"))
+      )
       train(experiment)
 
 
 def train(experiment: cli.Experiment) -> None:
+  """Trains in a process that has joined the others and whose run holds the lock."""
   config, workdir = experiment.config, experiment.workdir
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
   mixture = experiment.section(
     MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=experiment.subsets
   )
-  distributed.from_first(
-    lambda: experiment.refuse_stale([*experiment.tasks, *experiment.control_tasks], cli.ACCEPT.value)
+
+  multihost.from_first(
+    lambda: experiment.refuse_stale(
+      [*experiment.tasks, *experiment.control_tasks], cli.ACCEPT.value
+    )
   )
-  left_out = experiment.left_out()  # on all processes: it is an error where nothing is left
-  if distributed.is_first():
+  # Asked for on all processes: it is an error where no row is left.
+  left_out = experiment.left_out()
+  if multihost.is_first():
     print("".join(f"{line}\n" for line in left_out), end="", file=sys.stderr)
+
   text = experiment.text_codec()
   settings = json.loads(config.to_json())
-  distributed.check_same("config", json.dumps(settings))
-  distributed.check_same("mixture: datasets that are here", json.dumps(mixture.weights))
-  inputs = distributed.together(
-    lambda: pipeline.Input(mixture, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions)
-  )
-  held_out = None
-  if train_config.held_out_batches:
-    fixed = dataclasses.replace(mixture, seed=0)  # runs of other seeds are measured on the same windows
-    held_out = distributed.together(
+  multihost.check_same("config", json.dumps(settings))
+  multihost.check_same("mixture: datasets that are here", json.dumps(mixture.weights))
+
+  def open_input(config: MixtureConfig, split: str) -> pipeline.Input:
+    return multihost.together(
       lambda: pipeline.Input(
-        fixed, experiment.tfds, train_config.batch_size, text, model_config.max_local_positions, held_out=True
+        config,
+        experiment.tfds,
+        batch_size=train_config.batch_size,
+        text=text,
+        max_local_positions=model_config.max_local_positions,
+        split=split,
       )
     )
-  played = distributed.together(lambda: _played_besides(experiment, inputs.datasets))
-  numbers = {name: len(data) for name, data in inputs.datasets.items()}
-  all_specs = inputs.task_specs | {name: data.spec for name, data in played.items()}
-  description = resume.description(settings, all_specs, numbers)
+
+  inputs = open_input(mixture, "train")
+  validation = None
+  if train_config.validation_batches:
+    # The seed is fixed, so that runs of different seeds are measured on the same windows.
+    validation = open_input(dataclasses.replace(mixture, seed=0), "validation")
+
+  played = multihost.together(lambda: _load_played(experiment, inputs.datasets))
+  task_specs = inputs.task_specs | {name: data.spec for name, data in played.items()}
+  dataset_sizes = {name: len(data) for name, data in inputs.datasets.items()}
+  description = resume.description(settings, task_specs, dataset_sizes)
 
   steps = checkpoint.saved_steps(workdir / "checkpoints")
   start = provenance.this(
-    config.name, train_config.seed, description["config_sha256"], max(steps, default=0), jax.process_count(),
-    jax.device_count(), jax.devices()[0].device_kind,
-  )  # fmt: skip
+    config.name,
+    train_config.seed,
+    config_sha256=description["config_sha256"],
+    step=max(steps, default=0),
+    processes=jax.process_count(),
+    devices=jax.device_count(),
+    device=jax.devices()[0].device_kind,
+  )
 
-  def prepare() -> None:
-    resume.refuse_changes(workdir, description, cli.ACCEPT.value)
+  def prepare_workdir() -> None:
+    resume.refuse_changes(workdir, description, accept=cli.ACCEPT.value)
     provenance.append(workdir, start)
-    # Prompts show episodes that train, and of tasks that do not train none that is held out.
-    shown = {name: rows.episodes for name, rows in inputs.windows.items() if isinstance(rows, windows.EpisodeWindows)}
-    shown |= {name: windows.split(data.kept, mixture, False, name) for name, data in played.items()}
-    for name, indices in shown.items():
-      demonstrations.write(workdir, name, (inputs.datasets | played)[name].best(among=indices))
+    _write_demonstrations(workdir, mixture, inputs, played)
 
-  distributed.from_first(prepare)
-  start_from = None
+  multihost.from_first(prepare_workdir)
+
+  initial_params = None
+  # A run that continues has its own parameters.
   if experiment.fine_tune.start and not steps:
-    start_from = initial.load(pathlib.Path(experiment.fine_tune.start), model_config, text.model)
-  with tracking.tracker(_TRACKER.value, workdir, start, settings) as track:
+    start_workdir = pathlib.Path(experiment.fine_tune.start)
+    initial_params = initial.load(start_workdir, model_config, tokenizer=text.model)
+
+  with tracking.tracker(_TRACKER.value, workdir, start=start, config=settings) as track:
     loop.train(
       model_config=model_config,
       train_config=train_config,
       optimizer_config=experiment.section(optimizer.OptimizerConfig, "optimizer"),
       batches=inputs.batches,
-      meta={"name": config.name, "revision": start.revision, "shares": inputs.shares, **description},
+      meta={
+        "name": config.name,
+        "revision": start.revision,
+        "shares": inputs.shares,
+        **description,
+      },
       tokenizer=text.model,
-      start=start_from,
+      start=initial_params,
       workdir=workdir,
       component_names=inputs.names,
       profile_steps=profile.parse_steps(_PROFILE.value),
-      held_out=held_out.batches if held_out else None,
+      validation=validation.batches if validation else None,
       track=track,
     )
 
 
-def _played_besides(experiment: cli.Experiment, trained: Mapping[str, Any]) -> dict[str, episodes.Episodes]:
-  """Of the tasks that are played but do not train: their checkpoint keeps their specs, and demonstrations to prompt."""
-  names = [cli.name_of(*one) for one in experiment.control_tasks]
-  data = experiment.config.data
-  return {name: episodes.load(experiment.tfds, name, data.keep, data.returns) for name in names if name not in trained}
+def _load_played(
+  experiment: cli.Experiment, trained: Mapping[str, Any]
+) -> dict[str, prepared.PreparedEpisodes]:
+  """Loads the datasets of tasks that are played but do not train.
+
+  The checkpoint keeps their specs, and demonstrations to prompt with.
+  """
+  data_config = experiment.config.data
+  datasets = {}
+  for task in experiment.control_tasks:
+    name = cli.name_of(*task)
+    if name in trained:
+      continue
+
+    data = prepared.load(
+      experiment.tfds, name, keep=data_config.keep, with_returns=data_config.returns
+    )
+    assert isinstance(data, prepared.PreparedEpisodes), name
+    datasets[name] = data
+
+  return datasets
+
+
+def _write_demonstrations(
+  workdir: pathlib.Path,
+  mixture: MixtureConfig,
+  inputs: pipeline.Input,
+  played: Mapping[str, prepared.PreparedEpisodes],
+) -> None:
+  """Saves the best episodes of each control task, which prompts are taken from.
+
+  Only episodes that train are shown; of tasks that do not train none of the validation split.
+  """
+  for name, rows in inputs.windows.items():
+    if isinstance(rows, windows.EpisodeWindows):
+      data = inputs.datasets[name]
+      assert isinstance(data, prepared.PreparedEpisodes), name
+      demonstrations.write(workdir, name, data.best(among=rows.episodes))
+
+  for name, data in played.items():
+    indices = splits.split_indices(data.kept, mixture, split="train", task_name=name)
+    demonstrations.write(workdir, name, data.best(among=indices))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Where to run, never what."""
+"""Submits experiments to machines: backends, jobs and their records, pre-flights and sweeps."""

@@ -1,22 +1,32 @@
-"""What to change when a step does not fit, with the memory it would take, estimated."""
+"""Changes of settings for a step that does not fit, with an estimate of its memory then."""
 
 import dataclasses
 from collections.abc import Iterator
 
-from gato_jax import sharding
-from gato_jax.model import GatoConfig
+from gato_jax.model import GatoConfig, sharding
 from gato_jax.tokens import vocabulary
 from gato_jax.train import loop, optimizer, step
 from launch import slices
 from launch.compiled_step import Needs, Shapes, state_bytes
 
-_MARGIN = 0.95  # of the usable memory: estimates are a few percent off
-_LOGITS_BYTES = 8  # a position's logit and its exponential, float32
+# Share of the usable memory that an estimate may fill: estimates are a few percent off.
+_MARGIN = 0.95
+
+# Bytes of one position and token of the vocabulary: the logit and its exponential, float32.
+_LOGITS_BYTES = 8
+
+# Smaller chunks of the loss save little more and take longer.
+_SMALLEST_CHUNK = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-  """settings: "train.mesh_fsdp=16", ... size: bytes of one device then, estimated; None: only a compile can tell."""
+  """One way to make a step fit.
+
+  Attributes:
+    settings: "train.mesh_fsdp=16", ...
+    size: Estimated bytes of one device with these settings; None: only a compile can tell.
+  """
 
   settings: tuple[str, ...]
   size: float | None
@@ -26,45 +36,70 @@ def changes(
   model_config: GatoConfig,
   train_config: loop.TrainConfig,
   optimizer_config: optimizer.OptimizerConfig,
-  place: slices.Slice,
+  tpu_slice: slices.Slice,
   shapes: Shapes,
   needs: Needs,
 ) -> list[Change]:
-  """Settings with which the step should fit the slice; each is worth a pre-flight of its own, which is the proof.
+  """Returns settings with which the step should fit the slice.
 
-  The estimate: parameters, optimizer and one more copy of the parameters for gradients are what the shardings say; all
-  else grows with the rows that a device works on at a time.
+  Only a pre-flight of each proves it. The estimate: parameters, optimizer and one more copy of the
+  parameters for gradients are as the shardings say; all else grows with the rows that a device
+  works on at a time.
   """
-  limit, chunk = _MARGIN * place.kind.usable, train_config.loss_chunk
-  rest = max(0.0, needs.total - _fixed(needs.state))
-  found = [] if model_config.remat == "full" else [Change(("model.remat=full",), None)]
-  smaller = max(64, chunk // 8)
-  without = needs.total - _LOGITS_BYTES * vocabulary.SIZE * (chunk - smaller)
-  if smaller < chunk and without <= limit:
-    found.append(Change((f"train.loss_chunk={smaller}",), without))
+  usable = tpu_slice.kind.usable
+  assert usable is not None
+  limit = _MARGIN * usable
+  result = []
+  if model_config.remat != "full":
+    result.append(Change(("model.remat=full",), None))
 
-  by_kind: dict[tuple[bool, bool], Change] = {}  # (fsdp changed, accumulate changed) -> the smallest such change
-  at_a_time = shapes.rows / (needs.mesh["data"] * needs.mesh["fsdp"] * train_config.accumulate)
-  for fsdp in _doublings(needs.mesh["fsdp"], len(place.devices) // needs.mesh["model"]):
-    mesh = sharding.make_mesh(0, fsdp, needs.mesh["model"], place.devices)
-    trainer = step.Trainer(model_config, optimizer_config, mesh, shapes.components)
-    held, shards = _fixed(state_bytes(trainer.template())), mesh.shape["data"] * fsdp
+  chunk = train_config.loss_chunk
+  smaller = max(_SMALLEST_CHUNK, chunk // 8)
+  size = needs.total - _LOGITS_BYTES * vocabulary.SIZE * (chunk - smaller)
+  if smaller < chunk and size <= limit:
+    result.append(Change((f"train.loss_chunk={smaller}",), size))
+
+  rest = max(0.0, needs.total - _fixed_bytes(needs.state))
+  fsdp, model = needs.mesh["fsdp"], needs.mesh["model"]
+  rows_at_a_time = shapes.rows / (needs.mesh["data"] * fsdp * train_config.accumulate)
+
+  # (fsdp changed, accumulate changed) -> the smallest such change.
+  by_kind: dict[tuple[bool, bool], Change] = {}
+  for new_fsdp in _doublings(fsdp, len(tpu_slice.devices) // model):
+    mesh = sharding.make_mesh(0, new_fsdp, model=model, devices=tpu_slice.devices)
+    trainer = step.Trainer(model_config, optimizer_config, mesh=mesh, components=shapes.components)
+    fixed = _fixed_bytes(state_bytes(trainer.template()))
+
+    # Rows are sharded over both axes.
+    shards = mesh.shape["data"] * new_fsdp
     for accumulate in _doublings(train_config.accumulate, shapes.rows // shards):
-      size = held + rest * shapes.rows / (shards * accumulate) / at_a_time
-      changed = fsdp != needs.mesh["fsdp"], accumulate != train_config.accumulate
-      if any(changed) and size <= limit and changed not in by_kind:
-        settings = (f"train.mesh_data=0 train.mesh_fsdp={fsdp}", f"train.accumulate={accumulate}")
-        by_kind[changed] = Change(tuple(s for s, c in zip(settings, changed, strict=True) if c), size)
-  one = [change for change in by_kind.values() if len(change.settings) == 1]
-  return found + (one or list(by_kind.values()))
+      new_rows_at_a_time = shapes.rows / (shards * accumulate)
+      size = fixed + rest * new_rows_at_a_time / rows_at_a_time
+
+      kind = (new_fsdp != fsdp, accumulate != train_config.accumulate)
+      if not any(kind) or size > limit or kind in by_kind:
+        continue
+
+      settings = []
+      if kind[0]:
+        settings.append(f"train.mesh_data=0 train.mesh_fsdp={new_fsdp}")
+      if kind[1]:
+        settings.append(f"train.accumulate={accumulate}")
+      by_kind[kind] = Change(tuple(settings), size)
+
+  # Both together are worth a mention only where neither is enough.
+  single = [change for change in by_kind.values() if len(change.settings) == 1]
+  return result + (single or list(by_kind.values()))
 
 
-def _fixed(held: dict[str, int]) -> float:
-  return 2 * held["parameters"] + held["optimizer"]
+def _fixed_bytes(state: dict[str, int]) -> float:
+  """Returns the bytes of parameters, gradients and optimizer, which no batch size changes."""
+  return 2 * state["parameters"] + state["optimizer"]
 
 
-def _doublings(first: int, whole: int) -> Iterator[int]:
-  """first, 2 first, 4 first, ... as far as they divide `whole`."""
-  while first <= whole and whole % first == 0:
-    yield first
-    first *= 2
+def _doublings(first: int, limit: int) -> Iterator[int]:
+  """Yields first, 2 first, 4 first, ... as long as they divide `limit`."""
+  number = first
+  while number <= limit and limit % number == 0:
+    yield number
+    number *= 2

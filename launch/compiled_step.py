@@ -1,4 +1,4 @@
-"""Compiles the real training step for a slice and reads off what it needs: memory, FLOPs, collectives."""
+"""Compiles the real training step for a slice and reads off its memory, FLOPs and collectives."""
 
 import dataclasses
 import math
@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from gato_jax import model, sharding
+from gato_jax import model
 from gato_jax.errors import GatoError
-from gato_jax.model import flops
+from gato_jax.model import flops, sharding
 from gato_jax.train import loop, optimizer, state, step
 from launch import collectives, hlo, products, slices
 
@@ -20,7 +20,15 @@ _UNITS = {"B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-  """A batch's: rows, length, patches a row, targets a row, components of the mixture."""
+  """Sizes of a batch.
+
+  Attributes:
+    rows: Rows, over all devices.
+    length: Tokens a row.
+    patches: Image patches a row.
+    targets: Predicted tokens a row.
+    components: Components of the mixture.
+  """
 
   rows: int
   length: int
@@ -29,32 +37,41 @@ class Shapes:
   components: int
 
   def batch(self) -> dict[str, jax.ShapeDtypeStruct]:
-    """docs/batch.md."""
+    """Returns the shapes of a batch (docs/batch.md)."""
     b, n, p = self.rows, self.length, self.patches
+    int32 = np.dtype(np.int32)
     shapes = {
-      **dict.fromkeys(("tokens", "labels", "kinds", "locals", "segments", "patch_slots"), ((b, n), np.int32)),
-      "targets": ((b, n), np.bool_),
-      "patches": ((b, p, 16, 16, 3), np.uint8),
-      "patch_positions": ((b, p, 4), np.int32),
-      "components": ((b,), np.int32),
+      "tokens": ((b, n), int32),
+      "labels": ((b, n), int32),
+      "kinds": ((b, n), int32),
+      "locals": ((b, n), int32),
+      "segments": ((b, n), int32),
+      "patch_slots": ((b, n), int32),
+      "targets": ((b, n), np.dtype(bool)),
+      "patches": ((b, p, 16, 16, 3), np.dtype(np.uint8)),
+      "patch_positions": ((b, p, 4), int32),
+      "components": ((b,), int32),
     }
     return {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in shapes.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-  """What one step needs on a slice.
+  """Needs of one training step on a slice.
 
   Attributes:
-    mesh: axis -> devices. parameters: their number.
-    memory: bytes of one device by kind; they add up to what must fit. None where XLA refused to compile for lack of it.
-    refused: bytes of one device that XLA asked for when it refused.
-    state: bytes of one device's parameters and of its optimizer.
-    model_flops, program_flops: of a step on all devices; the second is None where XLA refused.
-    once_flops: the program's products on one device with every loop's body once, and xla_flops, XLA's count of the
-      same: the two are close, or the first is wrong.
-    collectives: kind -> (runs, bytes) a step.
-    seconds: of compiling.
+    mesh: Axis -> devices.
+    parameters: Number of parameters.
+    state: Bytes of one device's parameters and of its optimizer.
+    model_flops: Model FLOPs of a step on all devices.
+    seconds: Seconds of compiling.
+    memory: Bytes of one device by kind; they add up to what must fit. None where XLA refused to
+      compile for lack of memory.
+    refused: Bytes of one device that XLA asked for when it refused.
+    program_flops: FLOPs of the program's products on all devices; None where XLA refused.
+    once_flops: The program's products on one device with every loop's body once.
+    xla_flops: XLA's own count of the same: the two are close, or `once_flops` is wrong.
+    collectives: Kind -> (runs, bytes) of a step.
   """
 
   mesh: dict[str, int]
@@ -72,81 +89,115 @@ class Needs:
   @property
   def total(self) -> int:
     """Bytes of one device."""
-    return self.refused if self.memory is None else sum(self.memory.values())
+    if self.memory is not None:
+      return sum(self.memory.values())
+
+    assert self.refused is not None
+    return self.refused
 
 
 def compile_step(
   model_config: model.GatoConfig,
   train_config: loop.TrainConfig,
   optimizer_config: optimizer.OptimizerConfig,
-  place: slices.Slice,
+  tpu_slice: slices.Slice,
   shapes: Shapes,
 ) -> Needs:
-  """
+  """Compiles the training step for a slice and returns its needs.
+
   Raises:
-    GatoError: the mesh does not fit the slice, or the batch not the mesh.
+    GatoError: The mesh does not fit the slice, or the batch not the mesh.
   """
   config = train_config
-  mesh = sharding.make_mesh(config.mesh_data, config.mesh_fsdp, config.mesh_model, place.devices)
-  sharding.check_batch(mesh, shapes.rows, config.accumulate)
-  axes = dict(mesh.shape)
-  shards = axes["data"] * axes["fsdp"]
+  mesh = sharding.make_mesh(
+    config.mesh_data, config.mesh_fsdp, model=config.mesh_model, devices=tpu_slice.devices
+  )
+  sharding.check_batch(mesh, shapes.rows, accumulate=config.accumulate)
+
   trainer = step.Trainer(
     model_config,
     optimizer_config,
-    mesh,
-    shapes.components,
+    mesh=mesh,
+    components=shapes.components,
     loss_chunk=config.loss_chunk,
     accumulate=config.accumulate,
   )
   template = trainer.template()
   targets = shapes.rows * shapes.targets
-  known = dict(
-    mesh=axes,
+  model_flops = flops.train_step(
+    model_config,
+    rows=shapes.rows,
+    length=shapes.length,
+    targets=targets,
+    patches=shapes.rows * shapes.patches,
+  )
+  needs = Needs(
+    mesh=dict(mesh.shape),
     parameters=model.count_parameters(template.params),
     state=state_bytes(template),
-    model_flops=flops.train_step(
-      model_config, rows=shapes.rows, length=shapes.length, targets=targets, patches=shapes.rows * shapes.patches
-    ),
+    model_flops=model_flops,
+    seconds=0.0,
   )
+
   began = time.perf_counter()
   lowered = trainer.lower(shapes.batch())
   try:
     compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as e:
-    if not str(e).startswith("RESOURCE_EXHAUSTED"):
+    message = str(e)
+    if not message.startswith("RESOURCE_EXHAUSTED"):
       raise
-    return Needs(**known, refused=refused_bytes(str(e)), seconds=time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return dataclasses.replace(needs, refused=refused_bytes(message), seconds=seconds)
   seconds = time.perf_counter() - began
 
+  # The loss loops over chunks of the targets that a device has; only the data decide how many it
+  # has, so the loop counts its turns on average.
+  shards = needs.mesh["data"] * needs.mesh["fsdp"]
+  chunks = math.ceil(targets / shards / config.accumulate / config.loss_chunk)
+
   text = compiled.as_text()
+  cost = compiled.cost_analysis()
+  assert text is not None and cost is not None
   program = hlo.parse(text)
-  chunks = math.ceil(targets / shards / config.accumulate / config.loss_chunk)  # turns of the loss's loop, on average
-  return Needs(
-    **known,
+  return dataclasses.replace(
+    needs,
     seconds=seconds,
-    memory=memory_by_kind(compiled.memory_analysis(), known["state"]),
-    program_flops=products.product_flops(program, chunks) * len(place.devices),
+    memory=memory_by_kind(compiled.memory_analysis(), needs.state),
+    program_flops=products.product_flops(program, chunks) * len(tpu_slice.devices),
     once_flops=products.product_flops(program, loops_once=True),
-    xla_flops=compiled.cost_analysis()["flops"],
+    xla_flops=cost["flops"],
     collectives=collectives.totals(collectives.collectives(text, chunks)),
   )
 
 
 def state_bytes(template: state.TrainState) -> dict[str, int]:
-  """Bytes of one device's share of the parameters and of the optimizer, from a Trainer's template."""
+  """Returns the bytes of one device's share of the parameters and of the optimizer.
 
-  def held(tree: Any) -> int:
-    return sum(math.prod(a.sharding.shard_shape(a.shape)) * a.dtype.itemsize for a in jax.tree.leaves(tree))
+  `template` is that of a Trainer.
+  """
 
-  return {"parameters": held(template.params), "optimizer": held(template.optimizer)}
+  def device_bytes(tree: Any) -> int:
+    total = 0
+    for array in jax.tree.leaves(tree):
+      shard = array.sharding.shard_shape(array.shape)
+      total += math.prod(shard) * array.dtype.itemsize
+    return total
 
-
-def memory_by_kind(stats: Any, held: dict[str, int]) -> dict[str, int]:
-  """Bytes of one device, adding up to arguments + temporaries + outputs - aliases (XLA's memory analysis) + program."""
   return {
-    **held,
-    "batch, padding of layouts": stats.argument_size_in_bytes - sum(held.values()),
+    "parameters": device_bytes(template.params),
+    "optimizer": device_bytes(template.optimizer),
+  }
+
+
+def memory_by_kind(stats: Any, state: dict[str, int]) -> dict[str, int]:
+  """Returns the bytes of one device by kind, from XLA's memory analysis.
+
+  They add up to arguments + temporaries + outputs - aliases + program.
+  """
+  return {
+    **state,
+    "batch, padding of layouts": stats.argument_size_in_bytes - sum(state.values()),
     "gradients, activations, buffers": stats.temp_size_in_bytes,
     "outputs": stats.output_size_in_bytes,
     "outputs that reuse arguments": -stats.alias_size_in_bytes,
@@ -155,13 +206,18 @@ def memory_by_kind(stats: Any, held: dict[str, int]) -> dict[str, int]:
 
 
 def refused_bytes(message: str) -> int:
-  """What a program needed that XLA refused to compile: "... (640.00G) exceeds available HBM (15.48G)" and the like.
+  """Returns the bytes that a program needed which XLA refused to compile.
+
+  Messages are "... (640.00G) exceeds available HBM (15.48G)" and the like.
 
   Raises:
-    GatoError: the message has no such figure.
+    GatoError: The message has no such figure.
   """
-  found = re.search(r"\(([\d.]+)([BKMGT])\) exceeds available|Used ([\d.]+)([BKMGT]) of", message)
-  if not found:
-    raise GatoError(f"XLA ran out of memory and does not say by how much: {message.splitlines()[0]}")
-  number, unit = (g for g in found.groups() if g)
+  match = re.search(r"\(([\d.]+)([BKMGT])\) exceeds available|Used ([\d.]+)([BKMGT]) of", message)
+  if not match:
+    first_line = message.splitlines()[0]
+    raise GatoError(f"XLA ran out of memory and does not say by how much: {first_line}")
+
+  # One of the two alternatives has matched, so two of the four groups are None.
+  number, unit = (group for group in match.groups() if group)
   return int(float(number) * _UNITS[unit])

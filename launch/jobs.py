@@ -1,7 +1,8 @@
-"""Jobs: what to run, where it was sent, and the records of them under work/launch/, one file a job.
+"""Jobs and their records: one file a job under work/launch/.
 
-A record is written before anything is sent and again with the handle that the backend gave. Git ignores the folder:
-records name clusters and buckets where the settings did; secrets are in no setting.
+A record is written before anything is sent, and again with the handle that the backend returned.
+Git ignores the directory: records name clusters and buckets where the settings did; no setting
+holds a secret.
 """
 
 import dataclasses
@@ -14,18 +15,25 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
-from gato_jax import files, provenance
 from gato_jax.errors import GatoError
+from gato_jax.storage import files
+from gato_jax.train import provenance
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "work" / "launch"
-TERMINATED = 143  # exit status where SIGTERM came before training listened: nothing to save, start again as after 42
+
+# Exit status of a process that SIGTERM ended before training listened to it: there was nothing to
+# save, and the job starts again as after exit status 42 (PREEMPTED).
+TERMINATED = 143
+
 VERBS = ("build", "collect", "evaluate", "report", "study", "train")
-_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")  # also Kubernetes' and Google's rule, with room for suffixes
+
+# The rule of Kubernetes and of Google, too, with room for the suffixes that backends append.
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
-class State(enum.StrEnum):
-  """UNKNOWN: gone without a trace, or where it was sent does not answer."""
+class JobState(enum.StrEnum):
+  """State of a job; UNKNOWN: gone without a trace, or its backend does not answer."""
 
   QUEUED = "queued"
   RUNNING = "running"
@@ -36,21 +44,23 @@ class State(enum.StrEnum):
 
   @property
   def over(self) -> bool:
-    return self not in (State.QUEUED, State.RUNNING)
+    """True when the job neither waits nor runs."""
+    return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """What to run; says nothing of where.
+  """A verb of experiments/ with its arguments; a backend decides where it runs.
 
   Attributes:
-    name: a-z, 0-9 and "-", unique among the records of a backend.
-    config: experiments/configs/NAME.py, from the repository's root.
-    overrides: "--config.train.steps=100", and flags of the verb. The workdir is work/<name> unless it is among them.
-    verb: of experiments/.
+    name: Letters a-z, 0-9 and "-", unique among the records of a backend.
+    config: Path of experiments/configs/NAME.py, from the repository's root.
+    overrides: "--config.train.steps=100", and flags of the verb. The workdir is work/<name> unless
+      it is among them.
+    verb: Module of experiments/.
 
   Raises:
-    GatoError: a name, config, override or verb that cannot be.
+    GatoError: A name, config, override or verb that cannot be.
   """
 
   name: str
@@ -60,49 +70,80 @@ class Job:
 
   def __post_init__(self):
     if not _NAME.fullmatch(self.name):
-      raise GatoError(f"--name={self.name!r}: up to 40 of a-z, 0-9 and '-', a letter first, no '-' last")
+      raise GatoError(
+        f"--name={self.name!r}: up to 40 of a-z, 0-9 and '-', a letter first, no '-' last"
+      )
     if self.verb not in VERBS:
       raise GatoError(f"--verb={self.verb!r} is none of {', '.join(VERBS)}")
-    wrong = [override for override in self.overrides if not override.startswith("--")]
-    if wrong:
-      raise GatoError(f"override {wrong[0]!r}: it looks like --config.train.steps=100")
+
+    for override in self.overrides:
+      if not override.startswith("--"):
+        raise GatoError(f"override {override!r}: it looks like --config.train.steps=100")
 
   def arguments(self, data_dir: str = "", workdir: str = "") -> list[str]:
-    """Of `python`. data_dir, workdir: where the backend has them; overrides come later and count."""
-    given = [f"--config.data_dir={data_dir}"] if data_dir else []
-    given.append(f"--config.workdir={workdir or f'work/{self.name}'}")
-    return ["-m", f"experiments.{self.verb}", f"--config={self.config}", *given, *self.overrides]
+    """Returns the arguments of `python`.
+
+    Args:
+      data_dir: Data directory on the backend; "": the config's.
+      workdir: Workdir on the backend; "": work/<name>.
+    """
+    directories = [f"--config.data_dir={data_dir}"] if data_dir else []
+    directories.append(f"--config.workdir={workdir or f'work/{self.name}'}")
+
+    # The last value of a setting counts, so the job's own overrides come last.
+    module = f"experiments.{self.verb}"
+    return ["-m", module, f"--config={self.config}", *directories, *self.overrides]
 
 
 def setting(default: str | int | bool, text: str) -> Any:
-  """A field of a backend; `text` is what --help says. Only str, int and bool."""
+  """Returns a field of a backend; `text` is shown by --help. Only str, int and bool."""
   return dataclasses.field(default=default, metadata={"help": text})
 
 
 class Backend(Protocol):
-  """Where to run: a frozen dataclass of launch/backends/, whose fields are its settings (launch/settings.py)."""
+  """Place where jobs run: a frozen dataclass of launch/backends/.
+
+  Its fields are its settings (launch/settings.py).
+  """
 
   name: ClassVar[str]
+  __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]
 
   def render(self, job: Job) -> dict[str, str]:
-    """Everything that would be sent, exactly: title -> text."""
+    """Returns everything that would be sent, exactly: title -> text."""
 
   def check(self, job: Job) -> None:
-    """Raises GatoError where the place would refuse the job: no such zone, accelerator or queue, too little quota."""
+    """Checks that the backend would accept the job.
+
+    Raises:
+      GatoError: No such zone, accelerator or queue, or too little quota.
+    """
 
   def submit(self, job: Job) -> str:
-    """Sends it; the handle, kept in the record."""
+    """Sends the job and returns its handle, which the record keeps."""
 
-  def state(self, handle: str) -> State: ...
+  def state(self, handle: str) -> JobState:
+    """Returns the state of a submitted job."""
 
-  def logs(self, handle: str, lines: int) -> str: ...
+  def logs(self, handle: str, lines: int) -> str:
+    """Returns the last lines that the job printed."""
 
-  def cancel(self, handle: str) -> None: ...
+  def cancel(self, handle: str) -> None:
+    """Ends the job."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-  """One submitted job. settings: the backend's. submitted: UTC. revision: of git, "+" where files had changed."""
+  """One submitted job.
+
+  Attributes:
+    backend: Name of the backend.
+    settings: The backend's settings.
+    job: The job.
+    handle: The backend's name for the job; "" before it was sent.
+    submitted: Time in UTC.
+    revision: Revision of git, with "+" where files had changed.
+  """
 
   backend: str
   settings: dict[str, Any]
@@ -124,69 +165,103 @@ def record_path(backend: str, name: str) -> pathlib.Path:
 
 
 def cancelled(backend: str, name: str) -> pathlib.Path:
-  """A file that is there where a job was cancelled: who deletes one that ran elsewhere leaves no trace of it."""
+  """Returns the path of the file that marks a job as cancelled.
+
+  A backend that deletes a job keeps no trace of it, and a job that vanished is not a cancelled one.
+  """
   return FOLDER / f"{backend}.{name}.cancelled"
 
 
 def submit(backend: Backend, job: Job) -> Record:
-  """Checks, sends and records a job; one of the same name that is over is replaced: a training run goes on.
+  """Checks, sends and records a job.
+
+  A job of the same name that is over is replaced: a training run continues.
 
   Raises:
-    GatoError: the place refuses it, or one of that name is not over.
+    GatoError: The backend refuses the job, or one of that name is not over.
   """
-  before = [record for record in records() if (record.backend, record.job.name) == (backend.name, job.name)]
-  if before and before[0].handle and not (state := backend.state(before[0].handle)).over:
-    raise GatoError(f"{job.name} is {state} on {backend.name}; cancel it first or choose another --name")
+  for record in records():
+    is_same = (record.backend, record.job.name) == (backend.name, job.name)
+    if is_same and record.handle and not (state := backend.state(record.handle)).over:
+      raise GatoError(
+        f"{job.name} is {state} on {backend.name}; cancel it first or choose another --name"
+      )
+
   backend.check(job)
+
+  # The first record has no handle: it is what is left if submitting is interrupted.
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-  record = Record(backend.name, dataclasses.asdict(backend), job, "", now, provenance.revision())
+  settings = dataclasses.asdict(backend)
+  record = Record(
+    backend.name,
+    settings,
+    job=job,
+    handle="",
+    submitted=now,
+    revision=provenance.revision(),
+  )
   record.write()
+
   record = dataclasses.replace(record, handle=backend.submit(job))
   record.write()
   return record
 
 
 def records() -> list[Record]:
-  """All that are kept, the oldest first."""
+  """Returns all records, the oldest first."""
   return sorted(_read(), key=lambda record: (record.submitted, record.job.name))
 
 
 def _read() -> Iterator[Record]:
   for path in FOLDER.glob("*.json"):
     try:
-      found = json.loads(path.read_text())
-      asked = found.pop("job")
-      yield Record(**found, job=Job(**asked | {"overrides": tuple(asked["overrides"])}))
+      fields = json.loads(path.read_text())
+      job = fields.pop("job")
+      # JSON has lists and no tuples.
+      job["overrides"] = tuple(job["overrides"])
+      yield Record(**fields, job=Job(**job))
     except (ValueError, TypeError, KeyError) as e:
       raise GatoError(f"{path} is no record of a job ({e}); remove it") from e
 
 
 def find(name: str, backend: str = "") -> Record:
-  """The record of a job.
+  """Returns the record of a job.
 
   Raises:
-    GatoError: there is none, or several backends have one.
+    GatoError: There is none, or several backends have one.
   """
-  found = [r for r in records() if r.job.name == name and backend in ("", r.backend)]
-  if not found:
-    raise GatoError(f"no job {name!r}{' on ' + backend if backend else ''}; `python -m launch list` shows them")
-  if len(found) > 1:
-    raise GatoError(f"{name!r} is a job on {' and '.join(r.backend for r in found)}; say which with --on")
-  return found[0]
+  matches = [r for r in records() if r.job.name == name and backend in ("", r.backend)]
+  if not matches:
+    on_backend = f" on {backend}" if backend else ""
+    raise GatoError(f"no job {name!r}{on_backend}; `python -m launch list` shows them")
+
+  if len(matches) > 1:
+    backends = " and ".join(record.backend for record in matches)
+    raise GatoError(f"{name!r} is a job on {backends}; say which with --on")
+
+  return matches[0]
 
 
 def run(command: list[str], text: str | None = None) -> str:
-  """What a command prints; `text` is its standard input. Every command of every backend goes through here.
+  """Returns the output of a command; `text` is its standard input.
+
+  Every command of every backend goes through here.
 
   Raises:
-    GatoError: it is not installed or fails; what it says of the error is the message.
+    GatoError: The command is not installed or fails; its own line about the error is the message.
   """
   try:
     done = subprocess.run(command, input=text, capture_output=True, text=True)
   except FileNotFoundError as e:
     raise GatoError(f"`{command[0]}` is not installed here; this backend needs it") from e
+
   if done.returncode:
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-    said = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)] or lines[-1:]
-    raise GatoError(f"`{' '.join(command[:4])} ...` failed ({done.returncode}): {said[0]}")
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    lines = lines or ["it says nothing"]
+
+    # The first line that names an error is the cause; without one the last line is the nearest.
+    errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
+    message = (errors or lines[-1:])[0]
+    raise GatoError(f"`{' '.join(command[:4])} ...` failed ({done.returncode}): {message}")
+
   return done.stdout

@@ -1,9 +1,9 @@
-"""Compiles the real training step for a TPU slice that need not exist, and says whether it fits and what it costs.
+"""Compiles the real training step for a TPU slice that need not exist: does it fit, and the cost.
 
 python -m launch preflight --config=experiments/configs/gato_1b.py --topology=v3:16x16
 
-No TPU, no data and a minute or two are needed. Settings are changed as for training: --config.train.mesh_fsdp=16.
-The exit status is 1 when the step does not fit.
+No TPU, no data and a minute or two are needed. Settings are changed as for training:
+--config.train.mesh_fsdp=16. The exit status is 1 when the step does not fit.
 """
 
 import dataclasses
@@ -15,150 +15,232 @@ from absl import flags
 
 from experiments import cli
 from gato_jax.errors import GatoError
-from gato_jax.hardware import GIB
 from gato_jax.model import GatoConfig
 from gato_jax.train import loop, optimizer
+from gato_jax.train.hardware import GIB
 from launch import advice, compiled_step, slices
 
-_IMAGE_PATCHES = 20  # of a 64 x 80 image, as the paper has Atari; with a separator and an action 22 tokens a step
+# Patches of a 64 x 80 image, the size of Atari's in the paper. A timestep has two tokens more: a
+# separator and an action.
+_IMAGE_PATCHES = 20
+_TIMESTEP_TOKENS = _IMAGE_PATCHES + 2
 
-_topology = flags.DEFINE_string("topology", None, f"The slice, in chips: {slices.EXAMPLES}.")
-_utilisation = flags.DEFINE_float("utilisation", 0.4, "Model FLOPs utilisation that hours are computed with.")
-_patches = flags.DEFINE_integer(
-  "patches", None, "Image patches a row. By default every row holds steps of one 64 x 80 image and one action."
+_TOPOLOGY = flags.DEFINE_string("topology", None, f"The slice, in chips: {slices.EXAMPLES}.")
+_UTILISATION = flags.DEFINE_float(
+  "utilisation", 0.4, "Model FLOPs utilisation that hours are computed with."
 )
-_targets = flags.DEFINE_integer("targets", None, "Predicted tokens a row, for FLOPs. By default one a step.")
-_json = flags.DEFINE_bool("json", False, "Prints one JSON object instead of text.")
+_PATCHES = flags.DEFINE_integer(
+  "patches",
+  None,
+  "Image patches a row. By default every row holds steps of one 64 x 80 image and one action.",
+)
+_TARGETS = flags.DEFINE_integer(
+  "targets", None, "Predicted tokens a row, for FLOPs. By default one a step."
+)
+_JSON = flags.DEFINE_bool("json", False, "Prints one JSON object instead of text.")
 
 
 def main(experiment: cli.Experiment) -> None:
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
   optimizer_config = experiment.section(optimizer.OptimizerConfig, "optimizer")
-  if _topology.value is None:
+  if _TOPOLOGY.value is None:
     raise GatoError(f"--topology=... is missing: the slice, {slices.EXAMPLES}")
-  if not 0 < _utilisation.value <= 1:
-    raise GatoError(f"--utilisation={_utilisation.value}: a fraction of the peak, above 0 and up to 1")
-  place = slices.describe(_topology.value)
+  if not 0 < _UTILISATION.value <= 1:
+    raise GatoError(
+      f"--utilisation={_UTILISATION.value}: a fraction of the peak, above 0 and up to 1"
+    )
+
+  tpu_slice = slices.describe(_TOPOLOGY.value)
   shapes = _shapes(experiment)
-  print(f"compiling {experiment.config.name} for {place.name} ...", file=sys.stderr, flush=True)
-  needs = compiled_step.compile_step(model_config, train_config, optimizer_config, place, shapes)
-  fits = needs.memory is not None and needs.total <= place.kind.usable
+  name = experiment.config.name
+  print(f"compiling {name} for {tpu_slice.name} ...", file=sys.stderr, flush=True)
+  needs = compiled_step.compile_step(
+    model_config, train_config, optimizer_config, tpu_slice=tpu_slice, shapes=shapes
+  )
+
+  # A program may compile and still need more than libtpu leaves to programs.
+  usable = tpu_slice.kind.usable
+  assert usable is not None
+  fits = needs.memory is not None and needs.total <= usable
   changes = []
   if not fits:
-    changes = advice.changes(model_config, train_config, optimizer_config, place, shapes, needs)
-  found = _facts(experiment.config.name, train_config, place, shapes, needs, fits, changes)
-  print(json.dumps(found) if _json.value else text(found))
+    changes = advice.changes(
+      model_config,
+      train_config,
+      optimizer_config,
+      tpu_slice=tpu_slice,
+      shapes=shapes,
+      needs=needs,
+    )
+
+  facts = _facts(
+    name,
+    train_config,
+    tpu_slice=tpu_slice,
+    shapes=shapes,
+    needs=needs,
+    fits=fits,
+    changes=changes,
+  )
+  print(json.dumps(facts) if _JSON.value else text(facts))
   sys.exit(0 if fits else 1)
 
 
 def _shapes(experiment: cli.Experiment) -> compiled_step.Shapes:
   length = experiment.config.data.sequence_length
-  steps = length // (_IMAGE_PATCHES + 2)
-  patches = steps * _IMAGE_PATCHES if _patches.value is None else _patches.value
-  targets = steps if _targets.value is None else _targets.value
+  steps = length // _TIMESTEP_TOKENS
+  patches = steps * _IMAGE_PATCHES if _PATCHES.value is None else _PATCHES.value
+  targets = steps if _TARGETS.value is None else _TARGETS.value
   if not 0 <= patches <= length or not 0 <= targets <= length:
-    raise GatoError(f"--patches={patches} --targets={targets}: a row has {length} positions for them")
+    raise GatoError(
+      f"--patches={patches} --targets={targets}: a row has {length} positions for them"
+    )
+
   return compiled_step.Shapes(
-    experiment.config.train.batch_size, length, patches, targets, components=len(experiment.all_tasks)
+    rows=experiment.config.train.batch_size,
+    length=length,
+    patches=patches,
+    targets=targets,
+    components=len(experiment.all_tasks),
   )
 
 
 def _facts(
   name: str,
   train_config: loop.TrainConfig,
-  place: slices.Slice,
+  tpu_slice: slices.Slice,
   shapes: compiled_step.Shapes,
   needs: compiled_step.Needs,
   fits: bool,
   changes: list[advice.Change],
 ) -> dict[str, Any]:
-  """Everything that is printed, as JSON; bytes and FLOPs plain, memory of one device."""
+  """Returns everything that is printed, as JSON: bytes and FLOPs plain, memory of one device."""
+  kind = tpu_slice.kind
   hours = None
+  chip_hours = None
   if train_config.steps is not None:
-    speed = place.kind.peak_flops * len(place.devices) * _utilisation.value
-    hours = train_config.steps * needs.model_flops / speed / 3600
+    flops_per_second = kind.peak_flops * len(tpu_slice.devices) * _UTILISATION.value
+    hours = train_config.steps * needs.model_flops / flops_per_second / 3600
+    chip_hours = hours * tpu_slice.chips
+
   return {
     "name": name,
-    "topology": place.name,
+    "topology": tpu_slice.name,
     "fits": fits,
-    "chips": place.chips,
-    "devices": len(place.devices),
-    "device_memory": place.kind.memory,
-    "device_usable": place.kind.usable,
-    "peak_flops": place.kind.peak_flops,
+    "chips": tpu_slice.chips,
+    "devices": len(tpu_slice.devices),
+    "device_memory": kind.memory,
+    "device_usable": kind.usable,
+    "peak_flops": kind.peak_flops,
     "shapes": dataclasses.asdict(shapes),
     "accumulate": train_config.accumulate,
     "steps": train_config.steps,
-    "utilisation": _utilisation.value,
+    "utilisation": _UTILISATION.value,
     "hours": hours,
-    "chip_hours": hours and hours * place.chips,
+    "chip_hours": chip_hours,
     "total": needs.total,
     "changes": [dataclasses.asdict(change) for change in changes],
     **dataclasses.asdict(needs),
   }
 
 
-def text(found: dict[str, Any]) -> str:
-  """The page that a person reads, of `_facts`."""
-  shapes, mesh = found["shapes"], found["mesh"]
-  per_chip = found["devices"] // found["chips"]
-  device = "chip" if per_chip == 1 else f"core ({per_chip} a chip)"
+def text(facts: dict[str, Any]) -> str:
+  """Returns the page that a person reads, of the facts that --json prints."""
+  shapes = facts["shapes"]
+  mesh = " x ".join(f"{axis} {n}" for axis, n in facts["mesh"].items())
+  devices_per_chip = facts["devices"] // facts["chips"]
+  device = "chip" if devices_per_chip == 1 else f"core ({devices_per_chip} a chip)"
+  tokens = shapes["rows"] * shapes["length"]
+  model_flops = facts["model_flops"]
+
   lines = [
-    f"{found['name']} on {found['topology']}: {found['chips']} chips; a JAX device is a {device}",
-    "mesh          " + " x ".join(f"{axis} {n}" for axis, n in mesh.items()) + f", accumulate {found['accumulate']}",
-    f"parameters    {found['parameters']:,}",
+    f"{facts['name']} on {facts['topology']}: {facts['chips']} chips; a JAX device is a {device}",
+    f"mesh          {mesh}, accumulate {facts['accumulate']}",
+    f"parameters    {facts['parameters']:,}",
     f"batch         {shapes['rows']} rows x {shapes['length']} tokens; assumed of every row:"
     f" {shapes['patches']} patches and {shapes['targets']} targets (--patches, --targets)",
     "",
+    *_memory_lines(facts, devices_per_chip),
+    "",
+    f"model FLOPs   {model_flops:.4g} a step, {model_flops / tokens:.4g} a token",
+    *_program_lines(facts),
+    "",
+    *_cost_lines(facts),
+    f"compiled in   {facts['seconds']:.0f} s",
+    "",
+    *_verdict_lines(facts),
   ]
-  lines += _memory_lines(found, per_chip) + [""]
-  tokens = shapes["rows"] * shapes["length"]
-  lines.append(f"model FLOPs   {found['model_flops']:.4g} a step, {found['model_flops'] / tokens:.4g} a token")
-  if found["program_flops"]:
-    lines.append(
-      f"products      {found['program_flops']:.4g} FLOPs a step in the program,"
-      f" {found['program_flops'] / found['model_flops']:.2f} x the model's (what is computed again, masked or padded)"
-    )
-    lines.append(
-      f"              check, a device, loops once: {found['once_flops']:.4g}; XLA's own count: {found['xla_flops']:.4g}"
-    )
-    lines += ["", "collectives of a step (launch/collectives.py has the rules)        runs        GiB"]
-    lines += [f"  {kind:<60}{runs:>10,}{size / GIB:>11.3f}" for kind, (runs, size) in found["collectives"].items()] or [
-      "  none"
-    ]
-  lines += ["", *_cost_lines(found), f"compiled in   {found['seconds']:.0f} s"]
-  return "\n".join(lines + ["", *_verdict_lines(found)])
+  return "\n".join(lines)
 
 
-def _memory_lines(found: dict[str, Any], per_chip: int) -> list[str]:
+def _memory_lines(facts: dict[str, Any], devices_per_chip: int) -> list[str]:
+  # Where XLA refused there is only the state's share, beside the total that XLA named.
+  rows = dict(facts["memory"] or facts["state"])
+  needed = "needed" if facts["memory"] else "needed, says XLA (which refused to compile)"
+  rows[needed] = facts["total"]
+  rows["usable"] = facts["device_usable"]
+  rows["of memory"] = facts["device_memory"]
+
   lines = ["memory, GiB                              a device     a chip"]
-  rows = dict(found["memory"] or found["state"])
-  rows["needed" if found["memory"] else "needed, says XLA (which refused to compile)"] = found["total"]
-  rows["usable"], rows["of memory"] = found["device_usable"], found["device_memory"]
-  return lines + [f"  {k:<43}{v / GIB:>7.3f}{per_chip * v / GIB:>11.3f}" for k, v in rows.items()]
+  for name, size in rows.items():
+    of_chip = devices_per_chip * size
+    lines.append(f"  {name:<43}{size / GIB:>7.3f}{of_chip / GIB:>11.3f}")
+
+  return lines
 
 
-def _cost_lines(found: dict[str, Any]) -> list[str]:
-  if found["hours"] is None:
+def _program_lines(facts: dict[str, Any]) -> list[str]:
+  """Returns products and collectives of the program; nothing where XLA refused to compile."""
+  if not facts["program_flops"]:
+    return []
+
+  ratio = facts["program_flops"] / facts["model_flops"]
+  lines = [
+    f"products      {facts['program_flops']:.4g} FLOPs a step in the program,"
+    f" {ratio:.2f} x the model's (what is computed again, masked or padded)",
+    f"              check, a device, loops once: {facts['once_flops']:.4g};"
+    f" XLA's own count: {facts['xla_flops']:.4g}",
+    "",
+    "collectives of a step (launch/collectives.py has the rules)        runs        GiB",
+  ]
+  for kind, (runs, size) in facts["collectives"].items():
+    lines.append(f"  {kind:<60}{runs:>10,}{size / GIB:>11.3f}")
+  if not facts["collectives"]:
+    lines.append("  none")
+
+  return lines
+
+
+def _cost_lines(facts: dict[str, Any]) -> list[str]:
+  if facts["hours"] is None:
     return ["cost          train.steps is not set"]
+
+  peak = facts["peak_flops"] / 1e12
   return [
-    f"cost          {found['steps']:,} steps at {found['utilisation']:.0%} of {found['peak_flops'] / 1e12:g} TFLOP/s a"
-    f" device: {found['hours']:,.1f} hours, {found['chip_hours']:,.0f} chip-hours"
+    f"cost          {facts['steps']:,} steps at {facts['utilisation']:.0%} of {peak:g} TFLOP/s a"
+    f" device: {facts['hours']:,.1f} hours, {facts['chip_hours']:,.0f} chip-hours"
   ]
 
 
-def _verdict_lines(found: dict[str, Any]) -> list[str]:
-  share = found["total"] / found["device_usable"]
-  if found["fits"]:
+def _verdict_lines(facts: dict[str, Any]) -> list[str]:
+  share = facts["total"] / facts["device_usable"]
+  if facts["fits"]:
     return [f"FITS: {share:.1%} of the usable memory"]
+
   lines = [f"DOES NOT FIT: {share:.2f} x the usable memory"]
-  for change in found["changes"]:
+  for change in facts["changes"]:
     size = change["size"]
-    estimate = "estimate by pre-flight" if size is None else f"about {size / GIB:.1f} GiB a device, estimated"
-    settings = " ".join(f"--config.{s}" for s in " ".join(change["settings"]).split())
+    estimate = "estimate by pre-flight"
+    if size is not None:
+      estimate = f"about {size / GIB:.1f} GiB a device, estimated"
+
+    # One string of a change may hold two settings.
+    names = " ".join(change["settings"]).split()
+    settings = " ".join(f"--config.{name}" for name in names)
     lines.append(f"  try {settings}  ({estimate})")
-  return lines + ["  or a larger slice, or a smaller train.batch_size"]
+
+  return [*lines, "  or a larger slice, or a smaller train.batch_size"]
 
 
 if __name__ == "__main__":

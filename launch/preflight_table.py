@@ -1,9 +1,10 @@
-"""Pre-flights the paper's three sizes on five slices of 256 chips, one after the other, and writes docs/preflight.md.
+"""Pre-flights the paper's three sizes on five slices of 256 chips and writes docs/preflight.md.
 
 nice -n 19 python -m launch preflight_table
 
-Every case is a process of its own with a time limit and ends as one line of results/preflight.jsonl. A case that is
-there is compiled again when the step, the configs or libtpu have changed since, or when it failed.
+The cases run one after the other, each in a process of its own with a time limit, and each ends as
+one line of results/preflight.jsonl. A case that is there is compiled again when the step, the
+configs or libtpu have changed since, or when it failed.
 """
 
 import argparse
@@ -19,108 +20,181 @@ from typing import Any
 import jax
 import tqdm
 
-from gato_jax.hardware import GIB
 from gato_jax.model import flops
+from gato_jax.train.hardware import GIB
 
 SIZES = ("gato_79m", "gato_364m", "gato_1b")
 SLICES = ("v3:16x16", "v4:4x8x8", "v5e:16x16", "v5p:4x8x8", "v6e:16x16")
-_SOURCES = (
-  *(f"gato_jax/train/{name}.py" for name in ("step", "loss", "state", "optimizer")),
-  *("gato_jax/model/*.py", "gato_jax/sharding.py", "gato_jax/hardware.py"),
-  *("experiments/configs/default.py", "experiments/configs/gato_*.py", "launch/*.py", "launch/requirements.txt"),
-)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Files that decide a row, from the repository's root.
+_SOURCES = (
+  "gato_jax/train/step.py",
+  "gato_jax/train/loss.py",
+  "gato_jax/train/state.py",
+  "gato_jax/train/optimizer.py",
+  "gato_jax/train/hardware.py",
+  "gato_jax/model/*.py",
+  "experiments/configs/default.py",
+  "experiments/configs/gato_*.py",
+  "launch/*.py",
+  "launch/requirements.txt",
+)
+
+# Columns of the tables on the page.
+_VERDICTS = (
+  "size",
+  "slice",
+  "data x fsdp x model",
+  "GiB a device",
+  "of usable",
+  "fits",
+  "model FLOPs a step",
+  "products / model",
+  "hours",
+  "chip-hours",
+  "compiled in",
+)
+_MEMORY = (
+  "parameters",
+  "optimizer",
+  "batch, padding of layouts",
+  "gradients, activations, buffers",
+  "program",
+)
+_KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument("--results", type=pathlib.Path, default=ROOT / "results/preflight.jsonl")
   parser.add_argument("--page", type=pathlib.Path, default=ROOT / "docs/preflight.md")
   parser.add_argument("--limit", type=float, default=1800.0, help="seconds that one case may take")
   arguments = parser.parse_args()
+
+  # The results are written after every case: an interrupted run continues.
   rows = read(arguments.results)
   cases = missing(rows)
-  for size, place in tqdm.tqdm(cases, unit="case", desc="pre-flight", dynamic_ncols=True):
-    rows[size, place] = run(size, place, arguments.limit)
+  for size, topology in tqdm.tqdm(cases, unit="case", desc="pre-flight", dynamic_ncols=True):
+    rows[size, topology] = run(size, topology, limit=arguments.limit)
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     arguments.results.write_text("".join(json.dumps(row) + "\n" for row in rows.values()))
-  failed = [row["error"] for row in rows.values() if "error" in row]
-  if len(failed) == len(rows):
-    sys.exit(f"error: every case failed, the last so: {failed[-1]}")
+
+  errors = [row["error"] for row in rows.values() if "error" in row]
+  if len(errors) == len(rows):
+    sys.exit(f"error: every case failed, the last so: {errors[-1]}")
+
   arguments.page.write_text(page(rows))
-  print(f"preflight_table: {len(cases)} of {len(rows)} cases compiled, the others were there; {arguments.page}")
-  if failed:
-    sys.exit(f"error: {len(failed)} cases failed; the page says which, and running this again tries them again")
+  print(
+    f"preflight_table: {len(cases)} of {len(rows)} cases compiled, the others were there;"
+    f" {arguments.page}"
+  )
+  if errors:
+    sys.exit(
+      f"error: {len(errors)} cases failed; the page says which, and running this again tries them"
+      " again"
+    )
 
 
 def read(path: pathlib.Path) -> dict[tuple[str, str], dict[str, Any]]:
+  """Returns (size, slice) -> row of the results file."""
   lines = path.read_text().splitlines() if path.exists() else []
   rows = [json.loads(line) for line in lines]
   return {(row["name"], row["topology"]): row for row in rows}
 
 
 def missing(rows: dict[tuple[str, str], dict[str, Any]]) -> list[tuple[str, str]]:
-  """Cases without a row, with one of other sources, or with one that failed."""
+  """Returns the cases without a row, with a row of other sources, or that failed."""
   now = sources()
+  result = []
+  for size in SIZES:
+    for topology in SLICES:
+      row = rows.get((size, topology))
+      if row is None or row["sources"] != now or "error" in row:
+        result.append((size, topology))
 
-  def good(row: dict[str, Any] | None) -> bool:
-    return row is not None and row["sources"] == now and "error" not in row
-
-  return [(size, place) for size in SIZES for place in SLICES if not good(rows.get((size, place)))]
+  return result
 
 
 def sources() -> str:
-  """A hash of all that a row depends on: the step, the configs, pre-flight itself, the versions of jax and libtpu."""
-  found = {path for pattern in _SOURCES for path in ROOT.glob(pattern)} - {pathlib.Path(__file__).resolve()}
-  return hashlib.sha256(b"\0".join(p.read_bytes() for p in sorted(found)) + jax.__version__.encode()).hexdigest()[:16]
+  """Returns a hash of all that a row depends on.
+
+  It covers the step, the configs, pre-flight itself, and the versions of jax and libtpu.
+  """
+  paths = {path for pattern in _SOURCES for path in ROOT.glob(pattern)}
+  # This file only draws tables.
+  paths.discard(pathlib.Path(__file__).resolve())
+
+  content = b"\0".join(path.read_bytes() for path in sorted(paths))
+  return hashlib.sha256(content + jax.__version__.encode()).hexdigest()[:16]
 
 
-def run(size: str, place: str, limit: float) -> dict[str, Any]:
-  """`launch preflight --json` in a process of its own; a case that fails otherwise than by not fitting has "error"."""
-  command = [sys.executable, "-m", "launch", "preflight", f"--config=experiments/configs/{size}.py"]
-  command += [f"--topology={place}", "--json"]
+def run(size: str, topology: str, limit: float) -> dict[str, Any]:
+  """Runs `launch preflight --json` in a process of its own and returns the row.
+
+  The row of a case that fails otherwise than by not fitting has "error".
+  """
+  config = f"experiments/configs/{size}.py"
+  command = [sys.executable, "-m", "launch", "preflight", f"--config={config}"]
+  command += [f"--topology={topology}", "--json"]
+
   began = time.perf_counter()
   try:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit)
-    error = (done.stderr.strip().splitlines() or ["no output"])[-1]
-    row = json.loads(done.stdout) if done.stdout.startswith("{") else {"error": error}
+    if done.stdout.startswith("{"):
+      row = json.loads(done.stdout)
+    else:
+      row = {"error": (done.stderr.strip().splitlines() or ["no output"])[-1]}
   except subprocess.TimeoutExpired:
     row = {"error": f"stopped after {limit:.0f} s"}
-  return {"name": size, "topology": place, "sources": sources(), "wall_seconds": time.perf_counter() - began, **row}
+
+  # The row's own "name" is the config's, which is the same.
+  return {
+    "name": size,
+    "topology": topology,
+    "sources": sources(),
+    "wall_seconds": time.perf_counter() - began,
+    **row,
+  }
 
 
 def page(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
-  """docs/preflight.md, of the lines of results/preflight.jsonl."""
-  ordered = [rows[size, place] for size in SIZES for place in SLICES if (size, place) in rows]
-  whole = [row for row in ordered if "error" not in row]
-  shapes = whole[0]["shapes"]
+  """Returns docs/preflight.md for the lines of results/preflight.jsonl."""
+  ordered = [rows[size, name] for size in SIZES for name in SLICES if (size, name) in rows]
+  succeeded = [row for row in ordered if "error" not in row]
+  compiled = [row for row in succeeded if row["memory"]]
+
+  # The assumptions are those of every row.
+  first = succeeded[0]
+  memory_rows = [[*_case(row), *_memory_cells(row)] for row in compiled]
+  collective_rows = [[*_case(row), *_collective_cells(row)] for row in succeeded]
   return _PAGE.format(
-    **shapes,
-    utilisation=whole[0]["utilisation"],
-    steps=whole[0]["steps"],
+    **first["shapes"],
+    utilisation=first["utilisation"],
+    steps=first["steps"],
     minutes=sum(row["wall_seconds"] for row in ordered) / 60,
-    verdicts=_table(_VERDICTS, [_verdict(row) for row in ordered]),
-    memory=_table(["size", "slice", *_MEMORY], [[*_case(row), *_memory(row)] for row in whole if row["memory"]]),
-    collectives=_table(["size", "slice", *_KINDS], [[*_case(row), *_collectives(row)] for row in whole]),
+    verdicts=_table(_VERDICTS, [_verdict_cells(row) for row in ordered]),
+    memory=_table(["size", "slice", *_MEMORY], memory_rows),
+    collectives=_table(["size", "slice", *_KINDS], collective_rows),
     formula=flops.FORMULA,
   )
-
-
-_VERDICTS = (
-  "size,slice,data x fsdp x model,GiB a device,of usable,fits,model FLOPs a step,products / model,hours,chip-hours,"
-  "compiled in"
-).split(",")
-_MEMORY = ("parameters", "optimizer", "batch, padding of layouts", "gradients, activations, buffers", "program")
-_KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
 
 
 def _case(row: dict[str, Any]) -> list[str]:
   return [row["name"].removeprefix("gato_"), row["topology"]]
 
 
-def _verdict(row: dict[str, Any]) -> list[str]:
+def _verdict_cells(row: dict[str, Any]) -> list[str]:
   if "error" in row:
-    return [*_case(row), f"failed: {row['error']}", *[""] * (len(_VERDICTS) - 3)]
+    empty = [""] * (len(_VERDICTS) - 3)
+    return [*_case(row), f"failed: {row['error']}", *empty]
+
+  products = ""
+  if row["program_flops"]:
+    products = f"{row['program_flops'] / row['model_flops']:.2f}"
+
   return [
     *_case(row),
     " x ".join(str(n) for n in row["mesh"].values()),
@@ -128,43 +202,59 @@ def _verdict(row: dict[str, Any]) -> list[str]:
     f"{row['device_usable'] / GIB:.2f}",
     "yes" if row["fits"] else "no",
     f"{row['model_flops']:.3g}",
-    f"{row['program_flops'] / row['model_flops']:.2f}" if row["program_flops"] else "",
+    products,
     f"{row['hours']:,.1f}",
     f"{row['chip_hours']:,.0f}",
     f"{row['seconds']:.0f} s",
   ]
 
 
-def _memory(row: dict[str, Any]) -> list[str]:
+def _memory_cells(row: dict[str, Any]) -> list[str]:
   return [f"{row['memory'][kind] / GIB:.3f}" for kind in _MEMORY]
 
 
-def _collectives(row: dict[str, Any]) -> list[str]:
-  found = row["collectives"]
-  return [f"{found[kind][0]:,} runs, {found[kind][1] / GIB:.2f}" if kind in found else "" for kind in _KINDS]
+def _collective_cells(row: dict[str, Any]) -> list[str]:
+  cells = []
+  for kind in _KINDS:
+    if kind not in row["collectives"]:
+      cells.append("")
+      continue
+    runs, size = row["collectives"][kind]
+    cells.append(f"{runs:,} runs, {size / GIB:.2f}")
+
+  return cells
 
 
-def _table(head: Sequence[str], lines: list[list[str]]) -> str:
-  return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
+def _table(head: Sequence[str], rows: list[list[str]]) -> str:
+  lines = [head, ["---"] * len(head), *rows]
+  return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _PAGE = """# Pre-flight: the paper's sizes on slices of 256 chips
 
-Made by `nice -n 19 python -m launch preflight_table` ({minutes:.0f} minutes on a shared machine of two cores, one
-compile at a time) from results/preflight.jsonl. Every case is the real training step of `experiments/configs/gato_*.py`
-at {rows} rows x {length} tokens, compiled by libtpu for the slice without a TPU; nothing was run on one. A JAX device
+Made by `nice -n 19 python -m launch preflight_table` ({minutes:.0f} minutes on a shared machine \
+of two cores, one
+compile at a time) from results/preflight.jsonl. Every case is the real training step of \
+`experiments/configs/gato_*.py`
+at {rows} rows x {length} tokens, compiled by libtpu for the slice without a TPU; nothing was run \
+on one. A JAX device
 is a core on v3 (two a chip, so 512 devices on 256 chips) and a chip elsewhere.
 
-What is assumed: every row holds {patches} image patches and {targets} targets (steps of one 64 x 80 image, a separator
-and one action; larger images mean a few patches more, control and text none). Hours are those of {steps:,} steps at
-{utilisation:.0%} model FLOPs utilisation of the data sheet's bfloat16 peak; nobody has measured it on a TPU.
+What is assumed: every row holds {patches} image patches and {targets} targets (steps of one 64 x \
+80 image, a separator
+and one action; larger images mean a few patches more, control and text none). Hours are those of \
+{steps:,} steps at
+{utilisation:.0%} model FLOPs utilisation of the data sheet's bfloat16 peak; nobody has measured \
+it on a TPU.
 
 {verdicts}
 
-- GiB a device: arguments + temporaries + outputs - aliases, from XLA's memory analysis, and the program itself.
+- GiB a device: arguments + temporaries + outputs - aliases, from XLA's memory analysis, and the \
+program itself.
 - of usable: what libtpu gives to a program, a little less than the chip's memory.
 - {formula}.
-- products / model: matrix products in the compiled program, loops counted as often as they turn, over the model's. More
+- products / model: matrix products in the compiled program, loops counted as often as they turn, \
+over the model's. More
   than 1: rematerialised blocks, scores above the diagonal, logits up to a whole chunk.
 
 ## Memory of one device, GiB
@@ -177,7 +267,8 @@ Outputs that reuse no argument are the metrics, some kilobytes.
 
 {collectives}
 
-Bytes are those of the whole array that a group of devices works on; the rules are in launch/collectives.py. On a ring
+Bytes are those of the whole array that a group of devices works on; the rules are in \
+launch/collectives.py. On a ring
 of n devices each sends (n-1)/n of them, for an all-reduce twice that.
 """
 

@@ -1,8 +1,9 @@
 """FLOPs of the matrix products in a compiled program, loops counted as often as they turn.
 
-XLA's own cost analysis counts the body of a loop once: a layer scan as one layer, and a windowed einsum, into which
-XLA turns a gather and the product behind it, as one of its pieces. One run counts as XLA's rule has it: 2 x
-multiply-adds, of a convolution (TPUs know no other product) only those whose input is no padding and no dilation.
+XLA's own cost analysis counts the body of a loop once: a layer scan as one layer, and a windowed
+einsum, into which XLA turns a gather and the product behind it, as one of its pieces. One run
+counts by XLA's rule: 2 x multiply-adds, and of a convolution (TPUs know no other product) only
+those whose input is neither padding nor dilation.
 """
 
 import math
@@ -11,48 +12,91 @@ import re
 from launch import hlo
 
 
-def product_flops(program: hlo.Program, unknown_trips: int = 1, *, loops_once: bool = False) -> float:
-  """Of one call on one device. unknown_trips: hlo.walk. loops_once: as XLA's cost analysis counts."""
+def product_flops(
+  program: hlo.Program, unknown_trips: int = 1, *, loops_once: bool = False
+) -> float:
+  """Returns the FLOPs of one call on one device.
+
+  Args:
+    program: The compiled program.
+    unknown_trips: Turns of a loop whose number only the data decide (hlo.walk).
+    loops_once: Counts the body of a loop once, as XLA's cost analysis does.
+  """
+  counters = {"dot": _dot_flops, "convolution": _convolution_flops}
   total = 0.0
   for visit in hlo.walk(program, unknown_trips):
-    counts = {"dot": _dot, "convolution": _convolution}
-    if visit.instruction.opcode in counts:
+    counter = counters.get(visit.instruction.opcode)
+    if counter is not None:
       runs = 1 if loops_once else visit.times
-      total += runs * counts[visit.instruction.opcode](visit)
+      total += runs * counter(visit)
+
   return total
 
 
-def _dot(visit: hlo.Visit) -> float:
-  left = hlo.dimensions(visit.siblings[visit.instruction.operands[0]].shape)
-  summed = re.search(r"\blhs_contracting_dims=\{([\d,]*)\}", visit.instruction.attributes)[1]
-  return 2.0 * math.prod(hlo.dimensions(visit.instruction.shape)) * math.prod(left[int(d)] for d in summed.split(","))
+def _dot_flops(visit: hlo.Visit) -> float:
+  instruction = visit.instruction
+  left = hlo.dimensions(visit.siblings[instruction.operands[0]].shape)
+  output = hlo.dimensions(instruction.shape)
+
+  contracting = re.search(r"\blhs_contracting_dims=\{([\d,]*)\}", instruction.attributes)
+  assert contracting is not None, instruction
+  summed = math.prod(left[int(d)] for d in contracting[1].split(","))
+
+  return 2.0 * math.prod(output) * summed
 
 
-def _convolution(visit: hlo.Visit) -> float:
+def _convolution_flops(visit: hlo.Visit) -> float:
   attributes = visit.instruction.attributes
   left, right = (hlo.dimensions(visit.siblings[name].shape) for name in visit.instruction.operands)
-  out = hlo.dimensions(visit.instruction.shape)
-  of_left, of_right, of_out = re.search(r"\bdim_labels=(\w+)_(\w+)->(\w+)", attributes).groups()
-  batch_groups = int((re.search(r"\bbatch_group_count=(\d+)", attributes) or (0, 1))[1])
+  output = hlo.dimensions(visit.instruction.shape)
+
+  # One letter a dimension: b batch, f features, i and o input and output features of the kernel,
+  # digits for spatial dimensions.
+  labels = re.search(r"\bdim_labels=(\w+)_(\w+)->(\w+)", attributes)
+  assert labels is not None, attributes
+  left_labels, right_labels, output_labels = labels.groups()
+
+  groups = re.search(r"\bbatch_group_count=(\d+)", attributes)
+  batch = left[left_labels.index("b")] / (int(groups[1]) if groups else 1)
+  products = right[right_labels.index("i")] * output[output_labels.index("f")] * batch
+
   window = _window(attributes)
-  products = right[of_right.index("i")] * out[of_out.index("f")] * left[of_left.index("b")] / batch_groups
-  for i in range(len(of_out) - 2):
-    label = str(i)
-    size, extent, positions = right[of_right.index(label)], left[of_left.index(label)], out[of_out.index(label)]
-    stride, dilation, kernel_dilation = (
-      window.get(key, {}).get(i, 1) for key in ("stride", "lhs_dilate", "rhs_dilate")
-    )
-    low = window.get("pad", {}).get(i, 0)
-    products *= sum(
-      0 <= at <= (extent - 1) * dilation and at % dilation == 0
-      for tap in range(size)
-      for at in (tap * kernel_dilation - low + o * stride for o in range(positions))
-    )
+  for axis in range(len(output_labels) - 2):
+    label = str(axis)
+    kernel_size = right[right_labels.index(label)]
+    input_size = left[left_labels.index(label)]
+    output_size = output[output_labels.index(label)]
+
+    stride = window.get("stride", {}).get(axis, 1)
+    dilation = window.get("lhs_dilate", {}).get(axis, 1)
+    kernel_dilation = window.get("rhs_dilate", {}).get(axis, 1)
+    low_padding = window.get("pad", {}).get(axis, 0)
+
+    # Pairs of a kernel tap and an output whose input position, counted in the dilated input, is a
+    # real element: inside, and no gap of the dilation.
+    pairs = 0
+    for tap in range(kernel_size):
+      for out in range(output_size):
+        at = tap * kernel_dilation - low_padding + out * stride
+        pairs += 0 <= at <= (input_size - 1) * dilation and at % dilation == 0
+    products *= pairs
+
   return 2.0 * products
 
 
 def _window(attributes: str) -> dict[str, dict[int, int]]:
-  """Name -> spatial dimension -> value, of `window={size=2x3 pad=1_1x0_0}`; of a padding, the low side."""
-  found = re.search(r"\bwindow=\{([^}]*)\}", attributes)
-  parts = dict(part.split("=") for part in found[1].split()) if found else {}
-  return {name: {i: int(v.split("_")[0]) for i, v in enumerate(text.split("x"))} for name, text in parts.items()}
+  """Returns name -> spatial dimension -> value, of `window={size=2x3 pad=1_1x0_0}`.
+
+  Of a padding it is the low side.
+  """
+  match = re.search(r"\bwindow=\{([^}]*)\}", attributes)
+  if not match:
+    return {}
+
+  window = {}
+  for part in match[1].split():
+    name, text = part.split("=")
+    values = [int(value.split("_")[0]) for value in text.split("x")]
+    window[name] = dict(enumerate(values))
+
+  return window

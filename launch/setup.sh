@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
-# Makes a Debian or Ubuntu machine ready: Python 3.11, system libraries, .venv with the pinned packages. Repeats nothing
-# that is done. `setup.sh corpora` also installs the texts and captioned pictures that Debian has (0.2 GB), `setup.sh
-# tests` and `setup.sh slow-tests` those and what else only tests need. pip reads the machine's own configuration; another
-# interpreter is chosen with PYTHON=/path/to/python3.11.
+# Prepares a Debian or Ubuntu machine: Python 3.11, system libraries, .venv with the pinned packages.
+# Steps that are done are not repeated.
+#
+#   setup.sh              the above
+#   setup.sh corpora      also the texts and captioned images that Debian has (0.2 GB)
+#   setup.sh tests        also the programs that only tests need
+#   setup.sh slow-tests   also those of the slow tests
+#
+# pip reads the machine's own configuration; another interpreter is chosen with
+# PYTHON=/path/to/python3.11.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec 9<. && flock 9  # two `make` at once: the second waits
+
+# Of two `make` at the same time the second one waits.
+exec 9<. && flock 9
 
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -22,7 +30,7 @@ find_python() {
     "python3.11-venv. Elsewhere: pyenv install 3.11. Or name one: make PYTHON=/path/to/python3.11"
 }
 
-# apt_install PACKAGE...: installs, or says what to run and fails.
+# apt_install PACKAGE...: installs the packages, or prints the command to run and fails.
 apt_install() {
   local command="apt-get install -y --no-install-recommends $*"
   local -a as_root=()
@@ -39,7 +47,8 @@ apt_install() {
     || fail "apt-get could not install them. Run: $command"
 }
 
-# Prints the packages whose library cannot be loaded; headless rendering and the simulators need all of them.
+# Prints the packages whose library cannot be loaded. Headless rendering and the simulators need all
+# of them.
 missing_packages() {
   "$1" - <<'PYTHON'
 import ctypes
@@ -62,9 +71,9 @@ for library, package in PACKAGES.items():
 PYTHON
 }
 
-# Texts and captioned pictures (rlds_builders/text, align, ltip, m3w), and what only tests need: a Slurm, and for slow
-# ones xpk in an environment of its own, because its pins are not ours. Where they cannot be had the tests of them are
-# skipped, and say so.
+# Installs texts and captioned images (rlds_builders/text, align, ltip, m3w), and the programs that
+# only tests need: Slurm, and for slow tests xpk in an environment of its own, because its pins are
+# not ours. Where they cannot be installed their tests are skipped, with a message.
 prepare() {
   [[ "$1" ]] || return 0
   # shellcheck disable=SC2086  # one word per package
@@ -73,7 +82,7 @@ prepare() {
   [[ "$1" != corpora ]] || return 0
   command -v sbatch >/dev/null && [[ -e /usr/sbin/slurmctld && -e /usr/sbin/munged ]] \
     || (apt_install slurm-wlm slurm-wlm-basic-plugins munge) \
-    || say "no Slurm: tests/test_launch_slurm.py will be skipped"
+    || say "no Slurm: tests/launch/test_launch_slurm.py will be skipped"
   [[ "$1" == slow-tests ]] || return 0
   [[ "$(.venv/xpk/bin/python -m pip list --format=freeze 2>/dev/null | grep '^xpk==')" == "$XPK" ]] \
     || (.venv/bin/python -m venv --clear .venv/xpk && .venv/xpk/bin/python -m pip install -q "$XPK") \
@@ -84,6 +93,8 @@ CORPORA="tuxpaint-stamps-default fonts-noto-color-emoji unicode-cldr-core bible-
 CORPORA+=" dict-foldoc fortunes-min"
 
 python="$(find_python)"
+
+# The stamp of a finished installation: a change of any of these files, or of the path, installs again.
 stamp="$({ sha256sum requirements.txt constraints.txt rlds_builders/procgen/requirements.txt setup.py pyproject.toml launch/setup.sh launch/requirements.txt; pwd; } | sha256sum | cut -c1-16)"
 
 packages="$(missing_packages "$python")"
@@ -94,6 +105,7 @@ if [[ -n "$packages" ]]; then
   [[ -z "$packages" ]] || fail "still not loadable after installing: ${packages//$'\n'/ }; see ldconfig -p"
 fi
 
+# Everything is installed already.
 if [[ -f .venv/setup.stamp && "$(<.venv/setup.stamp)" == "$stamp" ]] && is_311 .venv/bin/python; then
   prepare "${1:-}"
   exit 0

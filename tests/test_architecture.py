@@ -1,10 +1,16 @@
-"""Import order (DESIGN.md), who may import simulators, TensorFlow, matplotlib and flags, file lengths and names."""
+"""The rules of the tree: layers, cycles, who may import simulators and TensorFlow, file lengths and
+names.
+
+docs/architecture.md explains the layers.
+"""
 
 import ast
+import graphlib
 import importlib.metadata
 import pathlib
 import re
 import sys
+from collections import defaultdict
 
 import pytest
 
@@ -16,70 +22,64 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc
 # Lower layers never import higher ones; the longest matching name counts.
 LAYERS = {
   "gato_jax.errors": 0,
-  "gato_jax.disk": 0,
-  "gato_jax.files": 0,
   "gato_jax.randomness": 0,
-  "gato_jax.lock": 1,
-  "gato_jax.documents": 0,
-  "gato_jax.specs": 1,
-  "gato_jax.results": 1,
-  "gato_jax.mixture": 1,
-  "gato_jax.demonstrations": 1,
-  "gato_jax.baselines": 1,
-  "gato_jax.studies": 2,
-  "gato_jax.provenance": 2,
+  "gato_jax.documents": 1,
+  "gato_jax.task": 1,
+  "gato_jax.domain": 1,
+  "gato_jax.storage": 2,
   "gato_jax.tokens": 2,
-  "gato_jax.environment_loop": 2,
-  "gato_jax.environment_contract": 2,
-  "gato_jax.logs": 2,
-  "gato_jax.origin": 2,
-  "gato_jax.freshness": 3,
-  "gato_jax.worker": 2,
-  "gato_jax.returns": 3,
-  "gato_jax.realtime": 3,
-  "gato_jax.sharding": 2,
-  "gato_jax.hardware": 2,
-  "gato_jax.distributed": 2,
-  "gato_jax.checkpoint": 2,
-  "gato_jax.data": 3,
+  "gato_jax.env": 3,
   "gato_jax.model": 3,
-  "gato_jax.collect": 3,
-  "gato_jax.evaluate": 3,
-  "gato_jax.scores_json": 4,
-  "gato_jax.serve": 3,
-  "gato_jax.language": 3,
-  "gato_jax.recorded": 3,
-  "gato_jax.interpret": 3,
-  "gato_jax.report": 3,
-  "gato_jax.scaling": 3,
+  "gato_jax.data": 4,
   "gato_jax.train": 4,
-  "gato_jax.agent": 4,
-  "experiments": 5,
+  "gato_jax.agent": 5,
+  "gato_jax.evaluate": 5,
+  "gato_jax.serve": 5,
+  "experiments.analysis": 6,
+  "experiments": 7,
 }
+
+# Domains see the contract that they implement, and nothing of what uses them.
 BUILDERS_MAY_IMPORT = (
   "gato_jax.documents",
-  "gato_jax.environment_loop",
+  "gato_jax.domain",
+  "gato_jax.env.loop",
   "gato_jax.errors",
-  "gato_jax.files",
   "gato_jax.randomness",
-  "gato_jax.specs",
+  "gato_jax.storage.files",
+  "gato_jax.task",
 )
-BUILDER_BASE = "rlds_builders._builder"  # the base of all builders also reads the raw logs and their rows
-BASE_MAY_IMPORT = ("gato_jax.freshness", "gato_jax.logs", "gato_jax.origin", "gato_jax.results")
+BUILDER_BASE = "rlds_builders.base.rlds_builder"  # It also reads the raw logs and their rows.
+BASE_MAY_IMPORT = (
+  "gato_jax.data.freshness",
+  "gato_jax.env.logs",
+  "gato_jax.env.results",
+  "gato_jax.storage.origin",
+)
+SHARED_BUILDERS = ("base", "files", "planners", "scenes", "worlds")
 
-# Third-party packages -> a pattern of the files that may import them (tests and benchmarks may import anything).
+# Third-party package -> a pattern of the files that may import it. Tests and benchmarks may import
+# anything.
 SIMULATOR_FILES = (
-  r"rlds_builders/([^/]+/(environment|doom|assembly|expert|experts/[^/]+)|_mujoco|_miniworld|_grids)\.py"
+  r"rlds_builders/([^/]+/(environment|doom|assembly|expert|experts/[^/]+)"
+  r"|worlds/.*|scenes/(room|grid)_drawing)\.py"
 )
-TENSORFLOW_FILES = r"gato_jax/data/.*\.py|rlds_builders/(_builder|_catalogue|_recorded|[^/]+/[^/]+_dataset_builder)\.py"
+TENSORFLOW_FILES = (
+  r"gato_jax/data/.*\.py"
+  r"|rlds_builders/base/(rlds_builder|records|recorded_builder|recorded_spec|tfds_source)\.py"
+  r"|rlds_builders/[^/]+/[^/]+_dataset_builder\.py"
+)
 OWNERS = {
   **dict.fromkeys(
-    ("dm_control", "metaworld", "minigrid", "ale_py", "envpool", "miniworld", "vizdoom", "pyglet"), SIMULATOR_FILES
+    ("dm_control", "metaworld", "minigrid", "ale_py", "envpool", "miniworld", "vizdoom", "pyglet"),
+    SIMULATOR_FILES,
   ),
   "gymnasium": SIMULATOR_FILES,
   "mujoco": SIMULATOR_FILES + r"|rlds_builders/planners/.*\.py",
-  **dict.fromkeys(("tensorflow", "tensorflow_datasets", "tensorflow_text", "seqio", "rlds"), TENSORFLOW_FILES),
-  "matplotlib": r"gato_jax/report/.*\.py",
+  **dict.fromkeys(
+    ("tensorflow", "tensorflow_datasets", "tensorflow_text", "seqio", "rlds"), TENSORFLOW_FILES
+  ),
+  "matplotlib": r"experiments/analysis/report/.*\.py",
   "ml_collections": r"experiments/.*\.py",
   "absl.flags": r"(experiments|launch)/.*\.py",
   "absl.app": r"experiments/.*\.py",
@@ -88,7 +88,10 @@ OWN_PACKAGES = ("gato_jax", "rlds_builders", "experiments", "launch", "benchmark
 
 
 def imports(source: str, file: str) -> list[tuple[int, str]]:
-  """(line, full name) of everything a file imports, at its top or inside functions; `from a import b` counts as a.b."""
+  """(line, full name) of everything a file imports, at its top or inside functions.
+
+  `from a import b` counts as a.b.
+  """
   found = []
   for node in ast.walk(ast.parse(source, file)):
     if isinstance(node, ast.Import):
@@ -120,7 +123,7 @@ def violations(source: str, file: str) -> list[str]:
   free = file.startswith(("tests/", "benchmarks/"))
   ours = layer(module)
   if module.startswith("gato_jax.") and ours is None:
-    found.append(f"{file}: no layer; give {module} a place in LAYERS (DESIGN.md, import order)")
+    found.append(f"{file}: no layer; give {module} a place in LAYERS (docs/architecture.md)")
   for line, name in imports(source, file):
     where = f"{file}:{line}: imports {name}"
     if free:
@@ -128,12 +131,17 @@ def violations(source: str, file: str) -> list[str]:
     theirs = layer(name)
     if ours is not None and theirs is not None and theirs > ours:
       found.append(f"{where}, of a higher layer")
-    if under(module, "gato_jax") and (under(name, "rlds_builders") or under(name, "launch")):
+    above = ("rlds_builders", "launch", "experiments")
+    if under(module, "gato_jax") and any(under(name, package) for package in above):
       found.append(f"{where}: the library knows tasks by their spec, never by name")
     if under(module, "rlds_builders") and under(name, "gato_jax"):
       allowed = (*BUILDERS_MAY_IMPORT, *(BASE_MAY_IMPORT if module == BUILDER_BASE else []))
       if not any(under(name, package) for package in allowed):
         found.append(f"{where}: builders see only {', '.join(allowed)}")
+    if under(module, "rlds_builders") and under(name, "rlds_builders"):
+      ours_folder, their_folder = (f"{path}.".split(".")[1] for path in (module, name))
+      if their_folder not in (ours_folder, *SHARED_BUILDERS):
+        found.append(f"{where}: a domain imports no other; what they share goes to a shared folder")
     for package, pattern in OWNERS.items():
       if under(name, package) and not re.fullmatch(pattern, file):
         found.append(f"{where}: only files matching {pattern} may")
@@ -150,19 +158,68 @@ def test_the_tree_keeps_the_rules():
   assert not found, "\n".join(found)
 
 
+def package(module: str) -> str:
+  """The package whose imports must not form a cycle.
+
+  "gato_jax.data", "experiments.analysis.report".
+  """
+  parts = module.split(".")
+  depth = 3 if parts[:2] == ["experiments", "analysis"] else 2
+  return ".".join(parts[:depth])
+
+
+def package_graph(sources: dict[str, str]) -> dict[str, set[str]]:
+  """Package -> the packages that its modules import, from file -> source."""
+  graph: dict[str, set[str]] = defaultdict(set)
+  for file, source in sources.items():
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    for _, name in imports(source, file):
+      if name.split(".")[0] in ("gato_jax", "experiments", "rlds_builders", "launch"):
+        graph[package(module)].add(package(name))
+  return {user: used - {user} for user, used in graph.items()}
+
+
+def cycle(sources: dict[str, str]) -> list[str]:
+  """The packages of one import cycle, or [] where there is none."""
+  try:
+    graphlib.TopologicalSorter(package_graph(sources)).prepare()
+  except graphlib.CycleError as e:
+    return e.args[1]
+  return []
+
+
+def test_no_two_packages_import_each_other():
+  code = [p for p in files() if p.relative_to(ROOT).parts[0] not in ("tests", "benchmarks")]
+  found = cycle({p.relative_to(ROOT).as_posix(): p.read_text() for p in code})
+  assert not found, " -> ".join(found)
+
+
+def test_a_planted_cycle_is_found():
+  assert cycle(
+    {
+      "gato_jax/agent/policy.py": "from gato_jax.serve import server",
+      "gato_jax/serve/server.py": "def f():\n  from gato_jax.agent.policy import Policy",
+    }
+  )
+
+
 @pytest.mark.parametrize(
   ("file", "source", "message"),
   [
     ("gato_jax/tokens/layout.py", "from gato_jax.model import gato", "higher layer"),
     ("gato_jax/tokens/layout.py", "from gato_jax import train", "higher layer"),
     ("gato_jax/tokens/layout.py", "from ..train import loop", "higher layer"),
-    ("gato_jax/specs.py", "def f():\n  import gato_jax.tokens.codec", "higher layer"),
+    ("gato_jax/task.py", "def f():\n  import gato_jax.tokens.codec", "higher layer"),
     ("gato_jax/model/gato.py", "from gato_jax.agent import Agent", "higher layer"),
-    ("gato_jax/evaluate/sequential.py", "import rlds_builders.babyai", "never by name"),
+    ("gato_jax/env/collect/shards.py", "from gato_jax.evaluate import jobs", "higher layer"),
+    ("gato_jax/evaluate/run.py", "from experiments.analysis.report import page", "never by name"),
+    ("gato_jax/evaluate/run.py", "import rlds_builders.babyai", "never by name"),
     ("gato_jax/new.py", "", "no layer"),
     ("rlds_builders/babyai/__init__.py", "from gato_jax import model", "builders see only"),
     ("rlds_builders/babyai/__init__.py", "import minigrid", "only files matching"),
-    ("gato_jax/evaluate/sequential.py", "import mujoco", "only files matching"),
+    ("rlds_builders/m3w/documents.py", "from rlds_builders.align import stamps", "no other"),
+    ("rlds_builders/scenes/rooms.py", "import rlds_builders.playroom.environment", "no other"),
+    ("gato_jax/evaluate/run.py", "import mujoco", "only files matching"),
     ("rlds_builders/babyai/environment.py", "import tensorflow as tf", "only files matching"),
     ("gato_jax/train/loop.py", "import seqio", "only files matching"),
     ("gato_jax/train/loop.py", "from matplotlib import pyplot", "only files matching"),
@@ -180,16 +237,25 @@ def test_a_planted_violation_is_found(file, source, message):
   [
     (
       "gato_jax/train/loop.py",
-      "from gato_jax import checkpoint\nfrom gato_jax.model import gato\nfrom absl import logging",
+      "from gato_jax.train import checkpoint\nfrom gato_jax.model import gato\nfrom absl import logging",
     ),
-    ("gato_jax/agent.py", "from gato_jax.tokens.layout import TokenLayout"),
+    ("gato_jax/agent/step.py", "from gato_jax.tokens.layout import TokenLayout"),
     ("gato_jax/data/tasks.py", "import seqio\nimport tensorflow_datasets as tfds"),
-    ("gato_jax/report/page.py", "import matplotlib.figure"),
-    ("rlds_builders/babyai/environment.py", "import minigrid\nfrom gato_jax import specs"),
+    ("experiments/analysis/report/page.py", "import matplotlib.figure"),
+    (
+      "rlds_builders/babyai/environment.py",
+      "import minigrid\nfrom rlds_builders.base import wrappers",
+    ),
     ("rlds_builders/babyai/babyai_dataset_builder.py", "import tensorflow_datasets as tfds"),
-    ("rlds_builders/_builder.py", "import tensorflow as tf\nfrom gato_jax import logs, results, specs"),
+    (
+      "rlds_builders/base/rlds_builder.py",
+      "import tensorflow as tf\nfrom gato_jax.env import logs, results",
+    ),
     ("rlds_builders/planners/mpc.py", "from mujoco import rollout"),
-    ("experiments/train.py", "from absl import app, flags\nfrom gato_jax.train import loop\nimport rlds_builders"),
+    (
+      "experiments/train.py",
+      "from absl import app, flags\nfrom gato_jax.train import loop\nimport rlds_builders",
+    ),
   ],
 )
 def test_what_is_allowed_passes(file, source):
@@ -202,23 +268,34 @@ def normal(name: str) -> str:
 
 def pins(*files: str) -> dict[str, str]:
   """Package -> version of the lines name==version of requirements files."""
-  lines = (line.split("#")[0].strip() for file in files for line in (ROOT / file).read_text().splitlines())
+  lines = (
+    line.split("#")[0].strip() for file in files for line in (ROOT / file).read_text().splitlines()
+  )
   return {normal(line.split("==")[0]): line.split("==")[1] for line in lines if line}
 
 
 def test_every_import_is_a_pinned_requirement():
   distributions = importlib.metadata.packages_distributions()
-  required = pins("requirements.txt", "benchmarks/requirements.txt", "rlds_builders/procgen/requirements.txt")
+  required = pins(
+    "requirements.txt", "benchmarks/requirements.txt", "rlds_builders/procgen/requirements.txt"
+  )
   missing = set()
   for path in files():
     file = path.relative_to(ROOT).as_posix()
     for line, name in imports(path.read_text(), file):
       top = name.split(".")[0]
-      if top in sys.stdlib_module_names or top in OWN_PACKAGES or (path.parent / f"{top}.py").exists():
+      if (
+        top in sys.stdlib_module_names
+        or top in OWN_PACKAGES
+        or (path.parent / f"{top}.py").exists()
+        or any((ROOT / folder / f"{top}.py").exists() for folder in ("tests", "tests/support"))
+      ):
         continue
       owners = [normal(d) for d in distributions.get(top, [top])]
       if not any(owner in required for owner in owners):
-        missing.add(f"{file}:{line}: {top} ({', '.join(owners) or 'not installed'}) is not in requirements.txt")
+        missing.add(
+          f"{file}:{line}: {top} ({', '.join(owners) or 'not installed'}) is not in requirements.txt"
+        )
   assert not missing, "\n".join(sorted(missing))
 
 

@@ -1,4 +1,4 @@
-"""launch/setup.sh on machines that lack something: one line that says what to run, and a non-zero exit."""
+"""launch/setup.sh on machines that lack something: one line of advice and an exit status."""
 
 import os
 import pathlib
@@ -56,4 +56,8 @@ def test_what_is_done_is_not_repeated(tmp_path):
   assert done.returncode == 0 and stamp.exists(), done.stderr
   written = stamp.stat().st_mtime_ns
   done = subprocess.run(["bash", "launch/setup.sh"], cwd=ROOT, capture_output=True, text=True)
-  assert (done.returncode, done.stdout, done.stderr) == (0, "", "") and stamp.stat().st_mtime_ns == written
+  assert (done.returncode, done.stdout, done.stderr) == (
+    0,
+    "",
+    "",
+  ) and stamp.stat().st_mtime_ns == written

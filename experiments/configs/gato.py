@@ -1,18 +1,24 @@
-"""The paper's mixture: 24 rows with the paper's weights, 85.3 % control, on what is here of them.
+"""The paper's mixture: 24 rows with the paper's weights, 85.3 % of them control.
 
-python -m experiments.build --config=experiments/configs/gato.py       builds what it can, and says what is missing
-python -m experiments.describe --config=experiments/configs/gato.py    the rows, what is here of them, their shares
+python -m experiments.build --config=experiments/configs/gato.py
+python -m experiments.describe --config=experiments/configs/gato.py
 
-Rows without a dataset are left out, one line each, and the others keep their proportions.
+The first builds what it can and prints what is missing; the second prints the rows, how much data
+of each is here, and the shares that result. Rows without a dataset are left out and the others keep
+their proportions. The network is the tiny one; gato_79m.py, gato_364m.py and gato_1b.py are the
+paper's sizes.
 """
+
+from typing import Any
 
 import ml_collections
 
 from experiments.configs import default
 
-# Row of the paper's table 1 -> share of sequences in per cent, and the domains that share it (all their tasks that are
-# not held out, or those named). Domains that stand in for data that was never published are named in docs/domains.md.
-ROWS = {
+# Row of the paper's table 1 -> share of sequences in per cent, and the domains that share it: with
+# all tasks that they do not hold out themselves, or with those named. docs/domains.md says which
+# domains stand in for data that was never published.
+ROWS: dict[str, tuple[Any, ...]] = {
   "DM Lab": (9.35, "labyrinth", "unplugged_dmlab"),
   "ALE Atari": (9.5, "atari", "unplugged_atari"),
   "ALE Atari Extended": (10.0, "atari_extended"),
@@ -44,9 +50,13 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
   config = default.get_config(variant)
   config.name = "gato"
   config.leave_out_missing = True
+
   config.domains = ml_collections.ConfigDict()
   for row, (weight, *domains) in ROWS.items():
     for domain in domains:
       name, *tasks = (domain,) if isinstance(domain, str) else domain
-      config.domains[name] = ml_collections.ConfigDict({"weight": weight, "tasks": tuple(tasks), "row": row})
+      config.domains[name] = ml_collections.ConfigDict(
+        {"weight": weight, "tasks": tuple(tasks), "row": row}
+      )
+
   return config

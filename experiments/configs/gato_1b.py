@@ -1,7 +1,7 @@
-"""The paper's 1.18B: gato_79m.py at another size.
+"""The paper's 1.18B network on the paper's mixture; gato_79m.py has the command.
 
-Whole, parameters, optimizer and gradients are 17.6 GiB, more than a 16 GiB chip has: they are split over 4 devices
-(docs/preflight.md). With fewer, set --config.train.mesh_fsdp.
+Parameters, optimizer state and gradients take 17.6 GiB, more than a chip of 16 GiB has, so they are
+split over 4 devices (docs/preflight.md). With fewer devices set --config.train.mesh_fsdp.
 """
 
 import ml_collections

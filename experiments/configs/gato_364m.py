@@ -1,4 +1,7 @@
-"""The paper's 364M: gato_79m.py at another size, still pure data parallelism (5.4 GiB of state and gradients)."""
+"""The paper's 364M network on the paper's mixture; gato_79m.py has the command.
+
+Parameters, optimizer state and gradients take 5.4 GiB, so that data parallelism is still enough.
+"""
 
 import ml_collections
 

@@ -1,8 +1,8 @@
-"""Checkpoint + layout + model -> an actor: the only place where the three meet. No TensorFlow."""
+"""Acting: a checkpoint, a token layout and the model make an actor. No TensorFlow."""
 
 from gato_jax.agent.config import ActConfig
 from gato_jax.agent.engine import Engine, GatoActor
+from gato_jax.agent.generation import TextGenerator
 from gato_jax.agent.policy import Policy
-from gato_jax.agent.reader import Reader
 
-__all__ = ["ActConfig", "Engine", "GatoActor", "Policy", "Reader"]
+__all__ = ["ActConfig", "Engine", "GatoActor", "Policy", "TextGenerator"]

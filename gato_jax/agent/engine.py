@@ -1,4 +1,4 @@
-"""Many environments of many tasks against one memory: episodes begin in slots, batches of them act."""
+"""Engine: acts in many environments of many tasks at once, one slot of the KV cache each."""
 
 import concurrent.futures
 import dataclasses
@@ -11,26 +11,28 @@ import dm_env
 import jax
 import numpy as np
 
-from gato_jax import randomness, specs
-from gato_jax.agent import packing, shapes, step
+from gato_jax import randomness
+from gato_jax.agent import buckets, step
 from gato_jax.agent.config import ActConfig
 from gato_jax.agent.prompts import Prompts
-from gato_jax.errors import GatoError
-from gato_jax.model import GatoConfig, acting
-from gato_jax.tokens import layout
+from gato_jax.errors import GatoError, check_name
+from gato_jax.model import GatoConfig, cache
+from gato_jax.task import flatten
+from gato_jax.tokens import layout, packing, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
-_BATCH_GROWTH = 4  # compiled batch sizes are 1, 4, 16, ... and all slots: a batch is padded to the next
+# Compiled batch sizes are 1, 4, 16, ... and all slots; a batch is padded to the next one.
+_BATCH_GROWTH = 4
 
 
 @dataclasses.dataclass
 class _Episode:
-  """The episode that runs in a slot.
+  """Episode that runs in a slot.
 
   Attributes:
-    steps: how many have been acted.
-    noise: int32, keys the sampling of its actions: another one for each task and seed, so that two tasks that look
-      alike do not act alike.
+    task: Name of the task.
+    seed: Seed of the episode.
+    steps: Steps acted so far.
   """
 
   task: str
@@ -39,205 +41,356 @@ class _Episode:
 
   @functools.cached_property
   def noise(self) -> np.int32:
-    return np.uint32(randomness.key(f"act/{self.task}/{self.seed}") % 2**32).view(np.int32)
+    """Seed of the draws of its actions.
+
+    It differs between tasks too, so that two tasks that look alike do not act alike.
+    """
+    key = randomness.key(f"act/{self.task}/{self.seed}")
+    return np.uint32(key % 2**32).view(np.int32)
 
 
 class Engine:
-  """Acts for up to `slots` environments at once; used from one thread, `pack` apart.
+  """Acts in up to `slots` environments at once.
+
+  All methods but `pack` must be called from one thread.
 
   Attributes:
-    slots: rows of the memory. shapes: those that are compiled, with their tasks.
+    slots: Slots of the KV cache.
+    buckets: Buckets of the tasks, each with its own compiled steps.
   """
 
   def __init__(
     self,
     config: GatoConfig,
-    params: acting.ActingParams,
+    params: cache.ActingParams,
     layouts: Mapping[str, layout.TokenLayout],
     prompts: Mapping[str, Prompts],
     slots: int,
     act: ActConfig,
   ):
-    for task, one in layouts.items():
-      if one.length > config.memory_length:
-        raise GatoError(f"{task}: one step takes {one.length} tokens, the memory holds {config.memory_length}")
+    """Prepares tables and an empty KV cache; compiles nothing yet.
+
+    Args:
+      config: Sizes of the network.
+      params: Its parameters.
+      layouts: Task name -> token layout.
+      prompts: Task name -> prompts.
+      slots: Environments at once.
+      act: Settings of acting.
+
+    Raises:
+      GatoError: One step of a task does not fit into the KV cache.
+    """
+    for task, task_layout in layouts.items():
+      if task_layout.length > config.memory_length:
+        raise GatoError(
+          f"{task}: one step takes {task_layout.length} tokens, the memory holds"
+          f" {config.memory_length}"
+        )
+
     self.slots = slots
-    self.shapes = shapes.group(layouts)
-    self._config, self._params, self._act = config, params, act
-    self._layouts, self._prompts = layouts, prompts
-    self._place = {task: (shape, index) for shape in self.shapes for index, task in enumerate(shape.tasks)}
-    self._tables = {shape: jax.device_put(shapes.tables(shape, layouts)) for shape in self.shapes}
-    self._heads = {shape: step.head(params, shape) for shape in self.shapes}
+    self.buckets = buckets.group(layouts)
+    self._config = config
+    self._params = params
+    self._act = act
+    self._layouts = layouts
+    self._prompts = prompts
+
+    self._bucket_of_task: dict[str, buckets.Bucket] = {}
+    self._index_in_bucket: dict[str, int] = {}
+    for bucket in self.buckets:
+      for index, task in enumerate(bucket.tasks):
+        self._bucket_of_task[task] = bucket
+        self._index_in_bucket[task] = index
+
+    # On the device from the beginning, so that a step transfers observations only.
+    self._tables = {
+      bucket: jax.device_put(buckets.tables(bucket, layouts)) for bucket in self.buckets
+    }
+    self._heads = {bucket: step.head(params, bucket) for bucket in self.buckets}
     self._temperature = jax.device_put(np.float32(act.temperature))
+
     self._state = step.init_state(config, slots)
     self._episodes: dict[int, _Episode] = {}
     self._compiled: dict[tuple[Any, ...], Any] = {}
 
   @functools.cached_property
   def batch_sizes(self) -> list[int]:
-    """Ascending; the last is `slots`."""
-    sizes, size = [], 1
+    """Compiled batch sizes, ascending; the last is `slots`."""
+    sizes = []
+    size = 1
     while size < self.slots:
       sizes.append(size)
       size *= _BATCH_GROWTH
+
     return [*sizes, self.slots]
 
   def compile(self, on_shape: Callable[[str], None] = lambda text: None) -> None:
     """Compiles all that `act` can need, on all cores, so that no step waits for it.
 
     Args:
-      on_shape: called before each, from other threads.
+      on_shape: Called with a description before each compilation, from other threads.
     """
-    todo: list[tuple[str, Callable[[], Any]]] = []
-    for shape in self.shapes:
+    pending: list[tuple[str, Callable[[], Any]]] = []
+    for bucket in self.buckets:
       for size in self.batch_sizes:
-        todo.append((f"{shape}, batch {size}", functools.partial(self._step, shape, size)))
-      length = self._prompt_length(shape)
+        compile_step = functools.partial(self._step, bucket, size)
+        pending.append((f"{bucket}, batch {size}", compile_step))
+
+      length = self._prompt_length(bucket)
       if length:
-        todo.append((f"prompt of {length} tokens", functools.partial(self._prompt_step, shape)))
+        compile_prompt = functools.partial(self._prompt_step, bucket)
+        pending.append((f"prompt of {length} tokens", compile_prompt))
 
-    def one(what: str, call: Callable[[], Any]) -> None:
-      on_shape(what)
-      call()
+    def run(description: str, compile_one: Callable[[], Any]) -> None:
+      on_shape(description)
+      compile_one()
 
+    # XLA compiles without holding Python's lock, so threads are enough.
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-      for done in [pool.submit(one, *item) for item in todo]:
-        done.result()
+      for future in [pool.submit(run, *item) for item in pending]:
+        future.result()
 
   def pack(self, task: str, observation: Mapping[str, Any]) -> packing.Packed:
-    """A flat observation, checked and laid out: what `act` takes. Any thread may call it.
+    """Checks a flat observation and packs it for `act`. Any thread may call it.
 
     Raises:
-      GatoError: not what the task's spec says; names the field.
+      GatoError: The task is unknown, or the observation is not what its spec says; the message
+        names the field.
     """
-    specs.check_name(task, self._layouts, "task")
+    check_name(task, self._layouts, "task")
     return packing.pack(self._layouts[task], observation)
 
   def start(self, slot: int, task: str, seed: int) -> None:
-    """An episode of `task` begins in `slot`; what was there is forgotten with its first action."""
-    specs.check_name(task, self._layouts, "task")
+    """Begins an episode in a slot; its first action empties the slot's KV cache.
+
+    Args:
+      slot: Slot of the episode.
+      task: Name of the task.
+      seed: Seed of the prompt and of the sampled actions.
+
+    Raises:
+      GatoError: There is no such task or slot.
+    """
+    check_name(task, self._layouts, "task")
     if not 0 <= slot < self.slots:
       raise GatoError(f"slot {slot} does not exist: there are {self.slots}")
+
     self._episodes[slot] = _Episode(task, seed)
 
   def act(self, observations: Mapping[int, packing.Packed]) -> dict[int, np.ndarray]:
-    """One action for each slot named, of its task's action spec; the other slots wait.
+    """Returns one action of its task's action spec for each slot given; the other slots wait.
+
+    Args:
+      observations: Slot -> packed observation.
 
     Raises:
-      GatoError: a slot without an episode, or an observation of another task; nothing has changed then.
+      GatoError: A slot has no episode, or its observation is of another task; nothing has changed
+        then.
     """
-    by_shape: dict[shapes.Shape, list[int]] = {}
+    # All are checked before the first step runs, since a step changes the state.
+    slots_by_bucket: dict[buckets.Bucket, list[int]] = {}
     for slot, packed in sorted(observations.items()):
       episode = self._episodes.get(slot)
       if episode is None or episode.task != packed.task:
         running = "no episode" if episode is None else f"an episode of {episode.task}"
-        raise GatoError(f"slot {slot} has {running}, the observation is of {packed.task}; call start first")
-      by_shape.setdefault(self._place[packed.task][0], []).append(slot)
-    running = [(slots, self._dispatch(shape, slots, observations)) for shape, slots in by_shape.items()]
+        raise GatoError(
+          f"slot {slot} has {running}, the observation is of {packed.task}; call start first"
+        )
+      slots_by_bucket.setdefault(self._bucket_of_task[packed.task], []).append(slot)
+
+    # Steps are dispatched asynchronously: while the first one computes, the next ones are prepared.
+    dispatched = [
+      (slots, *self._dispatch(bucket, slots, observations))
+      for bucket, slots in slots_by_bucket.items()
+    ]
+
     actions = {}
-    for slots, (rows, result) in running:
-      values = np.asarray(result)
+    for slots, rows, device_actions in dispatched:
+      # Waits for the step.
+      values = np.asarray(device_actions)
+
       for slot, row in zip(slots, rows, strict=True):
         episode = self._episodes[slot]
         episode.steps += 1
+
         field = self._layouts[episode.task].action
-        actions[slot] = values[row, : field.size].astype(field.spec.dtype).reshape(field.spec.shape)
+        action = values[row, : field.size].astype(field.spec.dtype)
+        actions[slot] = action.reshape(field.spec.shape)
+
     return actions
 
   def _dispatch(
-    self, shape: shapes.Shape, slots: Sequence[int], observations: Mapping[int, packing.Packed]
+    self, bucket: buckets.Bucket, slots: Sequence[int], observations: Mapping[int, packing.Packed]
   ) -> tuple[Sequence[int], jax.Array]:
-    """Starts one call; returns the row of each slot, and the actions to come."""
-    fresh = [slot for slot in slots if self._is_fresh(self._episodes[slot])]
-    prompted = {slot for slot in fresh if self._prompts[self._episodes[slot].task].steps}
-    for slot in prompted:
-      self._read_prompt(shape, slot)
+    """Starts a step of some slots of one bucket.
+
+    Returns:
+      The row of each slot, and the actions [rows, A], which may still be computed.
+    """
+    # A prompt empties its slot itself, so the step must not do it again.
+    emptied = set()
+    for slot in slots:
+      episode = self._episodes[slot]
+      if not self._begins_anew(episode):
+        continue
+      if self._prompts[episode.task].steps:
+        self._read_prompt(bucket, slot)
+      else:
+        emptied.add(slot)
+
+    # In a step of all slots a row is its slot and the KV cache is read in place; otherwise the
+    # rows are packed at the beginning of the batch.
     size = next(size for size in self.batch_sizes if size >= len(slots))
     rows = slots if size == self.slots else range(len(slots))
-    asked = np.zeros([5, size], np.int32)
-    asked[0] = self.slots  # beyond the last: nobody
-    values = np.zeros([size, shape.tokens], np.float32)
-    ids = np.zeros([size, shape.tokens], np.int32)
-    lines = np.zeros([size, 16 * shape.patches, packing.LINE], np.uint8)
+
+    # Rows that stay unused name a slot beyond the last, which the step drops.
+    request = np.zeros([step.REQUEST_FIELDS, size], np.int32)
+    request[0] = self.slots
+    packed_by_row = {}
+
     for row, slot in zip(rows, slots, strict=True):
-      packed, episode = observations[slot], self._episodes[slot]
-      is_fresh = slot in fresh and slot not in prompted
-      asked[:, row] = slot, self._place[episode.task][1], is_fresh, episode.noise, episode.steps
-      n = len(packed.values)
-      values[row, :n], ids[row, :n], lines[row, : len(packed.lines)] = packed.values, packed.ids, packed.lines
-    call = self._step(shape, size)
-    self._state, actions = call(
-      self._params, self._state, self._tables[shape], self._heads[shape], self._temperature, asked, values, ids, lines
+      episode = self._episodes[slot]
+      # In the order of step.StepRequest: slots, tasks, fresh, seeds, steps.
+      request[:, row] = (
+        slot,
+        self._index_in_bucket[episode.task],
+        slot in emptied,
+        episode.noise,
+        episode.steps,
+      )
+      packed_by_row[row] = observations[slot]
+
+    # The old state is donated to the call.
+    self._state, actions = self._step(bucket, size)(
+      params=self._params,
+      state=self._state,
+      tables=self._tables[bucket],
+      head=self._heads[bucket],
+      temperature=self._temperature,
+      request=request,
+      **buckets.pad_observations(bucket, size, packed_by_row),
     )
     return rows, actions
 
-  def _is_fresh(self, episode: _Episode) -> bool:
-    every = self._act.memory_steps
-    return episode.steps == 0 or bool(every and episode.steps % every == 0)
+  def _begins_anew(self, episode: _Episode) -> bool:
+    """True when the episode's next step begins with an empty KV cache or with its prompt."""
+    period = self._act.memory_steps
+    return episode.steps == 0 or bool(period and episode.steps % period == 0)
 
-  def _step(self, shape: shapes.Shape, size: int) -> Any:
-    """The compiled step for a shape and a batch size."""
-    key = (shape, size)
+  def _step(self, bucket: buckets.Bucket, size: int) -> Any:
+    """Returns the compiled step of a bucket and a batch size."""
+    key = (bucket, size)
     if key not in self._compiled:
-      call = functools.partial(step.act, self._config, shape, size == self.slots)
-      arguments = (
-        self._params, self._state, self._tables[shape], self._heads[shape], self._temperature,
-        np.zeros([5, size], np.int32), np.zeros([size, shape.tokens], np.float32),
-        np.zeros([size, shape.tokens], np.int32), np.zeros([size, 16 * shape.patches, packing.LINE], np.uint8),
-      )  # fmt: skip
-      self._compiled[key] = jax.jit(call, donate_argnums=1).lower(*arguments).compile()
-    return self._compiled[key]
-
-  def _prompt_length(self, shape: shapes.Shape) -> int:
-    """Tokens of the longest prompt among a shape's tasks."""
-    return max(self._prompts[task].length for task in shape.tasks)
-
-  def _prompt_step(self, shape: shapes.Shape) -> Any:
-    key = (shape, "prompt")
-    if key not in self._compiled:
-      chunk = self._prompt_chunk(shape, shape.tasks[0], None)
-      call = functools.partial(step.prompt, self._config)
-      lowered = jax.jit(call, donate_argnums=1).lower(self._params, self._state, np.zeros(1, np.int32), chunk)
+      act = functools.partial(step.act, self._config, bucket, size == self.slots)
+      lowered = jax.jit(act, donate_argnames="state").lower(
+        params=self._params,
+        state=self._state,
+        tables=self._tables[bucket],
+        head=self._heads[bucket],
+        temperature=self._temperature,
+        request=np.zeros([step.REQUEST_FIELDS, size], np.int32),
+        **buckets.pad_observations(bucket, size, {}),
+      )
       self._compiled[key] = lowered.compile()
+
     return self._compiled[key]
 
-  def _read_prompt(self, shape: shapes.Shape, slot: int) -> None:
-    episode = self._episodes[slot]
-    chunk = self._prompt_chunk(shape, episode.task, self._prompts[episode.task].choose(episode.seed))
-    self._state = self._prompt_step(shape)(self._params, self._state, np.array([slot], np.int32), chunk)
+  def _prompt_length(self, bucket: buckets.Bucket) -> int:
+    """Returns the tokens of the longest prompt among a bucket's tasks."""
+    return max(self._prompts[task].length for task in bucket.tasks)
 
-  def _prompt_chunk(self, shape: shapes.Shape, task: str, steps: layout.Steps | None) -> dict[str, np.ndarray]:
-    """An encoded prompt, of whatever task, padded to the shape's longest; without steps: an empty one."""
-    length = self._prompt_length(shape)
-    patches = max(self._prompts[other].patch_count for other in shape.tasks)
-    chunk = {name: np.zeros([1, length], np.int32) for name in ("tokens", "kinds", "locals", "patch_slots")}
-    chunk["patches"] = np.zeros([1, patches, 16, 16, 3], np.uint8)
-    chunk["patch_positions"] = np.zeros([1, patches, 4], np.int32)
-    chunk["length"] = np.zeros(1, np.int32)
-    if steps is not None:
-      n, count = steps.tokens.size, steps.patches.shape[0] * steps.patches.shape[1]
-      for name in ("tokens", "kinds", "locals"):
-        chunk[name][0, :n] = getattr(steps, name).ravel()
-      is_patch = chunk["kinds"][0] == Kind.PATCH
-      chunk["patch_slots"][0] = np.where(is_patch, np.cumsum(is_patch) - 1, 0)
-      chunk["patches"][0, :count] = steps.patches.reshape(-1, 16, 16, 3)
-      shown = self._prompts[task].layout
-      chunk["patch_positions"][0, :count] = np.tile(shown.patch_positions, (len(steps.tokens), 1))
-      chunk["length"][0] = n
+  def _prompt_step(self, bucket: buckets.Bucket) -> Any:
+    """Returns the compiled reading of a prompt of a bucket's tasks."""
+    key = (bucket, "prompt")
+    if key not in self._compiled:
+      prompt = functools.partial(step.prompt, self._config)
+      lowered = jax.jit(prompt, donate_argnames="state").lower(
+        params=self._params,
+        state=self._state,
+        slot=np.zeros(1, np.int32),
+        chunk=self._empty_prompt_chunk(bucket),
+      )
+      self._compiled[key] = lowered.compile()
+
+    return self._compiled[key]
+
+  def _read_prompt(self, bucket: buckets.Bucket, slot: int) -> None:
+    """Empties a slot's KV cache and reads its episode's prompt."""
+    episode = self._episodes[slot]
+    prompts = self._prompts[episode.task]
+    chunk = self._prompt_chunk(bucket, prompts.layout, prompts.choose(episode.seed))
+
+    self._state = self._prompt_step(bucket)(
+      params=self._params, state=self._state, slot=np.array([slot], np.int32), chunk=chunk
+    )
+
+  def _empty_prompt_chunk(self, bucket: buckets.Bucket) -> dict[str, np.ndarray]:
+    """Returns a chunk of the size of the bucket's longest prompt, all of it padding."""
+    length = self._prompt_length(bucket)
+    patches = max(self._prompts[task].patch_count for task in bucket.tasks)
+    side = vocabulary.PATCH_SIDE
+
+    return {
+      "tokens": np.zeros([1, length], np.int32),
+      "kinds": np.zeros([1, length], np.int32),
+      "locals": np.zeros([1, length], np.int32),
+      "patch_slots": np.zeros([1, length], np.int32),
+      "patches": np.zeros([1, patches, side, side, 3], np.uint8),
+      "patch_positions": np.zeros([1, patches, 4], np.int32),
+      "length": np.zeros(1, np.int32),
+    }
+
+  def _prompt_chunk(
+    self, bucket: buckets.Bucket, shown: layout.TokenLayout, steps: layout.Steps
+  ) -> dict[str, np.ndarray]:
+    """Pads an encoded prompt to the bucket's longest.
+
+    Args:
+      bucket: Bucket of the task that is played.
+      shown: Layout of the demonstrated task, which may be another one.
+      steps: The prompt's steps.
+    """
+    chunk = self._empty_prompt_chunk(bucket)
+    length = steps.tokens.size
+    side = vocabulary.PATCH_SIDE
+
+    # The timesteps of the prompt, one behind the other.
+    for name in ("tokens", "kinds", "locals"):
+      chunk[name][0, :length] = getattr(steps, name).ravel()
+    chunk["length"][0] = length
+
+    # Positions with patches show them in the order of the sequence.
+    is_patch = chunk["kinds"][0] == Kind.PATCH
+    chunk["patch_slots"][0] = np.where(is_patch, np.cumsum(is_patch) - 1, 0)
+
+    patch_count = steps.patches.shape[0] * steps.patches.shape[1]
+    positions = np.tile(shown.patch_positions, (len(steps.tokens), 1))
+    chunk["patches"][0, :patch_count] = steps.patches.reshape(-1, side, side, 3)
+    chunk["patch_positions"][0, :patch_count] = positions
+
     return chunk
 
 
 class GatoActor:
-  """An engine for copies of one task's environment (environment_loop.Actor): an environment's place is its slot."""
+  """Acts for copies of one task's environment (env.loop.Actor); an environment's index is its slot.
+
+  Attributes:
+    engine: Engine that acts.
+  """
 
   def __init__(self, engine: Engine, task: str):
     self.engine = engine
     self._task = task
 
   def reset(self, slot: int, seed: int) -> None:
+    """Begins an episode in a slot."""
     self.engine.start(slot, self._task, seed)
 
   def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> dict[int, np.ndarray]:
-    return self.engine.act(
-      {slot: self.engine.pack(self._task, specs.flatten(one.observation)) for slot, one in timesteps.items()}
-    )
+    """Returns an action for each slot's newest timestep."""
+    observations = {
+      slot: self.engine.pack(self._task, flatten(timestep.observation))
+      for slot, timestep in timesteps.items()
+    }
+    return self.engine.act(observations)

@@ -1,94 +1,146 @@
-"""Everything a checkpoint holds for acting."""
+"""Policy: everything a checkpoint holds for acting."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from gato_jax import checkpoint, demonstrations, returns, specs
 from gato_jax.agent.config import ActConfig
 from gato_jax.agent.engine import Engine, GatoActor
+from gato_jax.agent.generation import TextGenerator
 from gato_jax.agent.prompts import Prompts
-from gato_jax.agent.reader import Reader
-from gato_jax.errors import GatoError
-from gato_jax.model import GatoConfig, acting, removal
+from gato_jax.data import demonstrations
+from gato_jax.env import returns
+from gato_jax.errors import GatoError, check_name
+from gato_jax.model import GatoConfig, cache, removal
+from gato_jax.task import TaskSpec, spec_difference
 from gato_jax.tokens import codec, layout
+from gato_jax.train import checkpoint
 
 
 class Policy:
   """A checkpoint, ready to act in the tasks that it was trained on.
 
   Attributes:
-    step: training step of the checkpoint.
-    meta: what training wrote: configs, specs, the input's fingerprint.
-    acting_params: its weights, as acting reads them.
+    workdir: Directory of the training run.
+    step: Training step of the checkpoint.
+    meta: Metadata of the checkpoint: configs, specs, the input's fingerprint.
+    model_config: Sizes of its network.
+    acting_params: Its parameters, laid out for acting.
+    text: Its text codec.
   """
 
   def __init__(self, workdir: pathlib.Path, step: int | None = None):
+    """Loads a checkpoint of a training run: that of `step`, or the newest that can be read."""
     self.workdir = pathlib.Path(workdir)
     params, self.meta, self.step = checkpoint.load_for_acting(self.workdir / "checkpoints", step)
+
     self.model_config = GatoConfig.from_json(self.meta["model"])
-    self.acting_params = acting.acting_params(self.model_config, params)
+    self.acting_params = cache.acting_params(self.model_config, params)
     self.text = codec.TextCodec(self.meta["tokenizer"])
 
   @property
   def tasks(self) -> list[str]:
+    """Names of the tasks that the checkpoint knows, sorted."""
     return sorted(self.meta["specs"])
 
-  def spec(self, task: str) -> specs.TaskSpec:
-    specs.check_name(task, self.meta["specs"], f"task of the checkpoint in {self.workdir}")
-    return specs.TaskSpec.from_json(self.meta["specs"][task])
+  def spec(self, task: str) -> TaskSpec:
+    """Returns the spec of a task.
 
-  def check_environment(self, spec: specs.TaskSpec) -> None:
-    """GatoError when the environment's spec is not the one trained on."""
-    difference = specs.difference(self.spec(spec.name).without_return_to_go(), spec)
+    Raises:
+      GatoError: The checkpoint does not know the task.
+    """
+    check_name(task, self.meta["specs"], f"task of the checkpoint in {self.workdir}")
+    return TaskSpec.from_json(self.meta["specs"][task])
+
+  def check_environment(self, spec: TaskSpec) -> None:
+    """Checks that an environment has the spec that the checkpoint was trained on.
+
+    Raises:
+      GatoError: It has another one.
+    """
+    # The return to go is added to observations by an actor, not by the environment.
+    difference = spec_difference(returns.without_return_to_go(self.spec(spec.name)), spec)
     if difference:
       raise GatoError(
-        f"{spec.name}: the checkpoint in {self.workdir} was trained on another spec ({difference}); collect, build and "
-        "train again, or evaluate with the code that trained it"
+        f"{spec.name}: the checkpoint in {self.workdir} was trained on another spec ({difference});"
+        " collect, build and train again, or evaluate with the code that trained it"
       )
 
-  def asked(self, task: str, config: ActConfig) -> returns.Asked | None:
-    """The return that episodes of the task are asked for; GatoError where none can be and one is (gato_jax/returns)."""
-    return returns.asked(self.spec(task), config.return_target)
+  def return_target(self, task: str, config: ActConfig) -> returns.ReturnTarget | None:
+    """Returns the return that episodes of a task aim for; None: the task knows no returns.
+
+    Raises:
+      GatoError: The config asks for a return of a task that was trained without returns.
+    """
+    return returns.return_target(self.spec(task), config.return_target)
 
   def layout(self, task: str) -> layout.TokenLayout:
+    """Returns the token layout of a task."""
     return layout.TokenLayout(self.spec(task), self.text, self.model_config.max_local_positions)
 
   def engine(
-    self, tasks: Sequence[str], slots: int, config: ActConfig, prompts: Mapping[str, Prompts] | None = None
+    self,
+    tasks: Sequence[str],
+    slots: int,
+    config: ActConfig,
+    prompts: Mapping[str, Prompts] | None = None,
   ) -> Engine:
-    """Acts in `slots` environments at once, each of any of `tasks`; with `prompts` instead of the demonstrations.
+    """Returns an engine that acts in many environments at once.
+
+    Args:
+      tasks: Names of the tasks that environments may be of.
+      slots: Environments at once.
+      config: Settings of acting.
+      prompts: Task name -> prompts; None: those of the demonstrations.
 
     Raises:
-      GatoError: a task that the checkpoint does not know, a step longer than the memory, no demonstration, one of
-        config.prompt_task that does not fit into the prompt's share of the memory, or no directions to remove.
+      GatoError: The checkpoint does not know a task, a step is longer than the KV cache, there is
+        no demonstration, one of config.prompt_task does not fit into the prompt's share, or the
+        file of directions to remove cannot be read.
     """
     params = self.acting_params
     if config.remove:
-      params = params.replace(removed=removal.read(pathlib.Path(config.remove), self.model_config))
+      removed = removal.read(pathlib.Path(config.remove), self.model_config)
+      params = dataclasses.replace(params, removed=removed)
+
     layouts = {task: self.layout(task) for task in tasks}
+
     if prompts is None and config.prompt_task:
       prompts = dict.fromkeys(tasks, self.prompts(config.prompt_task, config))
     elif prompts is None:
       prompts = {task: self.prompts(task, config) for task in tasks}
-    return Engine(self.model_config, params, layouts, prompts, slots, config)
+
+    return Engine(
+      self.model_config, params, layouts=layouts, prompts=prompts, slots=slots, act=config
+    )
 
   def prompts(self, task: str, config: ActConfig) -> Prompts:
-    """Pieces of a task's demonstrations."""
-    shown = self.layout(task)
-    room = int(self.model_config.memory_length * config.prompt_share)
-    found = demonstrations.read(self.workdir, task) if config.prompt != "none" else []
-    made = Prompts(shown, found, room, config)
-    if config.prompt_task and not made.steps:
-      raise GatoError(
-        f"a step of act.prompt_task={task} takes {shown.length} tokens, a prompt has {room} "
-        f"(model.memory_length {self.model_config.memory_length} x act.prompt_share {config.prompt_share:g})"
-      )
-    return made
+    """Returns prompts of a task's demonstrations.
 
-  def reader(self) -> Reader:
-    """Reads and writes texts and pictures."""
-    return Reader(self.model_config, self.acting_params, self.text)
+    Raises:
+      GatoError: A step of config.prompt_task does not fit into the prompt's share of the KV cache.
+    """
+    task_layout = self.layout(task)
+    room = int(self.model_config.memory_length * config.prompt_share)
+
+    episodes = []
+    if config.prompt != "none":
+      episodes = demonstrations.read(self.workdir, task)
+    prompts = Prompts(task_layout, episodes, room=room, config=config)
+
+    # A task whose own steps do not fit plays without a prompt; a task that was named must be shown.
+    if config.prompt_task and not prompts.steps:
+      raise GatoError(
+        f"a step of act.prompt_task={task} takes {task_layout.length} tokens, a prompt has {room} "
+        f"(model.memory_length {self.model_config.memory_length} x act.prompt_share"
+        f" {config.prompt_share:g})"
+      )
+    return prompts
+
+  def text_generator(self) -> TextGenerator:
+    """Returns a generator that reads and writes texts and images."""
+    return TextGenerator(self.model_config, self.acting_params, self.text)
 
   def actor(self, task: str, slots: int, config: ActConfig) -> GatoActor:
-    """Acts for copies of one task's environment."""
+    """Returns an actor for up to `slots` copies of one task's environment."""
     return GatoActor(self.engine([task], slots, config), task)

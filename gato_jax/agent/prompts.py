@@ -1,28 +1,44 @@
-"""Pieces of demonstrations that fill the memory before an episode (Reed et al. 2022, section 2.5)."""
+"""Prompts: demonstrations before an episode (Reed et al. 2022, section 2.5)."""
 
 from collections.abc import Sequence
 
 from gato_jax import randomness
 from gato_jax.agent.config import ActConfig
-from gato_jax.demonstrations import Demonstration
+from gato_jax.data.demonstrations import Demonstration
 from gato_jax.tokens import layout
 
 
 class Prompts:
-  """One task's prompts; the episode's seed picks the demonstration and, for "uniform", the place in it.
+  """Prompts of one task.
 
-  Each prompt takes as many steps of its own demonstration as fit into the room for it.
+  An episode's seed picks the demonstration and, for "uniform", the first step. A prompt takes as
+  many steps of its demonstration as fit.
 
   Attributes:
-    layout: of the task that is shown: the one to be played, or another one, whose steps have other sizes.
-    steps: of the longest prompt; 0: there are no prompts.
+    layout: Layout of the demonstrated task: the one that is played, or another one, whose steps
+      have other sizes.
+    steps: Steps of the longest prompt; 0: there are no prompts.
   """
 
-  def __init__(self, shown: layout.TokenLayout, demonstrations: Sequence[Demonstration], room: int, config: ActConfig):
-    """`room`: tokens that a prompt may take."""
+  def __init__(
+    self,
+    shown: layout.TokenLayout,
+    demonstrations: Sequence[Demonstration],
+    room: int,
+    config: ActConfig,
+  ):
+    """Prepares prompts.
+
+    Args:
+      shown: Layout of the demonstrated task.
+      demonstrations: Episodes to take prompts from.
+      room: Tokens that a prompt may take.
+      config: Settings of acting.
+    """
     self.layout = shown
     self._demonstrations = demonstrations
-    self._where = config.prompt
+    self._prompt = config.prompt
+
     longest = max((len(action) for _, action in demonstrations), default=0)
     self.steps = min(room // shown.length, longest)
 
@@ -33,7 +49,7 @@ class Prompts:
 
   @property
   def patch_count(self) -> int:
-    """Patches of the longest prompt."""
+    """Image patches of the longest prompt."""
     return self.steps * self.layout.patch_count
 
   def choose(self, seed: int) -> layout.Steps:
@@ -41,8 +57,12 @@ class Prompts:
     random = randomness.generator(f"prompt/{self.layout.spec.name}", seed)
     observation, action = self._demonstrations[int(random.integers(len(self._demonstrations)))]
 
+    # A demonstration may be shorter than the longest prompt; then it is shown completely.
     steps = min(self.steps, len(action))
-    last = len(action) - steps
-    start = {"start": 0, "end": last, "uniform": int(random.integers(last + 1))}[self._where]
+    last_start = len(action) - steps
+    starts = {"start": 0, "end": last_start, "uniform": int(random.integers(last_start + 1))}
+    start = starts[self._prompt]
+
     piece = slice(start, start + steps)
-    return self.layout.encode({key: column[piece] for key, column in observation.items()}, action[piece])
+    piece_observation = {key: column[piece] for key, column in observation.items()}
+    return self.layout.encode(piece_observation, action[piece])

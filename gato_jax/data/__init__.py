@@ -1,5 +1,5 @@
-"""Episodes -> batches; the only TensorFlow of the library. Never imported in a simulator's process."""
+"""Episodes and documents -> training batches, the only part of the library that uses TensorFlow.
 
-import tensorflow as tf
-
-tf.config.set_visible_devices([], "GPU")  # TensorFlow would grab the memory that JAX needs
+Configs and the processes of simulators import `mixture`, `demonstrations` and `freshness`, which
+therefore import no TensorFlow.
+"""

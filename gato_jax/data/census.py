@@ -1,19 +1,20 @@
-"""How much of a task there is to train on."""
+"""Counts of the episodes, documents and tokens that a task has for training."""
 
 import pathlib
 from typing import NamedTuple
 
-from gato_jax.data import episodes
+from gato_jax.data import prepared
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout
 
 
 class Count(NamedTuple):
-  """What a dataset has.
+  """Size of a dataset.
 
   Attributes:
-    kept: episodes whose return is high enough to train on, or documents. tokens: theirs, patches included.
-    episodes: all of them, or documents.
+    kept: Episodes whose return is high enough to train on, or documents.
+    tokens: Tokens of these, patches included.
+    episodes: All episodes, or documents.
   """
 
   kept: int
@@ -25,22 +26,37 @@ def count(tfds_dir: pathlib.Path, task: str, keep: float) -> Count:
   """Counts a task's prepared dataset.
 
   Raises:
-    GatoError: there is no dataset, or none that is prepared.
+    GatoError: There is no dataset, or none that is prepared.
   """
-  data = episodes.load(tfds_dir, task, keep)
-  if isinstance(data, episodes.Documents):
+  data = prepared.load(tfds_dir, task, keep)
+
+  if isinstance(data, prepared.PreparedDocuments):
+    # A document may be several sequences, which are in the order of the documents.
     documents = int(data.documents[-1]) + 1
-    return Count(documents, int(data.lengths.sum()), documents)
-  tokens = layout.TokenLayout(data.spec, codec.default_text_codec(), max_local_positions=1 << 16).length
-  return Count(len(data.kept), int(data.lengths[data.kept].sum()) * tokens, len(data))
+    return Count(kept=documents, tokens=int(data.lengths.sum()), episodes=documents)
+
+  # A count is possible whatever the network's table of local positions holds.
+  token_layout = layout.TokenLayout(
+    data.spec, codec.default_text_codec(), max_local_positions=1 << 16
+  )
+  steps = int(data.lengths[data.kept].sum())
+  return Count(kept=len(data.kept), tokens=steps * token_layout.length, episodes=len(data))
 
 
-def count_all(tfds_dir: pathlib.Path, tasks: list[str], keep: float) -> tuple[dict[str, Count], dict[str, str]]:
-  """Task -> counts, and of the tasks that cannot be counted: task -> why."""
-  counts, faults = {}, {}
+def count_all(
+  tfds_dir: pathlib.Path, tasks: list[str], keep: float
+) -> tuple[dict[str, Count], dict[str, str]]:
+  """Counts the prepared datasets of several tasks.
+
+  Returns:
+    Task -> counts, and task -> error message for the tasks that cannot be counted.
+  """
+  counts = {}
+  errors = {}
   for task in tasks:
     try:
       counts[task] = count(tfds_dir, task, keep)
     except GatoError as e:
-      faults[task] = str(e)
-  return counts, faults
+      errors[task] = str(e)
+
+  return counts, errors

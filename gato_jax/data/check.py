@@ -1,5 +1,7 @@
-"""What a reviewer would look at before anyone trains on a dataset: every record decoded, every value tokenised, and
-the prepared form that training reads compared with the records, window for window."""
+"""Checks of a dataset before training: every record is decoded and every value tokenised.
+
+The prepared form, which training reads, is compared with the records window for window.
+"""
 
 import pathlib
 import time
@@ -10,177 +12,328 @@ import numpy as np
 import rlds
 import tensorflow as tf
 
-from gato_jax import documents, mixture, returns, specs
-from gato_jax.data import episodes, records, windows
-from gato_jax.environment_loop import check_action
+from gato_jax import documents
+from gato_jax.data import mixture, prepared, prepared_format, records, windows
+from gato_jax.env import returns
+from gato_jax.env.loop import check_action
 from gato_jax.errors import GatoError
-from gato_jax.tokens import codec, prose
+from gato_jax.tokens import codec, document_layout
+from gato_jax.tokens import layout as token_layout
+from gato_jax.tokens.fields import Field
+from gato_jax.tokens.vocabulary import Kind
 
+# Windows that the reading speed is measured with.
 _TIMED_WINDOWS = 64
-_AGAIN = f"; delete {episodes.FOLDER} in the dataset's folder and run python -m experiments.build"
-_CLIPPED_SHARE = 0.01  # of an observation's values; more in an end bin means that the bins do not fit the values
+
+# Episodes whose rewards are summed once more by rlds.
+_STREAMED_EPISODES = 5
+
+# Share of an observation's values in an end bin above which the bins do not fit the values.
+_CLIPPED_SHARE = 0.01
+
+_PREPARE_AGAIN = (
+  f"; delete {prepared_format.FOLDER} in the dataset's folder and run python -m experiments.build"
+)
+
+# Field -> lowest value, highest value, number of values in an end bin, number of values.
+_Ranges = dict[str, tuple[float, float, int, int]]
 
 
 def check(
   tfds_dir: pathlib.Path, task: str, sequence_length: int, text: codec.TextCodec | None = None
 ) -> dict[str, Any]:
-  """Reads a whole dataset; returns facts to print, "problems" among them (a list of lines, empty when all is well).
+  """Reads a whole dataset.
+
+  Args:
+    tfds_dir: Directory of all datasets.
+    task: "domain.task".
+    sequence_length: Tokens of a row.
+    text: The tokenizer; by default the one that ships with the library.
+
+  Returns:
+    Facts to print. "problems" among them is a list of lines, empty when all is well.
 
   Raises:
-    GatoError: a record cannot be read, a value is NaN or out of its range, an action is outside its bounds.
+    GatoError: A record cannot be read, a value is NaN or out of its range, an action is outside
+      its bounds.
   """
-  data = episodes.load(tfds_dir, task)
+  data = prepared.load(tfds_dir, task)
   text = text or codec.default_text_codec()
-  if isinstance(data, episodes.Documents):
+  if isinstance(data, prepared.PreparedDocuments):
     return _check_documents(data, text)
+
   config = mixture.MixtureConfig(sequence_length=sequence_length)
-  rows = windows.EpisodeWindows(data, text, config, max_local_positions=512)
-  source, random = records.Episodes(data.directory), np.random.default_rng(0)
-  layout, problems, spread = rows.layout, [], {}
+  rows = windows.EpisodeWindows(data, text, config=config, max_local_positions=512)
+  source = records.EpisodeRecords(data.directory)
+  random = np.random.default_rng(0)
+
+  problems: list[str] = []
+  ranges: _Ranges = {}
   for index in range(len(source)):
-    observation, actions, expert_actions, rewards, _ = source.episode(index)
-    for column in (actions, expert_actions):
-      for step, action in enumerate(column):
+    episode = source.episode(index)
+    for actions in (episode.action, episode.expert_action):
+      for step, action in enumerate(actions):
         check_action(data.spec.action, action, f"{task}, episode {index}, step {step}")
-    _follow_values(layout, observation, layout.encode(observation, actions), spread)
+
+    # Encoding raises for values that have no token.
+    rows.layout.encode(episode.observation, episode.action)
+    _update_ranges(ranges, rows.layout, observation=episode.observation)
+
     columns = {
-      **observation,
-      "action": actions,
-      "expert_action": expert_actions,
-      specs.RETURN_TO_GO: returns.to_go(rewards),
+      **episode.observation,
+      "action": episode.action,
+      "expert_action": episode.expert_action,
+      returns.RETURN_TO_GO: returns.to_go(episode.rewards),
     }
-    problems += _check_prepared(data, index, columns, random)
-  for key, (low, high, clipped, total) in spread.items():
+    problems += _check_prepared(data, index, columns=columns, random=random)
+
+  for key, (low, high, clipped, total) in ranges.items():
     if low == high:
       problems.append(f"{key}: every value is {low}; a constant observation says nothing")
     if clipped > _CLIPPED_SHARE * total:
       problems.append(f"{key}: {clipped / total:.0%} of the values fall into the first or last bin")
+
   problems += _check_rewards(source, data)
-  began = time.perf_counter()
+
+  start_time = time.perf_counter()
   for _ in range(_TIMED_WINDOWS):
     rows.row(random, 0)
+  seconds = time.perf_counter() - start_time
+
+  lengths = f"{data.lengths.min()} to {data.lengths.max()}, mean {data.lengths.mean():.1f}"
+  return_range = f"{data.returns.min():.4g} to {data.returns.max():.4g}"
   return {
     "episodes": len(data),
     "kept": len(data.kept),
     "steps": int(data.lengths.sum()),
-    "length": f"{data.lengths.min()} to {data.lengths.max()}, mean {data.lengths.mean():.1f}",
-    "return": f"{data.returns.min():.4g} to {data.returns.max():.4g}, expert return {data.expert_return:.4g}",
-    "tokens a step": layout.length,
-    "windows a second": round(_TIMED_WINDOWS / (time.perf_counter() - began)),
-    "layout": layout.describe(),
+    "length": lengths,
+    "return": f"{return_range}, expert return {data.expert_return:.4g}",
+    "tokens a step": rows.layout.length,
+    "windows a second": round(_TIMED_WINDOWS / seconds),
+    "layout": rows.layout.describe(),
     "first step": preview(rows, data),
     "problems": problems,
   }
 
 
-def _check_documents(data: episodes.Documents, text: codec.TextCodec) -> dict[str, Any]:
-  source = records.Documents(data.directory)
-  problems, at = [], 0
-  for i in range(len(source)):
-    document = source.document(i)
+def _check_documents(data: prepared.PreparedDocuments, text: codec.TextCodec) -> dict[str, Any]:
+  source = records.DocumentRecords(data.directory)
+
+  # The sequences of all documents are prepared in one order, here counted through.
+  problems = []
+  sequence_index = 0
+  for document_index in range(len(source)):
+    document = source.document(document_index)
+    given = documents.given(document)
+
     for sequence in documents.sequences(document):
       if not any(len(part) for part in sequence if isinstance(part, str)):
-        problems.append(f"document {i} has no text")
-      if at < len(data) and not _is_prepared(data, at, prose.encode(sequence, text, given=documents.given(document))):
-        problems.append(f"document {i}: the prepared tokens or pictures are not the record's{_AGAIN}")
-      at += 1
-  if at != len(data):
-    problems.append(f"{len(data)} sequences are prepared, the records hold {at}{_AGAIN}")
-  facts = {"documents": len(source), "sequences": len(data), "tokens": int(data.lengths.sum())}
+        problems.append(f"document {document_index} has no text")
+
+      # A wrong number of sequences is reported below, once.
+      if sequence_index < len(data):
+        expected = document_layout.encode(sequence, text, given=given)
+        if not _is_prepared(data, sequence_index, expected=expected):
+          problems.append(
+            f"document {document_index}: the prepared tokens or pictures are not the record's"
+            f"{_PREPARE_AGAIN}"
+          )
+
+      sequence_index += 1
+
+  if sequence_index != len(data):
+    problems.append(
+      f"{len(data)} sequences are prepared, the records hold {sequence_index}{_PREPARE_AGAIN}"
+    )
+
+  facts: dict[str, Any] = {
+    "documents": len(source),
+    "sequences": len(data),
+    "tokens": int(data.lengths.sum()),
+  }
   if data.patches.any():
     facts["patches"] = int(data.patches.sum())
-  return {**facts, "for validation": len(records.Documents(data.directory, "validation")), "problems": problems}
+
+  facts["for validation"] = len(records.DocumentRecords(data.directory, "validation"))
+  facts["problems"] = problems
+  return facts
 
 
-def _is_prepared(data: episodes.Documents, sequence: int, expected: prose.Prose) -> bool:
+def _is_prepared(
+  data: prepared.PreparedDocuments, sequence: int, expected: document_layout.DocumentTokens
+) -> bool:
+  """Returns True when a prepared sequence holds the expected tokens, patches and positions."""
   if data.lengths[sequence] != len(expected.tokens):
     return False
-  found = data.window(sequence, 0, len(expected.tokens))
-  return all(np.array_equal(getattr(found, field), value) for field, value in vars(expected).items())
+
+  tokens = data.window(sequence, 0, stop=len(expected.tokens))
+  return all(
+    np.array_equal(getattr(tokens, field), value) for field, value in vars(expected).items()
+  )
 
 
-def _check_prepared(data: episodes.Episodes, index: int, columns, random) -> list[str]:
-  """The whole episode and a window from its middle, as training reads them, against the record's columns."""
+def _check_prepared(
+  data: prepared.PreparedEpisodes,
+  index: int,
+  columns: Mapping[str, np.ndarray],
+  random: np.random.Generator,
+) -> list[str]:
+  """Compares a prepared episode with its record: all of it, and a random window.
+
+  Args:
+    data: The prepared dataset.
+    index: Index of the episode.
+    columns: The record's columns [n, ...].
+    random: Draws the window.
+
+  Returns:
+    The first problem, or [].
+  """
   length = len(columns["action"])
   if data.lengths[index] != length:
-    return [f"episode {index}: {data.lengths[index]} steps are prepared, the record has {length}{_AGAIN}"]
-  middle = np.sort(random.integers(length, size=2)) + (0, 1)
-  for start, stop in ((0, length), middle.tolist()):
+    return [
+      f"episode {index}: {data.lengths[index]} steps are prepared, the record has {length}"
+      f"{_PREPARE_AGAIN}"
+    ]
+
+  # The window includes its last step, so that it is at least one step long.
+  first, last = np.sort(random.integers(length, size=2)).tolist()
+  for start, stop in ((0, length), (first, last + 1)):
     window = data.read([(index, start, stop)])
-    prepared = window.observation | {"action": window.action, "expert_action": window.expert_action}
-    prepared |= {specs.RETURN_TO_GO: data.returns_to_go(index, start, stop)}
+    prepared_columns = {
+      **window.observation,
+      "action": window.action,
+      "expert_action": window.expert_action,
+      returns.RETURN_TO_GO: data.returns_to_go(index, start, stop=stop),
+    }
+
     for key, column in columns.items():
-      found = prepared[key]
-      if found.dtype != column.dtype or not np.array_equal(found, column[start:stop]):
-        return [f"episode {index}, steps {start} to {stop}: the prepared {key!r} is not the record's{_AGAIN}"]
+      prepared_column = prepared_columns[key]
+      is_same = np.array_equal(prepared_column, column[start:stop])
+      if prepared_column.dtype != column.dtype or not is_same:
+        return [
+          f"episode {index}, steps {start} to {stop}: the prepared {key!r} is not the record's"
+          f"{_PREPARE_AGAIN}"
+        ]
+
   return []
 
 
-def preview(rows: windows.EpisodeWindows, data: episodes.Episodes) -> str:
-  """One timestep as values and as tokens, side by side."""
-  observation, action = data.window(0, 0, 1)
+def preview(rows: windows.EpisodeWindows, data: prepared.PreparedEpisodes) -> str:
+  """Returns a timestep as values and as tokens, a line for each field."""
+  observation, action = data.window(0, 0, stop=1)
   steps = rows.layout.encode(observation, action)
+
   lines = []
   for field in [*rows.layout.observation, rows.layout.action]:
-    tokens = "patches" if field.kind.name == "PATCH" else steps.tokens[0, field.slice].tolist()
+    tokens: Any = "patches"
+    if field.kind != Kind.PATCH:
+      tokens = steps.tokens[0, field.slice].tolist()
+
     value = action[0] if field is rows.layout.action else observation[field.key][0]
-    shown = f"image {value.shape}" if getattr(value, "ndim", 0) == 3 else value
-    lines.append(f"  {field.key}: {shown} -> {tokens}")
+    if getattr(value, "ndim", 0) == 3:
+      value = f"image {value.shape}"
+
+    lines.append(f"  {field.key}: {value} -> {tokens}")
+
   return "\n".join(lines)
 
 
-def layouts(found: Mapping[str, Mapping[str, Any]]) -> str:
-  """Returns the token layouts of tasks with the first step of one of them, each layout once.
+def layouts(facts_by_task: Mapping[str, Mapping[str, Any]]) -> str:
+  """Returns the token layouts of tasks, each layout once, with the first step of one task.
 
   Args:
-    found: "domain.task" -> facts of `check`; those of documents have no layout.
+    facts_by_task: "domain.task" -> facts of `check`; those of documents have no layout.
   """
-  sharing: dict[str, list[str]] = {}
-  for name, facts in found.items():
+  # A layout's text begins with the name of its task.
+  tasks_by_layout: dict[str, list[str]] = {}
+  for name, facts in facts_by_task.items():
     if "layout" in facts:
-      sharing.setdefault(facts["layout"].removeprefix(name), []).append(name)
-  return "".join(f"{', '.join(names)}{shared}\n{found[names[0]]['first step']}\n" for shared, names in sharing.items())
+      tasks_by_layout.setdefault(facts["layout"].removeprefix(name), []).append(name)
+
+  sections = []
+  for text, names in tasks_by_layout.items():
+    first_step = facts_by_task[names[0]]["first step"]
+    sections.append(f"{', '.join(names)}{text}\n{first_step}\n")
+
+  return "".join(sections)
 
 
-def _follow_values(layout, observation, steps, spread) -> None:
-  """Keeps each tensor field's lowest and highest value, how many fell into an end bin, and how many there were."""
+def _update_ranges(
+  ranges: _Ranges, layout: token_layout.TokenLayout, observation: Mapping[str, np.ndarray]
+) -> None:
+  """Adds an episode's values to the ranges of its tensor fields."""
   for field in layout.observation:
-    if field.kind.name not in ("CONTINUOUS", "DISCRETE"):
+    if field.kind not in (Kind.CONTINUOUS, Kind.DISCRETE):
       continue
+
     values = observation[field.key]
-    low, high, clipped, total = spread.get(field.key, (np.inf, -np.inf, 0, 0))
-    if field.bins:
-      edges = field.bins[0].edges
-      clipped += int(((values > edges[-1] + 1e-2) | (values < edges[0] - 1e-2)).sum())
-    spread[field.key] = (min(low, values.min()), max(high, values.max()), clipped, total + values.size)
+    low, high, clipped, total = ranges.get(field.key, (np.inf, -np.inf, 0, 0))
+    ranges[field.key] = (
+      min(low, values.min()),
+      max(high, values.max()),
+      clipped + _count_clipped(field, values),
+      total + values.size,
+    )
 
 
-def _check_rewards(source: records.Episodes, data: episodes.Episodes) -> list[str]:
-  """The first episodes as RLDS step streams, counted and summed by rlds's own transformations."""
+def _count_clipped(field: Field, values: np.ndarray) -> int:
+  """Returns how many values lie beyond the outermost bin edges, with a tolerance."""
+  if not field.bins:
+    return 0
+
+  edges = field.bins[0].edges
+  is_clipped = (values > edges[-1] + 1e-2) | (values < edges[0] - 1e-2)
+  return int(is_clipped.sum())
+
+
+def _check_rewards(source: records.EpisodeRecords, data: prepared.PreparedEpisodes) -> list[str]:
+  """Compares the first episodes, as RLDS step streams, with their metadata.
+
+  rlds counts the steps and sums the rewards by its own transformations.
+  """
   problems = []
-  for index in range(min(5, len(data))):
+  for index in range(min(_STREAMED_EPISODES, len(data))):
     steps = tf.data.Dataset.from_tensor_slices(source.columns(index, ("reward", "is_last")))
+
+    # RLDS counts the last step, which has no action.
     length = int(rlds.transformations.episode_length(steps)) - 1
     total = float(rlds.transformations.sum_dataset(steps, lambda step: step["reward"]))
+
     if length != data.lengths[index]:
-      problems.append(f"episode {index}: {length} steps in the stream, its metadata says {data.lengths[index]}")
+      problems.append(
+        f"episode {index}: {length} steps in the stream, its metadata says {data.lengths[index]}"
+      )
+
+    # Rewards are summed in float32 here.
     if not np.isclose(total, data.returns[index], rtol=1e-3, atol=1e-2):
-      problems.append(f"episode {index}: rewards sum to {total:.6g}, its metadata says {data.returns[index]:.6g}")
+      problems.append(
+        f"episode {index}: rewards sum to {total:.6g}, its metadata says {data.returns[index]:.6g}"
+      )
+
   return problems
 
 
 def report(
   tfds_dir: pathlib.Path, task: str, sequence_length: int, text: codec.TextCodec | None = None
 ) -> dict[str, Any] | None:
-  """Prints what `check` found and returns it, or None where the dataset may not be trained on."""
+  """Prints the results of `check`.
+
+  Returns:
+    The facts, or None where the dataset may not be trained on.
+  """
   try:
-    facts = check(tfds_dir, task, sequence_length, text)
+    facts = check(tfds_dir, task, sequence_length=sequence_length, text=text)
   except GatoError as e:
     print(f"FAIL {task}: {str(e).removeprefix(f'{task}: ')}")
     return None
+
   problems = facts.pop("problems")
+
+  # The layouts of all tasks are printed at the end (`layouts`).
   shown = ", ".join(f"{k}: {v}" for k, v in facts.items() if k not in ("layout", "first step"))
   print(f"{'FAIL' if problems else 'ok  '} {task}: {shown}")
   for problem in problems:
     print(f"  problem: {problem}")
+
   return None if problems else facts

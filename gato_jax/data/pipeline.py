@@ -1,4 +1,4 @@
-"""batch(i) as a pure function of (mixture, seed, i): the whole state of the input is one integer."""
+"""Training batches as a pure function of (mixture, seed, i): the input's state is one integer."""
 
 import atexit
 import contextlib
@@ -6,26 +6,33 @@ import pathlib
 import re
 import traceback
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from gato_jax import specs
-from gato_jax.data import episodes, tasks, windows
+from gato_jax.data import prepared, tasks, windows
+from gato_jax.data.mixture import MixtureConfig
+from gato_jax.data.rows import FEATURES
 from gato_jax.errors import GatoError
-from gato_jax.mixture import MixtureConfig
+from gato_jax.task import TaskSpec
 from gato_jax.tokens import codec
+
+Batch = dict[str, np.ndarray]
 
 
 class Input:
   """The training input of one mixture.
 
   Attributes:
-    names: component names in the order of batch["components"].
-    shares: the components' shares of sequences, summing to 1.
-    datasets: name -> Episodes or Documents.
+    config: The mixture.
+    batch_size: Rows of a global batch.
+    names: Component names in the order of batch["components"].
+    shares: Name -> share of sequences; the shares sum to 1.
+    datasets: Name -> prepared episodes or documents.
+    windows: Name -> rows of the dataset.
+    patch_capacity: P, the most patches of a row.
   """
 
   def __init__(
@@ -35,85 +42,135 @@ class Input:
     batch_size: int,
     text: codec.TextCodec,
     max_local_positions: int,
-    held_out: bool = False,
+    split: str = "train",
   ):
-    """held_out: of what config.hold_out keeps from training, under a name of its own in the registry."""
+    """Opens the datasets of a mixture and registers it with seqio.
+
+    Args:
+      config: The mixture.
+      tfds_dir: Directory of all datasets.
+      batch_size: Rows of a global batch.
+      text: The tokenizer.
+      max_local_positions: Size of the network's table of local positions.
+      split: "train" or "validation", of every task. Each has a name of its own in the registry.
+
+    Raises:
+      GatoError: The mixture is empty, a share is not positive, or a dataset cannot be trained on.
+    """
     if not config.weights:
       raise GatoError("the mixture is empty: set config.data.weights, task -> share")
+
     negative = [name for name, weight in config.weights.items() if weight <= 0]
     if negative:
-      raise GatoError(f"config.data.weights: the share of {negative[0]} must be positive; leave the task out instead")
+      raise GatoError(
+        f"config.data.weights: the share of {negative[0]} must be positive; "
+        "leave the task out instead"
+      )
+
     self.config = config
     self.batch_size = batch_size
     self.names = sorted(config.weights)
     total = sum(config.weights.values())
     self.shares = {name: config.weights[name] / total for name in self.names}
-    self.datasets = {name: episodes.load(tfds_dir, name, config.keep, config.returns) for name in self.names}
+
+    self.datasets = {
+      name: prepared.load(tfds_dir, name, keep=config.keep, with_returns=config.returns)
+      for name in self.names
+    }
     self.windows = {
-      name: windows.make_windows(data, text, config, max_local_positions, held_out)
+      name: windows.make_windows(
+        data, text, config=config, max_local_positions=max_local_positions, split=split
+      )
       for name, data in self.datasets.items()
     }
     self.patch_capacity = max(w.patch_capacity for w in self.windows.values())
-    self._name = f"{config.name}.held_out" if held_out else config.name
-    self._plan = tasks.register(self._name, self.windows, self.shares, batch_size)
+
+    self._name = config.name if split == "train" else f"{config.name}.{split}"
+    self._schedule = tasks.register(
+      self._name, self.windows, rates=self.shares, batch_size=batch_size
+    )
 
   @property
-  def task_specs(self) -> dict[str, specs.TaskSpec]:
+  def task_specs(self) -> dict[str, TaskSpec]:
     return {name: data.spec for name, data in self.datasets.items()}
 
-  def batches(self, start: int = 0, rows: np.ndarray | None = None) -> Iterator[dict[str, np.ndarray]]:
-    """batch(start), batch(start + 1), ..., of which only `rows`: int [R], ascending; None for all.
+  def batches(self, start: int = 0, rows: np.ndarray | None = None) -> Iterator[Batch]:
+    """Returns batch(start), batch(start + 1), ...
 
-    Row r of batch(i) is example number i * batch_size + r, whichever process reads it and however many there are.
+    Row r of batch(i) is example number i * batch_size + r, in whichever process it is read and
+    however many there are.
+
+    Args:
+      start: Number of the first batch.
+      rows: int [R], ascending, the rows to read of every batch; None for all.
 
     Raises:
-      GatoError: rows are none, not ascending, or outside the batch.
+      GatoError: `rows` is empty, not ascending, or outside the batch.
     """
     rows = np.arange(self.batch_size) if rows is None else np.asarray(rows, np.int64)
     if not len(rows) or np.any(np.diff(rows) <= 0) or rows[0] < 0 or rows[-1] >= self.batch_size:
-      raise GatoError(f"rows must ascend within [0, {self.batch_size}), a batch's size; got {rows.tolist()}")
-    self._plan.start, self._plan.rows = start, rows
+      raise GatoError(
+        f"rows must ascend within [0, {self.batch_size}), a batch's size; got {rows.tolist()}"
+      )
+
+    # The sources read the schedule when seqio builds the dataset.
+    self._schedule.start = start
+    self._schedule.rows = rows
+
+    # By default seqio would keep whole datasets in memory.
     dataset = seqio.get_mixture_or_task(tasks.seqio_name(self._name)).get_dataset(
       sequence_length=None,
       split="train",
       shuffle=False,
       seed=self.config.seed,
       num_epochs=1,
-      try_in_mem_cache=False,  # its default keeps whole datasets in memory
+      try_in_mem_cache=False,
     )
-    shapes = {key: [None] * rank for key, (_, rank) in windows.FEATURES.items()}
-    shapes |= {"patches": [self.patch_capacity, 16, 16, 3], "patch_positions": [self.patch_capacity, 4]}
+
+    # Only patches need padding: all other arrays of a row have the same length in every row.
+    shapes: dict[str, list[int | None]] = {}
+    for key, (_, rank) in FEATURES.items():
+      shapes[key] = [None] * rank
+    shapes["patches"] = [self.patch_capacity, 16, 16, 3]
+    shapes["patch_positions"] = [self.patch_capacity, 4]
+
     dataset = dataset.padded_batch(len(rows), shapes, drop_remainder=True).prefetch(2)
     batches = _with_own_errors(dataset.as_numpy_iterator())
     _open.add(batches)
     return batches
 
 
-def _with_own_errors(iterator: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-  """TensorFlow wraps what our functions raise into a page of text; a GatoError comes out as itself.
+def _with_own_errors(iterator: Iterator[Batch]) -> Generator[Batch]:
+  """Yields from a TensorFlow iterator and raises a GatoError of our functions as itself.
 
-  When this ends, in whichever way, the iterator is destroyed: see `_open`.
+  TensorFlow wraps it into a page of text. However this generator ends, the iterator is destroyed:
+  see `_open`.
   """
   try:
     yield from iterator
   except tf.errors.OpError as e:
-    traceback.clear_frames(e.__traceback__)  # those of TensorFlow hold the iterator, and errors are kept to the end
+    # TensorFlow's frames hold the iterator, and the error may live until the interpreter exits.
+    traceback.clear_frames(e.__traceback__)
+
     own = re.search(r"GatoError: (.+)", e.message)
     if not own:
       raise
     raise GatoError(own[1]) from e
   finally:
-    del iterator  # its threads end here
+    # The last reference: the iterator's threads end here.
+    del iterator
 
 
-# An iterator that the interpreter destroys while it ends waits for ever: for a thread of TensorFlow that called Python,
-# which Python ends when it ends itself. Everything that still holds an iterator then makes it live that long: a frame
-# of a suspended generator, or one in the traceback of an error on its way out.
-_open: weakref.WeakSet[Iterator] = weakref.WeakSet()
+# The generators whose iterators are still open. An iterator that is destroyed while the interpreter
+# exits blocks forever: it waits for a thread of TensorFlow that called Python, and Python has ended
+# that thread. A reference from a suspended generator's frame, or from a frame in the traceback of
+# an error on its way out, keeps an iterator alive that long.
+_open: weakref.WeakSet[Generator[Batch]] = weakref.WeakSet()
 
 
 @atexit.register
 def _close() -> None:
   for batches in list(_open):
-    with contextlib.suppress(ValueError):  # running in a thread of its own, which will not be destroyed
+    # A generator that runs in another thread cannot be closed, and is not destroyed either.
+    with contextlib.suppress(ValueError):
       batches.close()

@@ -1,4 +1,7 @@
-"""RLDS records -> the prepared form that training reads (gato_jax/data/episodes.py has its layout)."""
+"""Writes the prepared form of datasets, which training reads, from their RLDS records.
+
+gato_jax/data/prepared_format.py has the format of the files.
+"""
 
 import json
 import os
@@ -10,112 +13,181 @@ import numpy as np
 import tqdm
 import zstandard
 
-from gato_jax import documents, returns, specs
-from gato_jax.data import episodes, records
+from gato_jax import documents
+from gato_jax.data import prepared_format, records
+from gato_jax.env import returns
 from gato_jax.errors import GatoError
-from gato_jax.tokens import codec, layout, prose
+from gato_jax.tokens import codec, document_layout, fields
 from gato_jax.tokens.vocabulary import Kind
 
 _ZSTD_LEVEL = 3
+
+# Texts whose place in data.bin is remembered, so that a repeated text is written once.
 _KNOWN_TEXTS = 100_000
 
 
-def prepare(tfds_dir: pathlib.Path, task: str, text: codec.TextCodec, version: str = "1.0.0") -> bool:
-  """Writes the prepared form of "domain.task" unless it is there and fits; returns whether there was anything to do.
+def prepare(
+  tfds_dir: pathlib.Path, task: str, text: codec.TextCodec, version: str = "1.0.0"
+) -> bool:
+  """Writes the prepared form of a dataset unless there is one that fits its records.
 
-  It appears whole or not at all: what a kill leaves behind is never read and written again.
+  It appears complete or not at all: a killed run leaves files that are never read and are written
+  again.
+
+  Args:
+    tfds_dir: Directory of all datasets.
+    task: "domain.task".
+    text: The tokenizer, for documents.
+    version: Version of the dataset.
+
+  Returns:
+    True when there was anything to do.
 
   Raises:
-    GatoError: there is no dataset, or a record of it cannot be read.
+    GatoError: There is no dataset, or a record of it cannot be read.
   """
   directory = records.directory_of(tfds_dir, task, version)
   spec = records.load_spec(directory)
-  folder = directory / episodes.FOLDER
-  tokenizer = episodes.tokenizer_fingerprint(text) if spec.is_document else None
-  if not episodes.fault(directory) and json.loads((folder / "prepared.json").read_text())["tokenizer"] == tokenizer:
-    return False
+  folder = directory / prepared_format.FOLDER
+
+  # Only documents are stored as tokens.
+  tokenizer = prepared_format.tokenizer_fingerprint(text) if spec.is_document else None
+  if not prepared_format.fault(directory):
+    header = json.loads((folder / "prepared.json").read_text())
+    if header["tokenizer"] == tokenizer:
+      return False
+
   partial = folder.with_suffix(".partial")
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir()
+
   with (partial / "data.bin").open("wb") as file:
     if spec.is_document:
-      index = _write_documents(records.Documents(directory), text, file, task)
+      index = _write_documents(records.DocumentRecords(directory), text, file=file, task=task)
     else:
-      index = _write_episodes(records.Episodes(directory), file, task)
+      index = _write_episodes(records.EpisodeRecords(directory), file, task=task)
+
+    # The data is on the disk before the rename below makes it visible.
     file.flush()
     os.fsync(file.fileno())
     size = file.tell()
+
   np.save(partial / "index.npy", index)
   header = {
-    "format": episodes.FORMAT,
-    "source": episodes.source_fingerprint(directory),
+    "format": prepared_format.FORMAT,
+    "source": prepared_format.source_fingerprint(directory),
     "tokenizer": tokenizer,
     "bytes": size,
-    "index": episodes.index_fingerprint(partial),
+    "index": prepared_format.index_fingerprint(partial),
   }
   (partial / "prepared.json").write_text(json.dumps(header, indent=1))
+
   shutil.rmtree(folder, ignore_errors=True)
   partial.rename(folder)
   return True
 
 
-def _write_documents(source: records.Documents, text: codec.TextCodec, file: BinaryIO, task: str) -> np.ndarray:
-  index = []
-  for i in _progress(len(source), task, "document"):
-    places: dict[int, tuple[int, ...]] = {}  # a picture is written once for all its captions
-    document = source.document(i)
-    for sequence in documents.sequences(document):
-      pictures = [part for part in sequence if not isinstance(part, str)]
-      for picture in pictures:
-        if id(picture) not in places:
-          frame = _compressor().compress(picture.tobytes())
-          places[id(picture)] = (file.tell(), len(frame), *picture.shape[:2])
-          file.write(frame)
-      encoded = prose.encode(sequence, text, given=documents.given(document))
-      tokens = np.where(encoded.kinds == Kind.PATCH, episodes.PATCH_MARK, encoded.tokens)
-      index.append((file.tell(), len(tokens), len(pictures), len(encoded.patches), encoded.given.sum(), i))
-      file.write(np.array([places[id(picture)] for picture in pictures], episodes.PICTURE).tobytes())
-      file.write(episodes.with_checks(tokens.astype(episodes.TOKEN)))
-  return np.array(index, episodes.DOCUMENT)
-
-
-def _write_episodes(source: records.Episodes, file: BinaryIO, task: str) -> np.ndarray:
-  index = np.zeros(len(source), episodes.EPISODE)
+def _write_documents(
+  source: records.DocumentRecords, text: codec.TextCodec, file: BinaryIO, task: str
+) -> np.ndarray:
+  """Writes all documents to data.bin and returns their index, DOCUMENT [sequences]."""
   compressor = _compressor()
-  dtype = episodes.step_dtype(source.spec)
+  index = []
+
+  for document_index in _progress(len(source), task, unit="document"):
+    document = source.document(document_index)
+
+    # An image is written once for all its captions. Its id is its address, which is unique while
+    # the document lives.
+    images: dict[int, tuple[int, ...]] = {}
+
+    for sequence in documents.sequences(document):
+      sequence_images = [part for part in sequence if not isinstance(part, str)]
+      for image in sequence_images:
+        if id(image) not in images:
+          frame = compressor.compress(image.tobytes())
+          images[id(image)] = (file.tell(), len(frame), *image.shape[:2])
+          file.write(frame)
+
+      encoded = document_layout.encode(sequence, text, given=documents.given(document))
+      is_patch = encoded.kinds == Kind.PATCH
+      tokens = np.where(is_patch, prepared_format.PATCH_MARK, encoded.tokens)
+
+      entry = (
+        file.tell(),
+        len(tokens),
+        len(sequence_images),
+        len(encoded.patches),
+        encoded.given.sum(),
+        document_index,
+      )
+      index.append(entry)
+
+      table = np.array([images[id(image)] for image in sequence_images], prepared_format.IMAGE)
+      file.write(table.tobytes())
+      file.write(prepared_format.with_checks(tokens.astype(prepared_format.TOKEN)))
+
+  return np.array(index, prepared_format.DOCUMENT)
+
+
+def _write_episodes(source: records.EpisodeRecords, file: BinaryIO, task: str) -> np.ndarray:
+  """Writes all episodes to data.bin and returns their index, EPISODE [episodes]."""
+  index = np.zeros(len(source), prepared_format.EPISODE)
+  compressor = _compressor()
+  dtype = prepared_format.step_dtype(source.spec)
   texts: dict[bytes, tuple[int, int]] = {}
 
   def append(content: bytes) -> tuple[int, int]:
+    """Appends a Zstandard frame and returns its BLOB."""
     frame = compressor.compress(content)
-    place = (file.tell(), len(frame))
+    blob = (file.tell(), len(frame))
     file.write(frame)
-    return place
+    return blob
 
   def append_text(content: bytes) -> tuple[int, int]:
+    """Appends a text unless it was written before, and returns its BLOB."""
     if content not in texts:
+      # Tasks with ever new texts must not fill the memory; a forgotten text is written again.
       if len(texts) >= _KNOWN_TEXTS:
         texts.clear()
       texts[content] = append(content)
+
     return texts[content]
 
-  for i in _progress(len(source), task, "episode"):
-    observation, action, expert_action, rewards, metadata = source.episode(i)
-    steps = np.zeros(len(action), dtype)
-    steps["action"] = _same_dtype(action, dtype["action"], f"{task}, action")
-    steps["expert_action"] = _same_dtype(expert_action, dtype["expert_action"], f"{task}, expert_action")
-    for key, column in observation.items():
+  for i in _progress(len(source), task, unit="episode"):
+    episode = source.episode(i)
+
+    steps = np.zeros(len(episode.action), dtype)
+    steps["action"] = _checked(episode.action, dtype["action"], name=f"{task}, action")
+    steps["expert_action"] = _checked(
+      episode.expert_action, dtype["expert_action"], name=f"{task}, expert_action"
+    )
+
+    for key, column in episode.observation.items():
       field = f"observation/{key}"
-      kind = layout.kind_of(key, source.spec.observation[key])
+      kind = fields.kind_of(key, source.spec.observation[key])
       if kind == Kind.TEXT:
         steps[field] = [append_text(value) for value in column]
       elif kind == Kind.PATCH:
         steps[field] = [append(image.tobytes()) for image in column]
       else:
-        steps[field] = _same_dtype(column, dtype[field], f"{task}, {key}")
-    steps[specs.RETURN_TO_GO] = returns.to_go(rewards)
-    steps["check"] = episodes.check_sums(steps)
-    index[i] = (file.tell(), len(steps), metadata["return"], metadata["seed"], metadata["disturbed"])
+        steps[field] = _checked(column, dtype[field], name=f"{task}, {key}")
+
+    steps[returns.RETURN_TO_GO] = returns.to_go(episode.rewards)
+
+    # The check sums cover all other fields, so they come last.
+    steps["check"] = prepared_format.check_sums(steps)
+
+    metadata = episode.metadata
+    index[i] = (
+      file.tell(),
+      len(steps),
+      metadata["return"],
+      metadata["seed"],
+      metadata["disturbed"],
+    )
     file.write(steps.tobytes())
+
   return index
 
 
@@ -123,11 +195,15 @@ def _compressor() -> zstandard.ZstdCompressor:
   return zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
 
 
-def _same_dtype(column: np.ndarray, dtype: np.dtype, where: str) -> np.ndarray:
+def _checked(column: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+  """Returns the column; GatoError where its dtype is another, which NumPy would cast silently."""
   if column.dtype != dtype.base:
-    raise GatoError(f"{where}: the records hold {column.dtype}, the spec says {dtype.base}")
+    raise GatoError(f"{name}: the records hold {column.dtype}, the spec says {dtype.base}")
+
   return column
 
 
 def _progress(count: int, task: str, unit: str) -> tqdm.tqdm:
-  return tqdm.tqdm(range(count), desc=f"prepare {task}", unit=unit, leave=False, dynamic_ncols=True, delay=2)
+  return tqdm.tqdm(
+    range(count), desc=f"prepare {task}", unit=unit, leave=False, dynamic_ncols=True, delay=2
+  )

@@ -1,25 +1,37 @@
-"""The seqio TaskRegistry and MixtureRegistry, filled by one explicit call.
+"""Registers the mixture with seqio, which chains sources, preprocessors and mixing into a pipeline.
 
-The mixture is a function of the example's number g. A counter-based hash of (seed, g) picks the component; each
-component's source yields just the numbers that are its own, so every example knows its number whoever asks for it,
-in however many processes, from wherever the run starts. seqio's sampler is replaced by one that reads the same hash.
+Every component of the mixture is a seqio task, the mixture is a seqio mixture of them, and one
+explicit call fills both registries. Unlike seqio's own sampling, the mixture is a function of the
+example's number g: a counter-based hash of (seed, g) picks the component. A component's source
+yields the numbers that are its own, and seqio's sampler is replaced by one that reads the same
+hash. So every example knows its number, in however many processes and from whichever batch the run
+starts.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
 from gato_jax.data import windows
+from gato_jax.data.rows import FEATURES
 
-_BLOCK = 4096  # example numbers hashed at a time
+# Example numbers hashed at a time.
+_BLOCK = 4096
+
+# Increment of splitmix64: 2**64 divided by the golden ratio.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _splitmix64(x: np.ndarray) -> np.ndarray:
-  """A well-mixed uint64 per uint64; counter-based, so example g costs the same as example 0."""
+  """Returns a well-mixed uint64 for each uint64 (Steele et al. 2014).
+
+  It is counter-based: the last example costs as much as the first.
+  """
+  # The products are modulo 2**64 on purpose.
   with np.errstate(over="ignore"):
     z = x + _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -28,21 +40,37 @@ def _splitmix64(x: np.ndarray) -> np.ndarray:
 
 
 def choose_components(numbers: np.ndarray, seed: int, rates: Sequence[float]) -> np.ndarray:
-  """Example numbers int64 [n] -> component indices int64 [n], with probabilities proportional to `rates`."""
-  mixed = _splitmix64(numbers.astype(np.uint64) ^ _splitmix64(np.array([seed], np.uint64)))
+  """Returns the component of each example, with probabilities proportional to `rates`.
+
+  Args:
+    numbers: int64 [n], example numbers.
+    seed: Seed of the mixture.
+    rates: One per component.
+
+  Returns:
+    int64 [n], component indices.
+  """
+  hashed_seed = _splitmix64(np.array([seed], np.uint64))
+  mixed = _splitmix64(numbers.astype(np.uint64) ^ hashed_seed)
   uniform = mixed.astype(np.float64) / 2.0**64
+
+  # Rounding to float64 may make `uniform` 1, hence the minimum.
   cumulative = np.cumsum(rates) / np.sum(rates)
-  return np.minimum(np.searchsorted(cumulative, uniform, side="right"), len(rates) - 1)
+  components = np.searchsorted(cumulative, uniform, side="right")
+  return np.minimum(components, len(rates) - 1)
 
 
-class Plan:
-  """What a mixture's sources and its sampler share: the rates, and which examples this process reads.
+class ExampleSchedule:
+  """Numbers and components of the examples that this process reads.
+
+  The sources of a mixture and its sampler share one schedule.
 
   Attributes:
-    rates: one per component.
-    batch_size: rows of a global batch; row r of batch i is example number i * batch_size + r.
-    start: the first batch of the run.
-    rows: int64 [R], this process's rows of every batch. seqio's own sharding knows only every n-th example.
+    rates: One per component.
+    batch_size: Rows of a global batch; row r of batch i is example number i * batch_size + r.
+    start: First batch of the run.
+    rows: int64 [R], this process's rows of every batch. seqio's own sharding would give it every
+      n-th example instead.
   """
 
   def __init__(self, rates: Sequence[float], batch_size: int):
@@ -52,27 +80,32 @@ class Plan:
     self.rows = np.arange(batch_size)
 
   def blocks(self, seed: int) -> tf.data.Dataset:
-    """Blocks of (numbers, components) of this process's rows of batch(start), batch(start + 1), ..."""
-    start, rates, rows, batch_size = self.start, self.rates, self.rows, self.batch_size
+    """Returns blocks of (numbers, components) of this process's rows, from batch(start) on."""
+    # Copies: the dataset keeps its schedule while the next one is set up.
+    start = self.start
+    rates = self.rates
+    rows = self.rows
+    batch_size = self.batch_size
 
     def block(k):
-      batches, places = np.divmod(k * _BLOCK + np.arange(_BLOCK), len(rows))
-      numbers = (start + batches) * batch_size + rows[places]
+      # Examples of this process are numbered through: example e is its row e % R of batch e // R.
+      batches, row_indices = np.divmod(k * _BLOCK + np.arange(_BLOCK), len(rows))
+      numbers = (start + batches) * batch_size + rows[row_indices]
       return numbers, choose_components(numbers, seed, rates)
 
-    def shaped(k):
+    def block_tensors(k):
       numbers, components = tf.numpy_function(block, [k], (tf.int64, tf.int64))
       return tf.ensure_shape(numbers, [_BLOCK]), tf.ensure_shape(components, [_BLOCK])
 
-    return tf.data.Dataset.range(np.iinfo(np.int64).max).map(shaped)
+    return tf.data.Dataset.range(np.iinfo(np.int64).max).map(block_tensors)
 
 
 class NumberSource(seqio.DataSource):
   """Yields {"number": g, "seed": seed} for the example numbers that belong to one component."""
 
-  def __init__(self, plan: Plan, component: int):
+  def __init__(self, schedule: ExampleSchedule, component: int):
     super().__init__(splits=("train",), caching_permitted=False, performs_internal_shuffling=True)
-    self._plan = plan
+    self._schedule = schedule
     self._component = component
 
   @property
@@ -84,36 +117,54 @@ class NumberSource(seqio.DataSource):
     return ["numbers"]
 
   def get_dataset(self, split="train", shuffle=True, seed=None, shard_info=None, **unused):
-    del split, shuffle, shard_info, unused  # the plan knows the rows
-    blocks = self._plan.blocks(seed or 0)
-    mine = blocks.map(lambda numbers, components: tf.boolean_mask(numbers, components == self._component))
-    return mine.unbatch().map(lambda number: {"number": number, "seed": tf.constant(seed or 0, tf.int64)})
+    # The schedule has the rows of this process, so seqio's sharding is not used.
+    del split, shuffle, shard_info, unused
+
+    numbers = self._schedule.blocks(seed or 0).map(
+      lambda numbers, components: tf.boolean_mask(numbers, components == self._component)
+    )
+    return numbers.unbatch().map(
+      lambda number: {"number": number, "seed": tf.constant(seed or 0, tf.int64)}
+    )
 
 
-def _row_map(rows: windows.Windows, component: int):
-  """A seqio preprocessor: example numbers -> rows, decoded in Python, in order."""
+def _row_map(
+  task_windows: windows.Windows, component: int
+) -> Callable[[tf.data.Dataset], tf.data.Dataset]:
+  """Returns a seqio preprocessor from example numbers to rows, in order."""
 
-  def row(number, seed):
+  def row(number, seed) -> list[np.ndarray]:
+    # The counter-based generator makes a row a function of (seed, number) alone.
     random = np.random.Generator(np.random.Philox(key=[np.uint64(seed), np.uint64(number)]))
-    arrays = rows.row(random, component)
-    return [np.asarray(arrays[key], dtype) for key, (dtype, _) in windows.FEATURES.items()]
+    arrays = task_windows.row(random, component)
+    return [np.asarray(arrays[key], dtype) for key, (dtype, _) in FEATURES.items()]
 
-  def to_row(example):
-    dtypes = [tf.as_dtype(dtype) for dtype, _ in windows.FEATURES.values()]
-    flat = tf.numpy_function(row, [example["number"], example["seed"]], dtypes)
-    for tensor, (_, rank) in zip(flat, windows.FEATURES.values(), strict=True):
+  def row_tensors(example):
+    dtypes = [tf.as_dtype(dtype) for dtype, _ in FEATURES.values()]
+    tensors = tf.numpy_function(row, [example["number"], example["seed"]], dtypes)
+
+    # TensorFlow does not know the ranks of what Python returns; padding needs them.
+    for tensor, (_, rank) in zip(tensors, FEATURES.values(), strict=True):
       tensor.set_shape([None] * rank)
-    return dict(zip(windows.FEATURES, flat, strict=True))
+
+    return dict(zip(FEATURES, tensors, strict=True))
 
   def preprocessor(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    return dataset.map(to_row, num_parallel_calls=2, deterministic=True)
+    return dataset.map(row_tensors, num_parallel_calls=2, deterministic=True)
 
   return preprocessor
 
 
 def seqio_name(name: str) -> str:
-  """seqio allows letters, digits, "_", "." and ":" in names."""
+  """Replaces characters that seqio does not allow: all but letters, digits, "_", "." and ":"."""
   return re.sub(r"[^\w.:]", "_", name)
+
+
+def _replace(registry: Any, name: str, *arguments: Any, **settings: Any) -> None:
+  """Adds an entry to a seqio registry, in place of one of the same name."""
+  if name in registry.names():
+    registry.remove(name)
+  registry.add(name, *arguments, **settings)
 
 
 def register(
@@ -121,33 +172,44 @@ def register(
   components: Mapping[str, windows.Windows],
   rates: Mapping[str, float],
   batch_size: int,
-) -> Plan:
-  """Registers `mixture` and a task "<mixture>:<domain.task>" per component; registering again replaces them."""
-  names = list(components)
-  plan = Plan([rates[name] for name in names], batch_size)
+) -> ExampleSchedule:
+  """Registers `mixture` and a task "<mixture>:<domain.task>" for each component.
+
+  Registering again replaces them.
+
+  Args:
+    mixture: Name of the mixture.
+    components: "domain.task" -> the rows of its dataset.
+    rates: "domain.task" -> share of sequences.
+    batch_size: Rows of a global batch.
+
+  Returns:
+    The schedule of the mixture, whose `start` and `rows` the caller sets before it reads.
+  """
+  schedule = ExampleSchedule([rates[name] for name in components], batch_size)
+
+  # Rows hold ids, pixels and positions that are encoded already: this vocabulary encodes nothing.
   vocabulary = seqio.PassThroughVocabulary(size=2**31 - 1)
   features = {
     key: seqio.Feature(vocabulary, add_eos=False, dtype=tf.as_dtype(dtype), rank=rank)
-    for key, (dtype, rank) in windows.FEATURES.items()
+    for key, (dtype, rank) in FEATURES.items()
   }
 
   def sample(datasets, unused_rates, seed):
-    chosen = plan.blocks(seed).map(lambda _, components: components).unbatch()
+    chosen = schedule.blocks(seed).map(lambda _, components: components).unbatch()
     return tf.data.Dataset.choose_from_datasets(datasets, chosen, stop_on_empty_dataset=True)
 
-  pairs = []
-  for component, name in enumerate(names):
+  task_rates = []
+  for component, name in enumerate(components):
     task = seqio_name(f"{mixture}:{name}")
-    if task in seqio.TaskRegistry.names():
-      seqio.TaskRegistry.remove(task)
-    seqio.TaskRegistry.add(
+    _replace(
+      seqio.TaskRegistry,
       task,
-      source=NumberSource(plan, component),
+      source=NumberSource(schedule, component),
       preprocessors=[_row_map(components[name], component)],
       output_features=features,
     )
-    pairs.append((task, rates[name]))
-  if seqio_name(mixture) in seqio.MixtureRegistry.names():
-    seqio.MixtureRegistry.remove(seqio_name(mixture))
-  seqio.MixtureRegistry.add(seqio_name(mixture), pairs, sample_fn=sample)
-  return plan
+    task_rates.append((task, rates[name]))
+
+  _replace(seqio.MixtureRegistry, seqio_name(mixture), task_rates, sample_fn=sample)
+  return schedule

@@ -1,6 +1,8 @@
-"""Environments in processes of their own + one policy -> rows. Imports no JAX: simulator processes begin here."""
+"""Environments in processes of their own and one policy -> rows.
 
-from gato_jax.evaluate.config import FIRST_SEED, EvaluateConfig
-from gato_jax.evaluate.sequential import play, random_actor
+Importing this package needs no JAX: simulator processes begin here.
+"""
 
-__all__ = ["FIRST_SEED", "EvaluateConfig", "play", "random_actor"]
+from gato_jax.evaluate.config import EvaluateConfig
+
+__all__ = ["EvaluateConfig"]

@@ -1,4 +1,4 @@
-"""A run's rows: those that are there, playing those that are missing, films, and what went wrong."""
+"""Plays the missing episodes of a run, records videos, and reports failures."""
 
 import dataclasses
 import json
@@ -10,157 +10,266 @@ from typing import Any
 
 import tqdm
 
-from gato_jax import baselines, files, results
+from gato_jax.env import results
+from gato_jax.env.results import EXPERT, POLICY, RANDOM, Failure
 from gato_jax.errors import GatoError
-from gato_jax.evaluate import jobs
+from gato_jax.evaluate import baselines, jobs, scores, videos
 from gato_jax.evaluate.config import EvaluateConfig
-from gato_jax.evaluate.pool import Simulators
-from gato_jax.report import scores, videos
+from gato_jax.evaluate.simulator_pool import Simulators
+from gato_jax.storage import files
+from gato_jax.task import TaskSpec
 
 
 class Evaluation:
-  """Of one workdir. Every episode is on the disk when it ends, so a kill costs those that run.
+  """The evaluation of one workdir.
+
+  Each episode is on the disk when it ends, so a kill costs those that run.
 
   Attributes:
-    path: of the rows. rows: all of them, read once. failures: of this process.
+    tasks: (domain, short name) of each task.
+    path: File of the rows.
+    rows: All of them; read once.
+    failures: Failures of this process.
   """
 
-  def __init__(self, tasks: jobs.Tasks, workdir: pathlib.Path, config: EvaluateConfig, simulators: Simulators):
+  def __init__(
+    self, tasks: jobs.Tasks, workdir: pathlib.Path, config: EvaluateConfig, simulators: Simulators
+  ):
+    """Reads the rows that exist.
+
+    Args:
+      tasks: What is evaluated.
+      workdir: Directory of the rows, the failures and the videos.
+      config: How much is played.
+      simulators: The processes that play it.
+    """
     self.tasks = tasks
     self.path = pathlib.Path(workdir) / "results.jsonl"
     self.rows = list(results.read(self.path))
-    self.failures: list[jobs.Failure] = []
+    self.failures: list[Failure] = []
     self._config = config
     self._simulators = simulators
     self._workdir = pathlib.Path(workdir)
     self._last_engine: tuple[Any, frozenset[str], Any] = (None, frozenset(), None)
 
   def baselines(
-    self, expert_rows: Callable[[str, str], Sequence[results.Row]], means: Callable[[str], Mapping[str, Any]]
+    self,
+    expert_rows: Callable[[str, str], Sequence[results.Row]],
+    means: Callable[[str], Mapping[str, Any]],
   ) -> list[jobs.Job]:
-    """Puts down what is known of random and expert returns; returns what is left to be played.
+    """Writes down what is known of random and expert returns; returns what is left to be played.
 
     Args:
-      expert_rows: (domain name, task) -> rows of the raw logs. means: domain name -> its scores.json.
+      expert_rows: (domain name, task) -> rows of the raw logs.
+      means: domain name -> the content of its scores.json.
 
     Raises:
-      GatoError: the source that the config names has nothing about a task.
+      GatoError: The source that the config names has nothing about a task.
     """
+    source = self._config.baselines
     known = baselines.read(self._workdir)
     present = {(row.task, row.actor, row.seed) for row in self.rows}
-    played: dict[str, list] = {jobs.RANDOM: [], jobs.EXPERT: []}
+    to_play: dict[str, list] = {RANDOM: [], EXPERT: []}
+
     for domain, task in self.tasks:
-      name, source = f"{domain.name}.{task}", self._config.baselines
-      logged = expert_rows(domain.name, task) if source in ("available", "logs") else []
-      logged = [row for row in logged if row.actor == jobs.EXPERT]  # the disturbed ones are for training only
+      name = f"{domain.name}.{task}"
+
+      # Rows of disturbed episodes have another actor: they are for training only.
+      logged: list[results.Row] = []
+      if source in ("available", "logs"):
+        logged = [row for row in expert_rows(domain.name, task) if row.actor == EXPERT]
       if source == "logs" and not logged:
-        raise GatoError(f"no expert episodes of {name}; run experiments.collect, or --config.evaluate.baselines=scores")
+        raise GatoError(
+          f"no expert episodes of {name}; run experiments.collect, "
+          "or --config.evaluate.baselines=scores"
+        )
+
       if source == "scores" or (source == "available" and not logged):
-        known[name] = baselines.from_scores(means(domain.name), domain.name, task)
+        known[name] = baselines.from_scores(means(domain.name), domain.name, task=task)
         continue
+
       self._keep([row for row in logged if (row.task, row.actor, row.seed) not in present])
-      played[jobs.RANDOM].append((domain, task))
+      to_play[RANDOM].append((domain, task))
       if source == "measure":
-        played[jobs.EXPERT].append((domain, task))
+        to_play[EXPERT].append((domain, task))
+
     if known:
       baselines.write(self._workdir, known)
-    episodes = self._config.baseline_episodes
-    return [job for actor, tasks in played.items() for job in jobs.missing(tasks, actor, 0, episodes, self.rows)]
+
+    # Baselines have no checkpoint: their rows have step 0.
+    missing = []
+    for actor, tasks in to_play.items():
+      missing += jobs.missing(
+        tasks, actor, step=0, episodes=self._config.baseline_episodes, rows=self.rows
+      )
+    return missing
 
   def check_settings(self, act: Any) -> None:
-    """GatoError where the policy's rows were played with another ActConfig; else puts this one beside them."""
-    path, ours = self._workdir / "act.json", dataclasses.asdict(act)
-    if path.exists() and any(row.actor == jobs.POLICY for row in self.rows):
-      theirs = dataclasses.asdict(type(act)()) | json.loads(path.read_text())  # a newer setting had its default
-      different = [f"{name} {theirs[name]!r}, not {value!r}" for name, value in ours.items() if theirs[name] != value]
+    """Writes an ActConfig beside the rows; GatoError if they were played with another one."""
+    path = self._workdir / "act.json"
+    ours = dataclasses.asdict(act)
+
+    if path.exists() and any(row.actor == POLICY for row in self.rows):
+      # A setting that is newer than the file had its default when the rows were played.
+      defaults = dataclasses.asdict(type(act)())
+      theirs = defaults | json.loads(path.read_text())
+      different = [
+        f"{name} {theirs[name]!r}, not {value!r}"
+        for name, value in ours.items()
+        if theirs[name] != value
+      ]
       if different:
         raise GatoError(
-          f"{self.path} was played with act.{', act.'.join(different)}; give other settings a folder of their own: "
-          "--results=FOLDER"
+          f"{self.path} was played with act.{', act.'.join(different)}; "
+          "give other settings a folder of their own: --results=FOLDER"
         )
+
     files.write_json(path, ours, indent=2)
 
   def missing(self, step: int) -> list[jobs.Job]:
-    """Episodes of the policy at a checkpoint that have no row, the worst known tasks first."""
+    """Returns the policy's episodes without a row at a checkpoint, the worst known tasks first."""
     last = scores.last_scores(self.rows, baselines.read(self._workdir))
     ordered = jobs.worst_known_first(self.tasks, last)
-    return jobs.missing(ordered, jobs.POLICY, step, self._config.episodes, self.rows)
+    return jobs.missing(ordered, POLICY, step=step, episodes=self._config.episodes, rows=self.rows)
 
-  def play(self, todo: Sequence[jobs.Job], what: str, policy: Any = None, act: Any = None, minutes: float = 0.0) -> int:
-    """Plays jobs until they are done or `minutes`, where not 0, are over; returns how many were left.
+  def play(
+    self,
+    todo: Sequence[jobs.Job],
+    label: str,
+    policy: Any = None,
+    act: Any = None,
+    minutes: float = 0.0,
+  ) -> int:
+    """Plays jobs and keeps their rows and failures.
 
     Args:
-      policy: whose checkpoint acts, and its ActConfig; not needed where no job is the policy's.
+      todo: The jobs.
+      label: Begins the progress bar.
+      policy: An agent.Policy, whose checkpoint acts; not needed where no job is the policy's.
+      act: Its ActConfig.
+      minutes: Time after which no job is begun; 0 to play all.
+
+    Returns:
+      The number of jobs that were not played.
     """
     if not todo:
       return 0
-    engine, check_spec = None, lambda spec: None
-    needed = {job.name for job in todo if job.actor == jobs.POLICY}
-    if needed:
-      asked = {name: policy.asked(name, act) for name in needed}
-      todo = [dataclasses.replace(j, action_steps=act.action_steps, asked=asked.get(j.name)) for j in todo]
-    with tqdm.tqdm(total=len(todo), desc=what, unit="episode", dynamic_ncols=True) as bar:
-      if needed:
-        if self._config.videos:  # whatever is missing now, every task is filmed
-          needed = {f"{domain.name}.{task}" for domain, task in self.tasks}
-        engine = self._engine(policy, needed, act, lambda text: bar.set_postfix_str(f"compiles {text}"))
+
+    policy_tasks = {job.name for job in todo if job.actor == POLICY}
+    if policy_tasks:
+      return_targets = {name: policy.return_target(name, act) for name in policy_tasks}
+      todo = [
+        dataclasses.replace(
+          job, action_steps=act.action_steps, return_target=return_targets.get(job.name)
+        )
+        for job in todo
+      ]
+
+    with tqdm.tqdm(total=len(todo), desc=label, unit="episode", dynamic_ncols=True) as bar:
+      engine = None
+      check_spec: Callable[[TaskSpec], None] = lambda spec: None  # noqa: E731
+      if policy_tasks:
+        # Every task gets its videos, also those of which all episodes were played before: one
+        # engine serves both.
+        if self._config.videos:
+          policy_tasks = {f"{domain.name}.{task}" for domain, task in self.tasks}
+        engine = self._engine(
+          policy,
+          policy_tasks,
+          act=act,
+          on_shape=lambda text: bar.set_postfix_str(f"compiles {text}"),
+        )
         check_spec = policy.check_environment
-      began, before = time.monotonic(), self._simulators.actions
-      until = began + (60 * minutes or float("inf"))  # compiling takes as long as it takes
-      for job, outcome in self._simulators.play(todo, engine, check_spec, until):
-        if isinstance(outcome, jobs.Failure):
-          self._fail(outcome)
-        elif not job.film:
+
+      # The time counts from here: compiling takes as long as it takes.
+      began = time.monotonic()
+      actions_before = self._simulators.actions
+      until = began + (60 * minutes or float("inf"))
+
+      for job, outcome in self._simulators.play(todo, engine, check_spec=check_spec, until=until):
+        if isinstance(outcome, Failure):
+          self._keep_failure(outcome)
+        elif not job.video:
           self._keep([outcome])
-        rate = (self._simulators.actions - before) / (time.monotonic() - began)
-        bar.set_postfix_str(f"{rate:,.0f} actions/s, {_few(self._simulators.running)}")
+
+        seconds = time.monotonic() - began
+        rate = (self._simulators.actions - actions_before) / seconds
+        bar.set_postfix_str(f"{rate:,.0f} actions/s, {_abbreviate(self._simulators.running)}")
         bar.update()
+
       return bar.total - bar.n
 
-  def _engine(self, policy: Any, tasks: set[str], act: Any, say: Callable[[str], None]) -> Any:
-    """Compiled for these tasks; the last one where it will do."""
-    last, known, engine = self._last_engine
-    if last is not policy or not known.issuperset(tasks):
+  def _engine(self, policy: Any, tasks: set[str], act: Any, on_shape: Callable[[str], None]) -> Any:
+    """Returns an engine that was compiled for some tasks; the last one if it will do.
+
+    Args:
+      policy: The agent.Policy.
+      tasks: "domain.task" of each.
+      act: The ActConfig.
+      on_shape: Called with a text for each program that is compiled.
+    """
+    last_policy, last_tasks, engine = self._last_engine
+    if last_policy is not policy or not last_tasks.issuperset(tasks):
       engine = policy.engine(sorted(tasks), self._simulators.workers, act)
-      engine.compile(on_shape=say)
-      self._last_engine = policy, frozenset(tasks), engine
+      engine.compile(on_shape=on_shape)
+      self._last_engine = (policy, frozenset(tasks), engine)
     return engine
 
-  def film(self, policy: Any, act: Any) -> None:
-    """Plays each task's best and worst episode at the policy's checkpoint again, with pictures."""
-    folder = self._workdir / "videos"
-    videos.delete_others(folder, policy.step)
-    todo = jobs.films(self.tasks, policy.step, self.rows, folder)
-    present = {(one.task, one.kind, one.seed) for one in videos.find(folder)}
-    self.play([j for j in todo if (j.name, j.film.kind, j.seed) not in present], "film", policy, act)
+  def record_videos(self, policy: Any, act: Any) -> None:
+    """Plays the best and the worst episode of each task again, for videos.
+
+    Args:
+      policy: The agent.Policy, of the checkpoint that was evaluated.
+      act: Its ActConfig.
+    """
+    directory = self._workdir / "videos"
+    videos.delete_others(directory, policy.step)
+
+    # Those of an interrupted run stay.
+    present = {(video.task, video.kind, video.seed) for video in videos.find(directory)}
+    todo = []
+    for job in jobs.video_jobs(self.tasks, policy.step, rows=self.rows, directory=directory):
+      assert job.video is not None
+      if (job.name, job.video.kind, job.seed) not in present:
+        todo.append(job)
+
+    self.play(todo, "videos", policy=policy, act=act)
 
   def _keep(self, rows: Sequence[results.Row]) -> None:
     results.append(self.path, rows)
     self.rows += rows
 
-  def _fail(self, failure: jobs.Failure) -> None:
+  def _keep_failure(self, failure: Failure) -> None:
     results.append(self._workdir / "failures.jsonl", [failure])
     self.failures.append(failure)
-    tqdm.tqdm.write(f"{failure.task}, {failure.actor}, seed {failure.seed}: {failure.reason}", file=sys.stderr)
+    tqdm.tqdm.write(
+      f"{failure.task}, {failure.actor}, seed {failure.seed}: {failure.reason}", file=sys.stderr
+    )
 
   def check(self) -> None:
-    """GatoError where simulators failed: their episodes have no rows, the next run plays them."""
+    """Raises GatoError if simulators failed; the next run plays their episodes."""
     if not self.failures:
       return
-    left = "".join(f"; {task} was given up, {n} more not played" for task, n in self._simulators.given_up.items())
+
+    given_up = "".join(
+      f"; {task} was given up, {count} more not played"
+      for task, count in self._simulators.given_up.items()
+    )
     raise GatoError(
-      f"{len(self.failures)} episodes failed{left}; see {self._workdir / 'failures.jsonl'} and {self._simulators.log}, "
-      "the same command plays them again"
+      f"{len(self.failures)} episodes failed{given_up}; see {self._workdir / 'failures.jsonl'} "
+      f"and {self._simulators.log}, the same command plays them again"
     )
 
   def scores(self) -> tuple[list[scores.TaskScore], list[str]]:
-    """Of the newest checkpoint, of tasks whose baselines are there, with intervals; and the tasks left out."""
+    """Returns the newest checkpoint's scores, and the names of the tasks without one."""
     known = baselines.read(self._workdir)
     complete = scores.scores_by_step(self.rows, known)
     rows = [row for row in self.rows if row.task in complete]
+
     scored = scores.task_scores(rows, baselines=known) if rows else []
     return scored, scores.unplayed(self.rows, scored)
 
 
-def _few(names: Sequence[str]) -> str:
-  return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+def _abbreviate(names: Sequence[str]) -> str:
+  rest = f" and {len(names) - 2} more" if len(names) > 2 else ""
+  return ", ".join(names[:2]) + rest

@@ -1,4 +1,4 @@
-"""Evaluating a training run while it runs: each new checkpoint, within a time budget."""
+"""Evaluates a training run while it runs: each new checkpoint, within a time budget."""
 
 import contextlib
 import pathlib
@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 
-from gato_jax import checkpoint
 from gato_jax.errors import GatoError
 from gato_jax.evaluate.evaluation import Evaluation
+from gato_jax.train import checkpoint
+
+_CACHE_SETTING = "jax_compilation_cache_dir"
 
 
 def follow(
@@ -26,56 +28,83 @@ def follow(
   say: Callable[[str], None] = print,
   poll_seconds: float = 2.0,
 ) -> None:
-  """Returns when the last step of training has been evaluated, or when nothing new came for `idle_seconds`.
+  """Evaluates checkpoints as they appear, up to the last step or until no new one comes.
 
-  Whenever it is free it takes the newest checkpoint; those that came and went meanwhile are left out. One that cannot
-  be read, or is deleted while it is read, is tried again like one that is not there yet.
+  Whenever it is free it takes the newest checkpoint; those that came and went meanwhile are left
+  out. One that cannot be read, or is deleted while it is read, is tried again like one that is not
+  there yet.
 
   Args:
-    directory: of the checkpoints; may appear later. load: the policy of the newest one that can be read.
-    minutes: of playing each of them; 0: until everything is played.
+    evaluation: Plays and keeps the episodes.
+    directory: The checkpoints; may appear later.
+    load: Returns the agent.Policy of the newest checkpoint that can be read.
+    act: Its ActConfig.
+    minutes: Time for playing each checkpoint; 0 to play everything.
+    idle_seconds: Time without a new checkpoint after which it returns.
+    videos: True to record videos of the last step of training.
+    say: Called with a line for the user.
+    poll_seconds: Time between two looks at the directory.
   """
-  done, total, idle_since = -1, None, time.monotonic()
+  done = -1
+  total = None
+  idle_since = time.monotonic()
+
   with compiled_once():
+    # The number of steps is not known before the first checkpoint has been read.
     while total is None or done < total:
-      policy = _newer(directory, load, done, say)
+      policy = _newer_policy(directory, load, done=done, say=say)
       if policy is None:
         if time.monotonic() - idle_since > idle_seconds:
           say(f"evaluate: no new checkpoint in {directory} for {idle_seconds / 60:g} minutes")
           return
         time.sleep(poll_seconds)
         continue
-      done, total = policy.step, policy.meta.get("total_steps")
+
+      done = policy.step
+      total = policy.meta.get("total_steps")
       todo = evaluation.missing(done)
-      left = evaluation.play(todo, f"step {done}", policy, act, minutes)
+      left = evaluation.play(todo, f"step {done}", policy=policy, act=act, minutes=minutes)
       say(f"evaluate: step {done}: {len(todo) - left} of {len(todo)} missing episodes played")
+
       if videos and total is not None and done >= total:
-        evaluation.film(policy, act)
+        evaluation.record_videos(policy, act)
       idle_since = time.monotonic()
+
   say(f"evaluate: step {done} is the last of the run")
 
 
 @contextlib.contextmanager
 def compiled_once() -> Iterator[None]:
-  """Within it programs are kept in a folder: those of the next checkpoint are the same, its numbers differ."""
-  if jax.config.jax_compilation_cache_dir:  # the user has one
+  """Keeps compiled programs in a directory while it is open.
+
+  The checkpoints of a run have the same programs, and differ in their numbers only.
+  """
+  # The user has chosen a directory.
+  if getattr(jax.config, _CACHE_SETTING):
     yield
     return
-  with tempfile.TemporaryDirectory() as folder:
-    jax.config.update("jax_compilation_cache_dir", folder)
+
+  with tempfile.TemporaryDirectory() as directory:
+    jax.config.update(_CACHE_SETTING, directory)
     try:
       yield
     finally:
-      jax.config.update("jax_compilation_cache_dir", None)
+      jax.config.update(_CACHE_SETTING, None)
 
 
-def _newer(directory: pathlib.Path, load: Callable[[], Any], done: int, say: Callable[[str], None]) -> Any:
-  """The policy of a checkpoint after step `done`, None where there is none yet."""
+def _newer_policy(
+  directory: pathlib.Path, load: Callable[[], Any], done: int, say: Callable[[str], None]
+) -> Any:
+  """Returns the policy of a checkpoint after step `done`; None if there is none yet."""
   if max(checkpoint.saved_steps(directory), default=-1) <= done:
     return None
+
   try:
     policy = load()
   except GatoError as e:
     say(f"evaluate: {e}")
     return None
-  return policy if policy.step > done else None  # the newest could not be read, the one before is known
+
+  # Where the newest checkpoint cannot be read, load() falls back to the one before, which has been
+  # played.
+  return policy if policy.step > done else None

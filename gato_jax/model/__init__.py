@@ -1,4 +1,4 @@
-"""The network of Reed et al. 2022, sections 2.2 and 3 of GATO_SPEC."""
+"""The network of Gato (Reed et al. 2022, section 2.2; docs/paper.md)."""
 
 from gato_jax.model.config import VARIANTS, GatoConfig, variant
 from gato_jax.model.gato import (

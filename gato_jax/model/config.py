@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from gato_jax import specs
-from gato_jax.errors import GatoError
+from gato_jax.errors import GatoError, check_name
 
 DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "full", "dots")
@@ -13,25 +12,31 @@ REMAT_POLICIES = ("none", "full", "dots")
 
 @dataclasses.dataclass(frozen=True)
 class GatoConfig:
-  """What fixes the parameters and the function they compute. The published sizes are the defaults of no field.
+  """Sizes that fix the parameters, and options of how the network computes.
+
+  The sizes that the paper publishes have no defaults.
 
   Attributes:
-    layers: transformer blocks.
-    heads: attention heads.
-    width: d, of the residual stream and of every embedding.
-    feed_forward: units BEFORE the GEGLU split: d x feed_forward in, feed_forward/2 x d out (GATO_SPEC section 3).
-    key_size: of keys, queries and values, per head.
-    patch_channels: C of the patch embedder's ResNet block; a multiple of 32, its GroupNorm's groups. Ours.
-    max_local_positions: longest observation of one timestep, in tokens.
-    drop_path: probability that a sub-layer is skipped for a row, in training (stochastic depth).
-    dropout: of each sub-layer's output, in training; the paper's 0.1 is for fine-tuning.
-    memory_length: Transformer-XL memory at deployment, in tokens.
-    dtype: of the matrix products; parameters, norms and softmaxes are float32.
-    remat: what the backward pass computes again: "none", "full" (all of a block) or "dots" (all but its products).
-    attention_block: queries whose scores are computed together, against the keys up to the last of them only; 0: all
-      queries at once. Blocks save the masked half of the scores on CPUs; the result is the same.
-    scan_layers: one compiled block in a loop (fast to compile) or all blocks inlined (faster on CPUs). The parameter
-      tree is the same.
+    layers: Transformer blocks.
+    heads: Attention heads.
+    width: Width of the residual stream and of every embedding.
+    feed_forward: Units before the GEGLU split: width x feed_forward in, feed_forward/2 x width out
+      (docs/paper.md).
+    key_size: Size of keys, queries and values of one head.
+    patch_channels: Channels of the patch embedder's ResNet block, a multiple of its 32 groups. The
+      paper gives no size; this one is ours.
+    max_local_positions: Longest observation of one timestep, in tokens.
+    drop_path: Probability that a sub-layer is skipped for a row in training (stochastic depth).
+    dropout: Dropout of each sub-layer's output in training; the paper's 0.1 is for fine-tuning.
+    memory_length: Entries of the KV cache (Transformer-XL memory) when acting, in tokens.
+    dtype: Precision of the matrix products; parameters, norms and softmaxes are float32.
+    remat: What the backward pass computes again: "none", "full" (a whole block) or "dots" (all of
+      it but its products).
+    attention_block: Queries whose scores are computed together, against the keys up to the last of
+      them only; 0: all queries at once. Blocks save the masked half of the scores on CPUs; the
+      result is the same.
+    scan_layers: True compiles one block in a loop (fast to compile), False inlines all blocks
+      (faster on CPUs). The parameter tree is the same.
   """
 
   layers: int
@@ -50,36 +55,58 @@ class GatoConfig:
   scan_layers: bool = True
 
   def __post_init__(self):
-    specs.check_name(self.dtype, DTYPES, "model dtype")
-    specs.check_name(self.remat, REMAT_POLICIES, "remat policy")
+    check_name(self.dtype, DTYPES, "model dtype")
+    check_name(self.remat, REMAT_POLICIES, "remat policy")
+
     if self.feed_forward % 2 or self.patch_channels % 32 or self.width % 2:
       raise GatoError(
-        f"model config: feed_forward {self.feed_forward} and width {self.width} must be even and patch_channels"
-        f" {self.patch_channels} a multiple of 32; correct the config"
+        f"model config: feed_forward {self.feed_forward} and width {self.width} must be even and"
+        f" patch_channels {self.patch_channels} a multiple of 32; correct the config"
       )
 
   def to_json(self) -> dict[str, Any]:
+    """Returns the fields, as checkpoints keep them."""
     return dataclasses.asdict(self)
 
   @classmethod
   def from_json(cls, data: Mapping[str, Any]) -> "GatoConfig":
+    """Returns the config of `to_json`; fields that it lacks have their defaults.
+
+    Raises:
+      GatoError: A field is unknown.
+    """
+    fields = [field.name for field in dataclasses.fields(cls)]
     for name in data:
-      specs.check_name(name, [f.name for f in dataclasses.fields(cls)], "model config field")
+      check_name(name, fields, "model config field")
+
     return cls(**data)
 
 
 VARIANTS: dict[str, GatoConfig] = {
   "tiny": GatoConfig(
-    layers=4, heads=6, width=192, feed_forward=1024, key_size=32, patch_channels=32,
-    drop_path=0.0, dtype="float32", remat="none", attention_block=64, scan_layers=False,
+    layers=4,
+    heads=6,
+    width=192,
+    feed_forward=1024,
+    key_size=32,
+    patch_channels=32,
+    drop_path=0.0,
+    dtype="float32",
+    remat="none",
+    attention_block=64,
+    scan_layers=False,
   ),
   "gato_79m": GatoConfig(layers=8, heads=24, width=768, feed_forward=3072, key_size=32),
   "gato_364m": GatoConfig(layers=12, heads=12, width=1536, feed_forward=6144, key_size=128),
   "gato_1b": GatoConfig(layers=24, heads=16, width=2048, feed_forward=8192, key_size=128),
-}  # fmt: skip
+}
 
 
 def variant(name: str) -> GatoConfig:
-  """The config called `name`; an error names the nearest one."""
-  specs.check_name(name, VARIANTS, "model variant")
+  """Returns the config called `name`.
+
+  Raises:
+    GatoError: There is none; the message names the nearest one.
+  """
+  check_name(name, VARIANTS, "model variant")
   return VARIANTS[name]

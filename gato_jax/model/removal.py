@@ -1,6 +1,6 @@
-"""Directions that are taken out of the residual stream while a network acts, to see what it needs them for.
+"""Directions removed from the residual stream while a network acts, to see what it needs them for.
 
-Legend: k directions, d width.
+Legend of shapes: R directions, D width.
 """
 
 import io
@@ -13,60 +13,79 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gato_jax import files
 from gato_jax.errors import GatoError
 from gato_jax.model.config import GatoConfig
+from gato_jax.storage import files
 
-_NAMES = ("directions", "centre")  # of arrays of a file, each with "_LAYER" behind it; layers count from 1
+# Arrays in a file, each followed by "_LAYER"; layers count from 1.
+_NAMES = ("directions", "centre")
 
 
 @flax.struct.dataclass
 class Removal:
-  """What is taken out after one layer.
+  """Directions removed from the output of one layer.
 
   Attributes:
-    directions: float32 [k, d], orthonormal. centre: float32 [k], the coordinate along each that every state is given:
-      an average one, since 0 may be far from any state there is.
+    directions: Float32 [R, D], orthonormal.
+    centre: Float32 [R], the coordinate along each direction that every state is given. An average
+      one, since 0 may be far from any state that occurs.
   """
 
   directions: jax.Array
   centre: jax.Array
 
   def take_out(self, x: jax.Array) -> jax.Array:
-    """States [.., d] -> the same, equal along the directions."""
-    wide = x.astype(jnp.float32)
-    return (wide - (wide @ self.directions.T - self.centre) @ self.directions).astype(x.dtype)
+    """Moves states [.., D] to the centre along the directions."""
+    states = x.astype(jnp.float32)
+    coordinates = states @ self.directions.T
+    return (states - (coordinates - self.centre) @ self.directions).astype(x.dtype)
 
 
 def write(path: pathlib.Path, by_layer: Mapping[int, Removal]) -> None:
-  """by_layer: number of a layer, from 1 -> what is taken out of what its block returns."""
-  arrays = {f"{name}_{layer}": np.asarray(getattr(one, name)) for layer, one in by_layer.items() for name in _NAMES}
+  """Writes removals to a file.
+
+  Args:
+    path: File to write.
+    by_layer: Number of a layer, from 1 -> what is removed from the output of its block.
+  """
+  arrays = {
+    f"{name}_{layer}": np.asarray(getattr(removal, name))
+    for layer, removal in by_layer.items()
+    for name in _NAMES
+  }
   archive = io.BytesIO()
-  np.savez(archive, **arrays)
+  np.savez(archive, **arrays)  # type: ignore[arg-type]  # the stub's allow_pickle
+
   files.write(path, archive.getvalue())
 
 
 def read(path: pathlib.Path, config: GatoConfig) -> tuple[Removal | None, ...]:
-  """Of every layer of the network, None where nothing is taken out.
+  """Reads the removal of every layer of the network, None where nothing is removed.
 
   Raises:
-    GatoError: no such file, or it is of another network.
+    GatoError: There is no such file, or it belongs to another network.
   """
   try:
     with np.load(path) as file:
       arrays = dict(file)
   except (OSError, ValueError, zipfile.BadZipFile) as e:
     raise GatoError(
-      f"act.remove: {path} cannot be read ({type(e).__name__}); python -m experiments.interpret writes such files"
+      f"act.remove: {path} cannot be read ({type(e).__name__}); "
+      "python -m experiments.interpret writes such files"
     ) from e
-  layers = tuple(
-    Removal(*(arrays.pop(f"{name}_{layer}") for name in _NAMES)) if f"directions_{layer}" in arrays else None
-    for layer in range(1, config.layers + 1)
-  )
-  widths = {one.directions.shape[1] for one in layers if one}
+
+  removals: list[Removal | None] = []
+  for layer in range(1, config.layers + 1):
+    if f"directions_{layer}" in arrays:
+      removals.append(Removal(*(arrays.pop(f"{name}_{layer}") for name in _NAMES)))
+    else:
+      removals.append(None)
+
+  # Arrays that are left belong to layers that this network lacks.
+  widths = {removal.directions.shape[1] for removal in removals if removal}
   if arrays or widths != {config.width}:
     raise GatoError(
-      f"act.remove: {path} is of another network than this one of {config.layers} layers of width {config.width};"
-      " write one from this checkpoint: python -m experiments.interpret"
+      f"act.remove: {path} is of another network than this one of {config.layers} layers of width"
+      f" {config.width}; write one from this checkpoint: python -m experiments.interpret"
     )
-  return layers
+  return tuple(removals)

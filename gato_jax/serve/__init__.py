@@ -1,1 +1,1 @@
-"""A policy behind a socket (docs/serving.md). `client` and `protocol` need neither JAX nor TensorFlow."""
+"""Serves a policy over WebSockets (docs/serving.md). `client` and `protocol` import no JAX."""

@@ -1,8 +1,10 @@
-"""A served policy as an actor, for robots and simulators elsewhere: NumPy, msgpack, websockets; no JAX, no TensorFlow.
+"""An actor that acts through a server, for robots and simulators on other machines.
 
-actor = RemoteActor("ws://127.0.0.1:8000", task="dummy.reach")
-actor.check(environment)
-for episode in run_episodes([environment], actor, seeds): ...
+It imports NumPy, msgpack and websockets; no JAX, no TensorFlow:
+
+  actor = RemoteActor("ws://127.0.0.1:8000", task="dummy.reach")
+  actor.check(environment)
+  for episode in run_episodes([environment], actor, seeds): ...
 """
 
 import math
@@ -19,135 +21,209 @@ import numpy as np
 import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from gato_jax import specs
+from gato_jax.env import returns
 from gato_jax.errors import GatoError
 from gato_jax.serve import protocol
-from gato_jax.serve.protocol import Refused
+from gato_jax.serve.protocol import RequestRefused
+from gato_jax.task import TaskSpec, flatten, spec_difference
 
+_TIMEOUT = 10.0  # seconds
 _RETRY_SECONDS = 0.25
 
 
-class Lost(GatoError):
-  """The server is not there, or not any more; a new connection may be tried."""
+class ConnectionLost(GatoError):
+  """The server cannot be reached, or does not answer any more; a new connection may be tried."""
 
 
-class Connection:
+class ClientConnection:
   """One connection to a server, used from one thread.
 
   Attributes:
-    tasks: "domain.task" names that it serves. step: training step of its checkpoint.
-    readable_bytes: a longer message would end the connection, so it is refused here.
+    url: Of the server.
+    tasks: Names "domain.task" that it serves.
+    step: Training step of its checkpoint.
+    readable_bytes: The server would end the connection at a longer message, so it is refused here.
   """
 
-  readable_bytes: float = math.inf
-
   def __init__(
-    self, url: str, *, token: str | None = None, timeout: float = 10.0, tls_ca: str = "", plain_text: bool = False
+    self,
+    url: str,
+    *,
+    token: str | None = None,
+    timeout: float = _TIMEOUT,
+    tls_ca: str = "",
+    plain_text: bool = False,
   ):
     """Connects.
 
     Args:
       url: ws://host:port or wss://host:port.
-      token: the server's; needed unless it is on loopback without one.
-      timeout: seconds for connecting and for each reply.
-      tls_ca: PEM file of the authority, or of the certificate itself where nobody signed it.
-      plain_text: allows the token to travel unencrypted to another machine.
+      token: The server's; needed unless it is on loopback without one.
+      timeout: Seconds for connecting and for each reply.
+      tls_ca: PEM file of the certificate's authority, or of the certificate itself where nobody
+        signed it.
+      plain_text: Allows the token to travel unencrypted to another machine.
 
     Raises:
-      Lost: nobody answers there. GatoError: the server refuses, or the arguments cannot work.
+      ConnectionLost: Nobody answers there.
+      GatoError: The server refuses, or the arguments cannot work.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname:
-      raise GatoError(f"{url!r} is no address of a server; it looks like ws://127.0.0.1:8000 or wss://host:8000")
-    local = protocol.is_loopback(parts.hostname)
-    if token and parts.scheme == "ws" and not local and not plain_text:
-      raise GatoError(f"the token would travel to {parts.hostname} unencrypted; use wss://, or plain_text=True")
-    self.url, self._timeout = url, timeout
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-      context = ssl.create_default_context(cafile=tls_ca or None) if parts.scheme == "wss" else None
-      self._socket = websockets.sync.client.connect(
-        url,
-        ssl=context,
-        additional_headers=headers,
-        compression=None,
-        proxy=None if local else True,
-        open_timeout=timeout,
-        close_timeout=min(timeout, 2.0),
-        ping_interval=None,  # every request has a timeout, and the server pings
-        legacy=True,
+      raise GatoError(
+        f"{url!r} is no address of a server; it looks like ws://127.0.0.1:8000 or wss://host:8000"
       )
-    except InvalidStatus as e:
-      text = (e.response.body or b"").decode(errors="replace").strip()
-      error = Lost if e.response.status_code == 503 else GatoError
-      raise error(f"{url}: {text or f'HTTP status {e.response.status_code}'}") from e
-    except ssl.SSLCertVerificationError as e:
-      raise GatoError(f"{url}: {e.verify_message}; give the certificate's authority as tls_ca") from e
-    except (ConnectionRefusedError, TimeoutError) as e:
-      what = "nobody listens" if isinstance(e, ConnectionRefusedError) else f"no answer within {timeout:g} s"
-      raise Lost(f"{url}: {what}; is the port right, and `python -m experiments.serve` running there?") from e
-    except socket.gaierror as e:
-      raise GatoError(f"{url}: no machine of that name is known here: {e.strerror}") from e
-    except (OSError, EOFError, InvalidHandshake, InvalidURI, ValueError) as e:
-      raise GatoError(f"{url}: {e}; a server with TLS has wss://, one without has ws://") from e
-    # The kernel's limit for sends: a server that stands still must not hold a robot for ever.
+    is_local = protocol.is_loopback(parts.hostname)
+    if token and parts.scheme == "ws" and not is_local and not plain_text:
+      raise GatoError(
+        f"the token would travel to {parts.hostname} unencrypted; use wss://, or plain_text=True"
+      )
+
+    self.url = url
+    self.readable_bytes = math.inf
+    self._timeout = timeout
+    self._socket = _connect(
+      url,
+      headers={"Authorization": f"Bearer {token}"} if token else {},
+      timeout=timeout,
+      tls_ca=tls_ca,
+      is_tls=parts.scheme == "wss",
+      use_proxy=not is_local,
+    )
+
+    # The kernel's limit for sends, as struct timeval: a server that hangs must not block a robot.
     limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1e6))
     self._socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
     welcome = self.request("welcome", type="hello", version=protocol.VERSION)
     self.tasks: list[str] = welcome["tasks"]
     self.step: int = welcome["step"]
 
-  def spec(self, task: str) -> specs.TaskSpec:
-    """What the checkpoint was trained on."""
-    return specs.TaskSpec.from_json(self.request("spec", type="spec", task=task)["spec"])
+  def spec(self, task: str) -> TaskSpec:
+    """Returns the spec of a task that the checkpoint was trained on."""
+    return TaskSpec.from_json(self.request("spec", type="spec", task=task)["spec"])
 
   def request(self, reply_type: str, **message: Any) -> dict[str, Any]:
-    """The reply to a message. Refused where the server says no; Lost where it says nothing."""
+    """Sends a message and returns its reply.
+
+    Args:
+      reply_type: Expected type of the reply.
+      **message: Fields of the message.
+
+    Raises:
+      RequestRefused: The server refuses the request, or would not read it.
+      ConnectionLost: There is no reply in time, or the connection has ended.
+      GatoError: The message cannot be encoded, or the reply is of another type.
+    """
     try:
       data = protocol.encode(message)
       if len(data) > self.readable_bytes:
-        raise Refused(
-          "too_large", f"{_largest_field(message)}; the server reads messages of {self.readable_bytes} bytes"
+        raise RequestRefused(
+          "too_large",
+          f"{_largest_field(message)}; the server reads messages of {self.readable_bytes} bytes",
         )
       self._socket.send(data)
       reply = protocol.decode(self._socket.recv(self._timeout))
     except TimeoutError as e:
-      self.close()  # a late reply would be taken for the next one's
-      raise Lost(f"{self.url}: no reply within {self._timeout:g} s") from e
+      # A late reply would be taken for that of the next request.
+      self.close()
+      raise ConnectionLost(f"{self.url}: no reply within {self._timeout:g} s") from e
     except ConnectionClosed as e:
-      why = e.rcvd.reason if e.rcvd and e.rcvd.reason else "it broke off"
-      raise Lost(f"{self.url}: the connection has ended: {why}") from e
+      reason = e.rcvd.reason if e.rcvd and e.rcvd.reason else "it broke off"
+      raise ConnectionLost(f"{self.url}: the connection has ended: {reason}") from e
     except TypeError as e:
       raise GatoError(f"{self.url}: {e}") from e
+
     if reply["type"] == "error":
-      raise Refused(reply.get("reason", ""), f"{self.url}: {reply.get('message')}")
+      raise RequestRefused(reply.get("reason", ""), f"{self.url}: {reply.get('message')}")
     if reply["type"] != reply_type:
-      raise GatoError(f"{self.url}: {reply['type']!r} where {reply_type!r} was expected; is it of the same version?")
+      raise GatoError(
+        f"{self.url}: {reply['type']!r} where {reply_type!r} was expected; is it of the same "
+        "version?"
+      )
     return reply
 
   def close(self) -> None:
-    """Ends the connection and the sessions in it."""
+    """Ends the connection and its sessions."""
     self._socket.close()
 
 
-class RemoteActor:
-  """Acts through a server for `slots` environments of one task (environment_loop.Actor).
+def _connect(
+  url: str,
+  *,
+  headers: Mapping[str, str],
+  timeout: float,
+  tls_ca: str,
+  is_tls: bool,
+  use_proxy: bool,
+) -> websockets.sync.client.ClientConnection:
+  """Opens a WebSocket; raises ConnectionLost or GatoError with advice."""
+  try:
+    context = ssl.create_default_context(cafile=tls_ca or None) if is_tls else None
+    return websockets.sync.client.connect(
+      url,
+      ssl=context,
+      additional_headers=headers,
+      compression=None,
+      proxy=True if use_proxy else None,
+      open_timeout=timeout,
+      close_timeout=min(timeout, 2.0),
+      # Every request has a timeout, and the server pings.
+      ping_interval=None,
+      legacy=True,
+    )
+  except InvalidStatus as e:
+    text = (e.response.body or b"").decode(errors="replace").strip()
+    status = e.response.status_code
+    # 503 is temporary: the server compiles, drains, or has no connection left.
+    error_class = ConnectionLost if status == 503 else GatoError
+    raise error_class(f"{url}: {text or f'HTTP status {status}'}") from e
+  except ssl.SSLCertVerificationError as e:
+    raise GatoError(f"{url}: {e.verify_message}; give the certificate's authority as tls_ca") from e
+  except (ConnectionRefusedError, TimeoutError) as e:
+    problem = f"no answer within {timeout:g} s"
+    if isinstance(e, ConnectionRefusedError):
+      problem = "nobody listens"
+    raise ConnectionLost(
+      f"{url}: {problem}; is the port right, and `python -m experiments.serve` running there?"
+    ) from e
+  except socket.gaierror as e:
+    raise GatoError(f"{url}: no machine of that name is known here: {e.strerror}") from e
+  except (OSError, EOFError, InvalidHandshake, InvalidURI, ValueError) as e:
+    raise GatoError(f"{url}: {e}; a server with TLS has wss://, one without has ws://") from e
 
-  A new episode connects again where the connection, or an idle session, is gone; within an episode that is an error,
-  for the memory of the episode is gone, too.
+
+class RemoteActor:
+  """Acts through a server for `slots` environments of one task (gato_jax.env.loop.Actor).
+
+  A new episode connects again if the connection or an idle session is gone. Within an episode that
+  is an error, because the memory of the episode is gone, too.
 
   Attributes:
-    connection: to the server. spec: of the task, as the checkpoint was trained on.
+    connection: To the server.
+    spec: Of the task, as the checkpoint was trained on it.
   """
 
   def __init__(self, url: str, task: str, slots: int = 1, **options: Any):
-    """Connects, and takes a session for each slot. options: those of `Connection`."""
-    self._url, self._task, self._slots, self._options = url, task, slots, options
+    """Connects, and opens a session for each slot.
+
+    Args:
+      url: Of the server.
+      task: Name "domain.task".
+      slots: Number of environments.
+      **options: Those of ClientConnection.
+    """
+    self._url = url
+    self._task = task
+    self._slots = slots
+    self._options = options
     self._connect()
 
   def _connect(self) -> None:
-    self.connection = Connection(self._url, **self._options)
+    """Connects and opens all sessions; raises without an open connection."""
+    self.connection = ClientConnection(self._url, **self._options)
     self._sessions: dict[int, int] = {}
+
     try:
       for slot in range(self._slots):
         self._open(slot)
@@ -158,47 +234,72 @@ class RemoteActor:
       raise
 
   def _open(self, slot: int) -> None:
-    self._sessions[slot] = self.connection.request("opened", type="open", task=self._task)["session"]
+    reply = self.connection.request("opened", type="open", task=self._task)
+    self._sessions[slot] = reply["session"]
 
   def check(self, environment: Any) -> None:
-    """GatoError when the environment's observations or actions are not what the checkpoint was trained on."""
-    observation, action = specs.flatten(environment.observation_spec()), environment.action_spec()
-    theirs = specs.TaskSpec(self._task, observation, action, self.spec.max_text_tokens)
-    difference = specs.difference(self.spec.without_return_to_go(), theirs)
+    """Compares an environment with the spec that the checkpoint was trained on.
+
+    Raises:
+      GatoError: Its observations or actions are different.
+    """
+    spec = TaskSpec(
+      self._task,
+      flatten(environment.observation_spec()),
+      action=environment.action_spec(),
+      max_text_tokens=self.spec.max_text_tokens,
+    )
+    difference = spec_difference(returns.without_return_to_go(self.spec), spec)
     if difference:
-      raise GatoError(f"{self._url}: the checkpoint of {self._task} was trained on another spec: {difference}")
+      raise GatoError(
+        f"{self._url}: the checkpoint of {self._task} was trained on another spec: {difference}"
+      )
 
   def reset(self, slot: int, seed: int) -> None:
+    """Starts an episode in a slot; connects again if the connection is lost."""
     try:
       self._start(slot, seed)
-    except Lost:
-      until = time.monotonic() + self._options.get("timeout", 10.0)
-      while True:
-        try:
-          self._connect()
-          break
-        except Lost:
-          if time.monotonic() > until:
-            raise
-          time.sleep(_RETRY_SECONDS)
+    except ConnectionLost:
+      self._reconnect()
       self._start(slot, seed)
 
+  def _reconnect(self) -> None:
+    """Tries to connect until the timeout has passed."""
+    deadline = time.monotonic() + self._options.get("timeout", _TIMEOUT)
+    while True:
+      try:
+        return self._connect()
+      except ConnectionLost:
+        if time.monotonic() > deadline:
+          raise
+        time.sleep(_RETRY_SECONDS)
+
   def _start(self, slot: int, seed: int) -> None:
+    """Starts an episode, in a new session if the server dropped the idle one."""
     try:
-      self.connection.request("started", type="start", session=self._sessions[slot], seed=seed)
-    except Refused as e:
+      self._request_start(slot, seed)
+    except RequestRefused as e:
       if e.reason != "unknown_session":
         raise
       self._open(slot)
-      self.connection.request("started", type="start", session=self._sessions[slot], seed=seed)
+      self._request_start(slot, seed)
+
+  def _request_start(self, slot: int, seed: int) -> None:
+    self.connection.request("started", type="start", session=self._sessions[slot], seed=seed)
 
   def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> dict[int, np.ndarray]:
-    steps = [[self._sessions[slot], _observation(self._task, t.observation)] for slot, t in timesteps.items()]
-    actions = dict(self.connection.request("actions", type="act", steps=steps)["actions"])
+    """Returns an action for each slot's newest timestep."""
+    steps = [
+      [self._sessions[slot], _observation(self._task, timestep.observation)]
+      for slot, timestep in timesteps.items()
+    ]
+    reply = self.connection.request("actions", type="act", steps=steps)
+
+    actions = dict(reply["actions"])
     return {slot: actions[self._sessions[slot]] for slot in timesteps}
 
   def close(self) -> None:
-    """Gives the sessions back."""
+    """Ends the connection, which frees the sessions."""
     self.connection.close()
 
   def __enter__(self) -> "RemoteActor":
@@ -209,22 +310,31 @@ class RemoteActor:
 
 
 def _largest_field(message: Mapping[str, Any]) -> str:
-  """Names the field of an `act` message that takes most of it."""
+  """Describes the field that takes most of an `act` message."""
   fields = [field for _, observation in message["steps"] for field in observation.items()]
   key, value = max(fields, key=lambda field: np.asarray(field[1]).nbytes)
+
   array = np.asarray(value)
   return f"{key!r} of shape {list(array.shape)} has {array.nbytes} bytes of {array.dtype.name}"
 
 
 def _observation(task: str, observation: Mapping[str, Any]) -> dict[str, np.ndarray | str]:
-  """Flat; texts as str, everything else as arrays. GatoError names a field that cannot be sent."""
+  """Flattens an observation; texts become str, everything else arrays.
+
+  Raises:
+    GatoError: Names a field that cannot be sent.
+  """
   flat: dict[str, np.ndarray | str] = {}
-  for key, value in specs.flatten(observation).items():
+  for key, value in flatten(observation).items():
     array = np.asarray(value)
     if array.dtype.kind == "U" and not array.shape:
       flat[key] = str(value)
     elif array.dtype.name in protocol.DTYPES:
       flat[key] = array
     else:
-      raise GatoError(f"{task}: observation {key!r} is {array.dtype}; only numbers and one text a field can be sent")
+      raise GatoError(
+        f"{task}: observation {key!r} is {array.dtype}; only numbers and one text a field can be "
+        "sent"
+      )
+
   return flat

@@ -1,57 +1,69 @@
-"""Who sits in which slot of the engine."""
+"""Assigns the engine's slots to sessions."""
 
 import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
 
-from gato_jax import specs
-from gato_jax.serve.protocol import Refused
+from gato_jax.serve.protocol import RequestRefused
+from gato_jax.task import TaskSpec
 
 
 @dataclasses.dataclass(eq=False)
 class Session:
-  """One environment elsewhere, and its memory here.
+  """One environment at a client, and its memory in the engine.
 
   Attributes:
-    number: what the client calls it; never used again.
-    slot: the engine's row. playing: an episode was started. busy: a step is being computed.
+    number: Identifies it in messages; never reused.
+    slot: Row of the engine.
+    spec: Of its task.
+    playing: True after an episode was started.
+    busy: True while a step is computed.
     last_used: time.monotonic() of its last request.
   """
 
   number: int
   slot: int
-  spec: specs.TaskSpec
+  spec: TaskSpec
   playing: bool = False
   busy: bool = False
   last_used: float = dataclasses.field(default_factory=time.monotonic)
 
 
-class Seats:
-  """The engine's slots, and the sessions in them."""
+class SessionPool:
+  """The slots of an engine and the sessions in them."""
 
   def __init__(self, slots: int):
     self._slots = slots
     self._free = list(reversed(range(slots)))
     self._numbers = itertools.count(1)
-    self._taken: set[Session] = set()
+    self._open: set[Session] = set()
 
   def __len__(self) -> int:
-    return len(self._taken)
+    return len(self._open)
 
   def __iter__(self) -> Iterator[Session]:
-    return iter(tuple(self._taken))
+    # A copy, because sessions may be closed while somebody iterates.
+    return iter(tuple(self._open))
 
-  def take(self, spec: specs.TaskSpec) -> Session:
-    """A session in a free slot; Refused when there is none."""
+  def open(self, spec: TaskSpec) -> Session:
+    """Opens a session in a free slot.
+
+    Raises:
+      RequestRefused: No slot is free.
+    """
     if not self._free:
-      raise Refused("session_limit", f"all {self._slots} sessions are taken; try again later, or serve with more")
-    session = Session(next(self._numbers), self._free.pop(), spec)
-    self._taken.add(session)
+      raise RequestRefused(
+        "session_limit",
+        f"all {self._slots} sessions are taken; try again later, or serve with more",
+      )
+
+    session = Session(next(self._numbers), self._free.pop(), spec=spec)
+    self._open.add(session)
     return session
 
-  def leave(self, session: Session) -> None:
-    """Frees the slot; nothing happens when that was done before."""
-    if session in self._taken:
-      self._taken.remove(session)
+  def close(self, session: Session) -> None:
+    """Frees the slot of a session; does nothing if it is closed already."""
+    if session in self._open:
+      self._open.remove(session)
       self._free.append(session.slot)

@@ -1,1 +1,1 @@
-"""How a timestep becomes tokens, once: NumPy only, shared by data, agent and tests."""
+"""Tokenization of timesteps and documents: NumPy only, shared by training, acting and tests."""

@@ -1,4 +1,4 @@
-"""Where a training interval's seconds go: waiting for data, the devices' work, the rest."""
+"""Measures the time of training steps: waiting for data, working on the devices, the rest."""
 
 import contextlib
 import queue
@@ -11,54 +11,80 @@ import jax
 
 
 class Clock:
-  """Times the steps between two rows of the log; close() ends its thread.
+  """Times the steps between two rows of the log.
 
-  A step's device time runs from the later of its dispatch and the end of the step before to its own end. A thread of
-  its own waits for that end: the training thread may then be waiting for data.
+  The device time of a step runs from its dispatch, or from the end of the previous step where that
+  is later, to its own end. A thread waits for that end, because the training thread may be waiting
+  for data at that time.
   """
 
-  def __init__(self):
-    self._steps: queue.SimpleQueue = queue.SimpleQueue()
+  def __init__(self) -> None:
+    self._dispatched: queue.SimpleQueue = queue.SimpleQueue()
     self._thread = threading.Thread(target=self._watch, name="clock", daemon=True)
     self._lock = threading.Lock()
-    self._device = self._waited = 0.0
-    self._mark = time.perf_counter()
+    self._device_seconds = 0.0  # guarded by the lock; the others belong to the training thread
+    self._waiting_seconds = 0.0
+    self._interval_start = time.perf_counter()
     self._thread.start()
 
   @contextlib.contextmanager
   def waiting(self) -> Iterator[None]:
-    """Around waiting for data."""
-    began = time.perf_counter()
+    """Counts the time inside as waiting for data."""
+    start = time.perf_counter()
     yield
-    self._waited += time.perf_counter() - began
+    self._waiting_seconds += time.perf_counter() - start
 
   def dispatched(self, measured: Any) -> None:
-    """A step was handed to the devices; `measured`: arrays that are ready when it is done."""
-    self._steps.put((time.perf_counter(), measured))
+    """Records that a step was handed to the devices.
+
+    Args:
+      measured: Arrays that are ready when the step is done.
+    """
+    self._dispatched.put((time.perf_counter(), measured))
 
   def _watch(self) -> None:
+    """Waits for the end of each step, in the clock's thread; None ends it."""
     end = 0.0
-    while (item := self._steps.get()) is not None:
-      began, measured = item
+    while (item := self._dispatched.get()) is not None:
+      start, measured = item
       jax.block_until_ready(measured)
-      began, end = max(began, end), time.perf_counter()
+
+      # Devices work on one step at a time: a step that was dispatched early starts when the
+      # previous one ends.
+      start, end = max(start, end), time.perf_counter()
       with self._lock:
-        self._device += end - began
+        self._device_seconds += end - start
 
   def take(self, steps: int) -> dict[str, float]:
-    """Of the interval that ends now, of so many steps; its last step may be counted in the next one."""
+    """Returns the times of the interval that ends now, and starts the next one.
+
+    The last step of an interval may be counted in the next one.
+
+    Args:
+      steps: Number of steps in the interval.
+
+    Returns:
+      interval_seconds, step_seconds and device_seconds (per step), and data_wait, the share of the
+      interval that was spent waiting for data.
+    """
     now = time.perf_counter()
-    seconds = now - self._mark
+    interval_seconds = now - self._interval_start
+    waiting_seconds = self._waiting_seconds
     with self._lock:
-      device, self._device = self._device, 0.0
-    waited, self._waited, self._mark = self._waited, 0.0, now
+      device_seconds = self._device_seconds
+      self._device_seconds = 0.0
+
+    self._waiting_seconds = 0.0
+    self._interval_start = now
+
     return {
-      "interval_seconds": seconds,
-      "step_seconds": seconds / steps,
-      "device_seconds": device / steps,
-      "data_wait": waited / seconds,
+      "interval_seconds": interval_seconds,
+      "step_seconds": interval_seconds / steps,
+      "device_seconds": device_seconds / steps,
+      "data_wait": waiting_seconds / interval_seconds,
     }
 
   def close(self) -> None:
-    self._steps.put(None)
+    """Waits for the dispatched steps and ends the thread."""
+    self._dispatched.put(None)
     self._thread.join()

@@ -1,4 +1,4 @@
-"""How long a run is, what it keeps, where it lies and when it goes back."""
+"""Settings of a training run: length, checkpoints, devices and rollbacks."""
 
 import dataclasses
 
@@ -7,22 +7,31 @@ PREEMPTED = 42  # exit status after SIGTERM: saved, start again
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-  """How long and how a run trains; give `steps` or `minutes`.
+  """Settings of a training run; give either `steps` or `minutes`.
 
   Attributes:
-    steps: of the whole run. minutes: instead of steps; the first steps are timed, and their number is lowered
-      where the machine turns out slower (gato_jax/train/plan.py).
-    batch_size: rows of the global batch.
-    checkpoint_every, log_every: steps.
-    keep: newest checkpoints kept. keep_period: those of every so many steps are kept for ever; 0: none.
-    accumulate: microbatches a step, one after the other; their gradients are summed. Memory for activations shrinks.
-    held_out_batches: at the end of the run the loss is measured on so many batches of episodes and documents that never
-      train (data.hold_out), and written to <workdir>/held_out.json; 0: not.
-    loss_chunk: target positions of a device whose logits exist at one time; larger on accelerators.
-    mesh_data, mesh_fsdp, mesh_model: devices along each mesh axis; 0: as many as the others leave.
-    spike_nats: a step in which a domain's loss lies so far above the median of its last 100 is bad, like one whose loss
-      is not finite (gato_jax/train/guard.py). 0: only the latter.
-    rollbacks: bad steps of one start after which the run goes back to a checkpoint; after one more it stops.
+    steps: Length of the run.
+    minutes: Length of the run, instead of `steps`. The first steps are timed, and the number of
+      steps is lowered where the machine turns out slower (gato_jax/train/plan.py).
+    batch_size: Rows of the global batch.
+    checkpoint_every: Steps between two checkpoints.
+    log_every: Steps between two rows of the log.
+    seed: Of the parameters and of the noise in training steps (stochastic depth, patch positions).
+    keep: Number of newest checkpoints that are kept.
+    keep_period: Every `keep_period`-th step is kept for good; 0 for no such steps.
+    accumulate: Microbatches per step, computed one after the other; their gradients are summed.
+      More of them need less memory for activations.
+    validation_batches: Number of batches of the validation split (data.validation_every) on which
+      the loss is measured at the end of the run. It is written to <workdir>/validation.json. 0 to
+      measure nothing.
+    loss_chunk: Target positions per device whose logits exist at one time; larger on accelerators.
+    mesh_data: Devices along the mesh axis "data"; 0: as many as the other axes leave.
+    mesh_fsdp: Devices along the mesh axis "fsdp"; 0: as many as the other axes leave.
+    mesh_model: Devices along the mesh axis "model"; 0: as many as the other axes leave.
+    spike_nats: A step is bad if the loss of a domain is this far above the median of its last 100
+      losses, as is a step whose loss is not finite (gato_jax/train/guard.py). 0: only the latter.
+    rollbacks: Number of bad steps per start after which the run returns to a checkpoint; it stops
+      at the next one.
   """
 
   steps: int | None = None
@@ -34,7 +43,7 @@ class TrainConfig:
   keep: int = 3
   keep_period: int = 0
   accumulate: int = 1
-  held_out_batches: int = 0
+  validation_batches: int = 0
   loss_chunk: int = 256
   mesh_data: int = 0
   mesh_fsdp: int = 1

@@ -1,10 +1,14 @@
-"""The rule for losses that should not be: what a bad step is, and what the run then does.
+"""Detects bad losses; gato_jax/train/loop.py decides what the run does then.
 
-A step is bad if its loss is not finite, or if a domain's loss lies more than `spike_nats` above what is usual for that
-domain: the median over the last 100 steps that had it, once there are 20. The loss of a whole batch says little: it
-jumps with what happens to be in the batch. A run with a checkpoint goes back to the newest one and leaves out all
-batches up to and including the bad one, as PaLM did by hand (Chowdhery et al. 2022, section 5.1); the schedule goes on
-from the checkpoint's step. Without a checkpoint, or after as many bad steps as are allowed, it stops.
+A step is bad if its loss is not finite, or if the loss of a domain lies more than `spike_nats`
+above what is usual for that domain: the median over the last 100 steps that had it, once there are
+20. The loss of a whole batch says little, because it depends on which domains happen to be in the
+batch.
+
+A run with a checkpoint returns to the newest one and skips all batches up to and including the bad
+one, as PaLM did by hand (Chowdhery et al. 2022, section 5.1); the learning-rate schedule continues
+from the checkpoint's step. Without a checkpoint, or after as many bad steps as are allowed, the run
+stops.
 """
 
 import collections
@@ -16,84 +20,127 @@ import numpy as np
 
 from gato_jax.errors import GatoError
 
-_WINDOW, _ENOUGH = 100, 20
-# Targets with the usual loss that are counted to a domain's own. Three targets of one step say little, whatever their
-# loss; of hundreds, these make no difference.
+_WINDOW = 100  # losses of a domain whose median is usual
+_MIN_LOSSES = 20  # fewer have no reliable median
+# Targets with the usual loss that are added to the targets of a domain in one step. A loss over
+# three targets says little, however high it is; among hundreds of targets these make no difference.
 _PRIOR_TARGETS = 16
 
 
 class BadLoss(GatoError):
-  """step: whose loss is bad. what: the loss and the domains, without advice."""
+  """A training step has a bad loss.
 
-  def __init__(self, step: int, what: str):
+  Attributes:
+    step: The bad step.
+    summary: The loss and the domains, without advice.
+  """
+
+  def __init__(self, step: int, summary: str):
     super().__init__(
-      f"{what}; start again from the last checkpoint with a lower optimizer.peak_learning_rate or check the data"
+      f"{summary}; start again from the last checkpoint with a lower "
+      "optimizer.peak_learning_rate or check the data"
     )
-    self.step, self.what = step, what
+    self.step = step
+    self.summary = summary
 
 
 class Guard:
-  """Checks every step's losses once.
-
-  Args:
-    spike_nats: 0: only losses that are not finite are bad.
-    names: of the components, "domain.task".
-    step: checked so far.
-    history: as the property gives it, of the steps up to `step`. A list, as older checkpoints have it, holds losses of
-      whole batches: nothing is known of a domain then, unless it is the only one.
-  """
+  """Checks the losses of every step once."""
 
   def __init__(
-    self, spike_nats: float, names: Sequence[str], step: int, history: Mapping[str, Any] | Sequence[float] = ()
+    self,
+    spike_nats: float,
+    names: Sequence[str],
+    step: int,
+    history: Mapping[str, Any] | Sequence[float] = (),
   ):
-    self._spike_nats, self._checked = spike_nats, step
+    """Continues after `step`.
+
+    Args:
+      spike_nats: Nats above the median that make a loss bad. 0: only losses that are not finite.
+      names: Of the components of the mixture, "domain.task".
+      step: Last step that was checked.
+      history: The property of that name, up to `step`. Older checkpoints have a list of losses of
+        whole batches instead, which says nothing about a domain unless it is the only one.
+    """
+    self._spike_nats = spike_nats
+    self._checked_step = step
     self._domains = [name.split(".", 1)[0] for name in names]
+
+    domains = sorted(set(self._domains))
     if not isinstance(history, Mapping):
-      only = set(self._domains)
-      history = {only.pop(): history} if len(only) == 1 else {}
+      history = {domains[0]: history} if len(domains) == 1 else {}
     self._losses = {
-      name: collections.deque(history.get(name, ()), maxlen=_WINDOW) for name in sorted(set(self._domains))
+      domain: collections.deque(history.get(domain, ()), maxlen=_WINDOW) for domain in domains
     }
 
   @property
   def history(self) -> dict[str, list[float]]:
     """Domain -> its losses of the last steps that had it; JSON-able."""
-    return {name: list(losses) for name, losses in self._losses.items()}
+    return {domain: list(losses) for domain, losses in self._losses.items()}
 
   def check(self, done: int, interval: Sequence[Mapping[str, Any]]) -> None:
-    """Reads the metrics of the last steps, up to `done`.
+    """Checks the metrics of the last steps, up to step `done`.
+
+    Steps that were checked before are skipped: a checkpoint between two rows of the log checks the
+    first steps of an interval early.
 
     Args:
-      interval: a mapping a step, with "loss", and "component_sums" and "component_counts" [components].
+      done: Step of the last element of `interval`.
+      interval: A mapping per step with "loss", "component_sums" and "component_counts"
+        [components].
 
     Raises:
-      BadLoss: names the domains in the batch, or the one whose loss is bad.
+      BadLoss: Names the domains in the batch, or the domain whose loss is bad.
     """
-    for step, values in enumerate(jax.device_get(interval), start=done - len(interval) + 1):
-      if step <= self._checked:
+    first = done - len(interval) + 1
+    for step, measured in enumerate(jax.device_get(interval), start=first):
+      if step <= self._checked_step:
         continue
-      found = self._by_domain(values)
-      if not np.isfinite(values["loss"]):
-        raise BadLoss(step, f"loss is {values['loss']:.4g} at step {step}, domains in the batch: {', '.join(found)}")
-      for name, (loss, targets) in found.items():
-        self._refuse_spike(step, name, loss, targets)
-      for name, (loss, _) in found.items():
-        self._losses[name].append(loss)
-      self._checked = step
 
-  def _by_domain(self, values: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Returns domain -> (mean loss, targets) of those that a batch has."""
-    sums, counts = collections.Counter(), collections.Counter()
-    for name, total, count in zip(self._domains, values["component_sums"], values["component_counts"], strict=True):
-      sums[name] += float(total)
-      counts[name] += float(count)
-    return {name: (sums[name] / count, count) for name, count in sorted(counts.items()) if count}
+      losses = self._losses_by_domain(measured)
+      if not np.isfinite(measured["loss"]):
+        raise BadLoss(
+          step,
+          f"loss is {measured['loss']:.4g} at step {step}, domains in the batch: "
+          f"{', '.join(losses)}",
+        )
+      for domain, (loss, targets) in losses.items():
+        self._check_spike(step, domain, loss=loss, targets=targets)
 
-  def _refuse_spike(self, step: int, name: str, loss: float, targets: float) -> None:
-    usual = self._losses[name]
-    if not self._spike_nats or len(usual) < _ENOUGH:
+      # Only steps without a bad loss become part of the history.
+      for domain, (loss, _) in losses.items():
+        self._losses[domain].append(loss)
+      self._checked_step = step
+
+  def _losses_by_domain(self, measured: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Returns domain -> (mean loss, number of targets) of the domains in a batch."""
+    sums: dict[str, float] = collections.defaultdict(float)
+    counts: dict[str, float] = collections.defaultdict(float)
+    components = zip(
+      self._domains, measured["component_sums"], measured["component_counts"], strict=True
+    )
+    for domain, component_sum, component_count in components:
+      sums[domain] += float(component_sum)
+      counts[domain] += float(component_count)
+
+    # A domain without targets in this batch has no loss.
+    return {
+      domain: (sums[domain] / count, count) for domain, count in sorted(counts.items()) if count
+    }
+
+  def _check_spike(self, step: int, domain: str, loss: float, targets: float) -> None:
+    """Raises BadLoss if the loss of a domain is far above its usual one."""
+    usual_losses = self._losses[domain]
+    if not self._spike_nats or len(usual_losses) < _MIN_LOSSES:
       return
-    median = float(np.median(usual))
+
+    median = float(np.median(usual_losses))
+    # The prior targets have the median as their loss, which shrinks the excess of a small sample.
     excess = (loss - median) * targets / (targets + _PRIOR_TARGETS)
     if excess > self._spike_nats:
-      raise BadLoss(step, f"loss of {name} is {loss:.4g} at step {step}, {median:.3f} before, of {targets:.0f} targets")
+      raise BadLoss(
+        step,
+        f"loss of {domain} is {loss:.4g} at step {step}, {median:.3f} before, "
+        f"of {targets:.0f} targets",
+      )

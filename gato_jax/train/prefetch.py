@@ -11,14 +11,19 @@ from gato_jax.errors import GatoError
 
 @contextlib.contextmanager
 def prefetch(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
-  """The iterator, read ahead by one element in a thread; its errors are raised here.
+  """Reads an endless iterator ahead by one element, in a thread.
 
-  A generator is closed in that thread, so nothing of it is left when the context ends.
+  Errors of the iterator are raised in the consumer. A generator is closed in the thread that runs
+  it, so nothing of it is left when the context ends.
+
+  Yields:
+    An iterator over the same elements.
   """
   ready: queue.Queue = queue.Queue(maxsize=1)
   stop = threading.Event()
 
   def put(item: Any) -> None:
+    # A timeout, because nobody empties the queue any more after `stop`.
     while not stop.is_set():
       with contextlib.suppress(queue.Full):
         return ready.put(item, timeout=0.1)
@@ -30,7 +35,8 @@ def prefetch(iterator: Iterator[Any]) -> Iterator[Iterator[Any]]:
         if stop.is_set():
           return
       put((None, GatoError("the input ended before the run; its iterator must be endless")))
-    except Exception as e:  # handed to the training thread, which raises it
+    except Exception as e:
+      # The consumer raises it.
       put((None, e))
     finally:
       if isinstance(iterator, Generator):

@@ -1,36 +1,60 @@
-"""What a run was started with, so that it is not continued with anything else by accident."""
+"""Compares a run with its newest checkpoint, so that no setting changes by accident."""
 
 import logging
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_jax import checkpoint, files, specs
+from flax import traverse_util
+
 from gato_jax.errors import GatoError
+from gato_jax.storage import files
+from gato_jax.task import TaskSpec, spec_difference
+from gato_jax.train import checkpoint
 
 _log = logging.getLogger(__name__)
 _WAY_OUT = "go back or choose another --config.workdir"
-# Settings by the start of their name; the longest that fits counts, and what fits none may change freely: how long a
-# run is and how it is spread over machines, saved, logged, played.
-_FIXED, _ASKED, _SAID, _FREE = "fixed", "asked", "said", "free"
+
+# Rules for a setting that differs from the checkpoint's. The parameters would not fit; it must be
+# accepted; it is logged; it may change freely.
+_FIXED, _ACCEPT, _WARN, _FREE = "fixed", "accept", "warn", "free"
+_SHAPE_SETTINGS = (
+  "layers",
+  "heads",
+  "width",
+  "feed_forward",
+  "key_size",
+  "patch_channels",
+  "max_local_positions",
+)
+_MIXTURE_SETTINGS = (
+  "domains",
+  "held_out",
+  "fine_tune",
+  "data",
+  "model",
+  "train.batch_size",
+  "train.seed",
+)
+# Start of a setting's name -> rule; the longest start counts. Settings without a rule are free: the
+# length of a run, its devices, saving, logging, evaluation.
 _RULES = {
-  **dict.fromkeys(("domains", "held_out", "fine_tune", "data", "model", "train.batch_size", "train.seed"), _ASKED),
-  **{
-    f"model.{name}": _FIXED
-    for name in ("layers", "heads", "width", "feed_forward", "key_size", "patch_channels", "max_local_positions")
-  },
+  **dict.fromkeys(_MIXTURE_SETTINGS, _ACCEPT),
+  **{f"model.{name}": _FIXED for name in _SHAPE_SETTINGS},
   **dict.fromkeys(("model.remat", "model.attention_block", "model.scan_layers"), _FREE),
-  **dict.fromkeys(("optimizer", "train.steps", "train.minutes"), _SAID),
+  **dict.fromkeys(("optimizer", "train.steps", "train.minutes"), _WARN),
 }
 
 
 def description(
-  config: Mapping[str, Any], task_specs: Mapping[str, specs.TaskSpec], episodes: Mapping[str, int]
+  config: Mapping[str, Any], task_specs: Mapping[str, TaskSpec], episodes: Mapping[str, int]
 ) -> dict[str, Any]:
-  """What every checkpoint of a run says about its start.
+  """Describes the start of a run, for the meta of its checkpoints.
 
   Args:
-    config: the whole resolved config, JSON-able. task_specs, episodes: of the datasets, and how many each has.
+    config: The whole resolved config, JSON-able.
+    task_specs: Name of each dataset -> its spec.
+    episodes: Name of each dataset -> its number of episodes.
   """
   return {
     "config": config,
@@ -41,58 +65,78 @@ def description(
 
 
 def refuse_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool = False) -> None:
-  """Compares a `description` with that of the newest checkpoint; writes workdir/config.json for people to read.
+  """Compares the description of a run with that of its newest checkpoint.
+
+  Writes workdir/config.json for people to read.
 
   Args:
-    accept: changes of the mixture and of the training are said and go on; those that the parameters do not fit never.
+    workdir: Directory of the run.
+    ours: From `description`.
+    accept: Only warns of changes of the mixture and of the training. Changes that the parameters do
+      not fit are never accepted.
 
   Raises:
-    GatoError: the first dataset or setting that differs from what the run was started with.
+    GatoError: Names the first dataset or setting that differs.
   """
   directory = pathlib.Path(workdir) / "checkpoints"
   before = checkpoint.newest_meta(directory)
-  for rule, change in _changes(before, ours) if before else ():
-    if rule == _FIXED:
-      raise GatoError(f"{directory}: this run was started {change}, which its parameters do not fit; {_WAY_OUT}")
-    if rule == _ASKED and not accept:
-      raise GatoError(f"{directory}: this run was started {change}; {_WAY_OUT}, or accept it with --accept_changes")
-    _log.warning("step %d was trained %s", before["step"], change)
+
+  if before is not None:
+    for rule, change in _changes(before, ours):
+      if rule == _FIXED:
+        raise GatoError(
+          f"{directory}: this run was started {change}, which its parameters do not fit; {_WAY_OUT}"
+        )
+      if rule == _ACCEPT and not accept:
+        raise GatoError(
+          f"{directory}: this run was started {change}; {_WAY_OUT}, or accept it with "
+          "--accept_changes"
+        )
+      _log.warning("step %d was trained %s", before["step"], change)
+
   files.write_json(pathlib.Path(workdir) / "config.json", ours["config"])
 
 
 def _changes(before: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-  """(rule, "with x=1, now it is 2") of everything that differs and is not free."""
+  """Yields (rule, "with x=1, now it is 2") for every difference that is not free."""
   for name, spec in ours["specs"].items():
-    theirs = before["specs"].get(name)
-    difference = specs.difference(*map(specs.TaskSpec.from_json, (theirs, spec))) if theirs else "it was not there"
+    spec_before = before["specs"].get(name)
+    if spec_before:
+      difference = spec_difference(TaskSpec.from_json(spec_before), TaskSpec.from_json(spec))
+    else:
+      difference = "it was not there"
     if difference:
-      yield _ASKED, f"with another dataset of {name}: {difference}"
-  theirs, now = _flat(before["config"]), _flat(ours["config"])
-  for name in sorted(theirs.keys() | now.keys()):
-    rule = _rule(name)
-    if name not in theirs and not name.startswith("domains."):  # a setting that is newer than the run had its default
+      yield _ACCEPT, f"with another dataset of {name}: {difference}"
+
+  settings_before = traverse_util.flatten_dict(before["config"], sep=".")
+  settings = traverse_util.flatten_dict(ours["config"], sep=".")
+  for name in sorted(settings_before.keys() | settings.keys()):
+    # A setting that is newer than the run had its default then. A domain that is missing was not
+    # trained on.
+    if name not in settings_before and not name.startswith("domains."):
       continue
-    if rule != _FREE and theirs.get(name) != now.get(name):
-      yield rule, f"with {name}={theirs.get(name)}, now it is {now.get(name)}"
+    rule = _rule(name)
+    value_before, value = settings_before.get(name), settings.get(name)
+    if rule != _FREE and value_before != value:
+      yield rule, f"with {name}={value_before}, now it is {value}"
+
   for name, number in ours["episodes"].items():
-    if before["episodes"].get(name, number) != number:
-      yield _ASKED, f"with {before['episodes'][name]} episodes of {name}, now there are {number}"
+    number_before = before["episodes"].get(name, number)
+    if number_before != number:
+      yield _ACCEPT, f"with {number_before} episodes of {name}, now there are {number}"
 
 
 def _rule(name: str) -> str:
+  """Returns the rule of the longest start of a setting's name."""
   parts = name.split(".")
-  starts = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-  return next((_RULES[start] for start in starts if start in _RULES), _FREE)
+  for end in range(len(parts), 0, -1):
+    start = ".".join(parts[:end])
+    if start in _RULES:
+      return _RULES[start]
+
+  return _FREE
 
 
 def is_fixed(name: str) -> bool:
-  """Whether a setting fixes what the parameters are."""
+  """Returns True for settings that determine the shapes of the parameters."""
   return _rule(name) == _FIXED
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """{"a": {"b": 1}} as {"a.b": 1}."""
-  flat = {}
-  for name, value in config.items():
-    flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-  return flat

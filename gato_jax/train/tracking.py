@@ -1,6 +1,6 @@
-"""Weights & Biases beside TensorBoard, where somebody asks for it. A tracker that fails ends no training.
+"""Weights & Biases beside TensorBoard, on request. A tracker that fails never ends a training.
 
-It holds it up for a minute at the start and two at the end at most.
+It delays a run by a minute at the start and two at the end at most.
 """
 
 import contextlib
@@ -10,76 +10,107 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_jax import distributed, files, provenance
+from gato_jax.storage import files
+from gato_jax.train import multihost, provenance
 from gato_jax.train.metrics import Track
 
 TRACKERS = ("none", "wandb")
 _log = logging.getLogger(__name__)
-_ID = "wandb_id"  # in the workdir: a run that is started again goes on in the same run there
+# File in the workdir with the id of the run in wandb, which a run that is started again continues.
+_ID_FILE = "wandb_id"
 _START_SECONDS, _FINISH_SECONDS = 60, 120
 
 
 @contextlib.contextmanager
-def tracker(kind: str, workdir: pathlib.Path, start: provenance.Start, config: Mapping[str, Any]) -> Iterator[Track]:
-  """A function that takes rows with a "step", as metrics.jsonl has them; what fails is said once, and training goes on.
+def tracker(
+  kind: str, workdir: pathlib.Path, start: provenance.Start, config: Mapping[str, Any]
+) -> Iterator[Track]:
+  """Yields a function that takes rows with a "step", as metrics.jsonl has them.
 
-  Only the first process tracks. `WANDB_MODE=offline` keeps the run in workdir/wandb, for `wandb sync` later.
+  Failures are logged once, and training goes on. Only the first process tracks. With
+  `WANDB_MODE=offline` the run stays in workdir/wandb, for `wandb sync` later.
 
   Args:
-    kind: one of TRACKERS. start: stands in the run's config beside `config`, the resolved one.
+    kind: One of TRACKERS.
+    workdir: Directory of the run.
+    start: Is added to the config in wandb.
+    config: The resolved one.
   """
-  if kind == "none" or not distributed.is_first():
+  if kind == "none" or not multihost.is_first():
     yield lambda row: None
     return
-  tracked = _Softly(workdir, start, config)
+
+  run = _WandbRun(workdir, start, config=config)
   try:
-    yield tracked.log
+    yield run.log
   except BaseException:
-    tracked.finish(1)
+    run.finish(exit_status=1)
     raise
-  tracked.finish(0)
+  run.finish(exit_status=0)
 
 
-class _Softly:
-  """A run of wandb, until something about it fails."""
+class _WandbRun:
+  """A run of wandb, which does nothing after the first failure."""
 
   def __init__(self, workdir: pathlib.Path, start: provenance.Start, config: Mapping[str, Any]):
     self._run: Any = None
-    with self._or_never("start"):
+    with self._stop_on_failure("start"):
       import wandb  # optional, and slow to import
 
-      path = workdir / _ID
-      if not path.exists():
-        files.write(path, secrets.token_hex(8))
+      id_path = workdir / _ID_FILE
+      if not id_path.exists():
+        files.write(id_path, secrets.token_hex(8))
+
       settings = wandb.Settings(
-        login_timeout=1, init_timeout=_START_SECONDS, finish_timeout=_FINISH_SECONDS, finish_timeout_raises=False,
-        console="off", disable_git=True, silent=True,
-      )  # fmt: skip
+        login_timeout=1,
+        init_timeout=_START_SECONDS,
+        finish_timeout=_FINISH_SECONDS,
+        finish_timeout_raises=False,
+        console="off",
+        disable_git=True,
+        silent=True,
+      )
       self._run = wandb.init(
-        project="gato_jax", name=workdir.name, id=path.read_text(), resume="allow", dir=str(workdir), settings=settings,
+        project="gato_jax",
+        name=workdir.name,
+        id=id_path.read_text(),
+        resume="allow",
+        dir=str(workdir),
+        settings=settings,
         config={**config, "start": {**vars(start)}},
-      )  # fmt: skip
-      # A run that goes back or on logs a step again; wandb's own count only ever grows, so steps are a value here.
+      )
+
+      # A run that is resumed or rolled back logs a step again. wandb's own count only ever grows,
+      # so the step is a value of each row here.
       self._run.define_metric("*", step_metric="step")
       _log.info("wandb: %s", f"offline, in {self._run.dir}" if self._run.offline else self._run.url)
 
   @contextlib.contextmanager
-  def _or_never(self, what: str) -> Iterator[None]:
+  def _stop_on_failure(self, action: str) -> Iterator[None]:
+    """Logs an error inside and switches tracking off; `action` is a verb for the message."""
     try:
       yield
     except ImportError as e:
       _log.warning("wandb is not installed here (%s), so nothing is tracked: pip install wandb", e)
-    except Exception as e:  # whatever a service or its client does is no reason to lose a training run
+    except Exception as e:
+      # No error of a service or of its client is a reason to lose a training run.
       self._run = None
-      said = " ".join(str(e).split())
-      _log.warning("wandb failed to %s (%s: %s); it is off, training goes on", what, type(e).__name__, said)
+      message = " ".join(str(e).split())
+      _log.warning(
+        "wandb failed to %s (%s: %s); it is off, training goes on",
+        action,
+        type(e).__name__,
+        message,
+      )
 
   def log(self, row: Mapping[str, Any]) -> None:
+    """Logs a row with a "step"."""
     if self._run is not None:
-      with self._or_never("log"):
+      with self._stop_on_failure("log"):
         self._run.log(dict(row))
 
-  def finish(self, status: int) -> None:
+  def finish(self, exit_status: int) -> None:
+    """Ends the run in wandb, which shows the exit status."""
     if self._run is not None:
-      with self._or_never("finish"):
-        self._run.finish(status)
+      with self._stop_on_failure("finish"):
+        self._run.finish(exit_status)

@@ -1,4 +1,4 @@
-"""GKE: a JobSet of TPU slices in a Kueue queue, and beside it a job that evaluates each checkpoint."""
+"""GKE: a JobSet of TPU slices in a Kueue queue, and a job that evaluates each checkpoint."""
 
 import dataclasses
 import json
@@ -10,16 +10,27 @@ import yaml
 from gato_jax.errors import GatoError
 from gato_jax.train.config import PREEMPTED
 from launch import jobs, tpus
-from launch.jobs import Job, State, setting
+from launch.jobs import Job, JobState, setting
 
 MOUNT = "/mnt/gato"  # where a container sees the bucket
 _QUEUE = "kueue.x-k8s.io/queue-name"
-_ACCELERATOR, _TOPOLOGY = "cloud.google.com/gke-tpu-accelerator", "cloud.google.com/gke-tpu-topology"
+_ACCELERATOR = "cloud.google.com/gke-tpu-accelerator"
+_TOPOLOGY = "cloud.google.com/gke-tpu-topology"
+
+# Conditions of a JobSet, the last ones first: a JobSet that has ended may have been suspended, too.
+_STATES = {
+  "Completed": JobState.DONE,
+  "Failed": JobState.FAILED,
+  "Suspended": JobState.QUEUED,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Gke:
-  """Commands go through kubectl; a handle is the JobSet's name. Containers see the bucket as a folder."""
+  """JobSets, controlled through kubectl; a handle is the JobSet's name.
+
+  Containers see the bucket as a folder.
+  """
 
   name: ClassVar[str] = "gke"
   topology: str = setting("", "The slice, as pre-flight calls it: v5e:16x16.")
@@ -40,43 +51,64 @@ class Gke:
   evaluator_memory: str = setting("32Gi", "Memory of the evaluator.")
 
   def render(self, job: Job) -> dict[str, str]:
-    return {"standard input of: " + shlex.join(self._kubectl("create", "--filename=-")): self.manifest(job)}
+    command = shlex.join(self._kubectl("create", "--filename=-"))
+    return {f"standard input of: {command}": self.manifest(job)}
 
   def manifest(self, job: Job) -> str:
-    """YAML: a JobSet, and a Job behind --- where there is an evaluator."""
-    parts = [self._jobset(job)] + ([self._evaluator(job)] if self.evaluator and job.verb == "train" else [])
-    return yaml.safe_dump_all(parts, sort_keys=False, width=1000)
+    """Returns the YAML of a JobSet and, where there is an evaluator, of its Job."""
+    documents = [self._jobset(job)]
+    if self.evaluator and job.verb == "train":
+      documents.append(self._evaluator(job))
+
+    # The width keeps long arguments on one line.
+    return yaml.safe_dump_all(documents, sort_keys=False, width=1000)
 
   def check(self, job: Job) -> None:
     missing = [name for name in ("topology", "image", "bucket", "queue") if not getattr(self, name)]
     if missing:
-      raise GatoError(f"gke needs --{', --'.join(missing)} (flags, environment or launch/cluster.json)")
+      raise GatoError(
+        f"gke needs --{', --'.join(missing)} (flags, environment or launch/cluster.json)"
+      )
     if self.slices < 1 or (self.spot and self.reservation):
       raise GatoError("--slices is at least 1, and --spot and --reservation exclude each other")
+
     self._check_queue()
     jobs.run(self._kubectl("create", "--dry-run=server", "--filename=-"), self.manifest(job))
 
   def submit(self, job: Job) -> str:
-    self._delete(job.name)  # one that is over: jobs.submit asked
+    # One of the same name is over: jobs.submit has asked.
+    self._delete(job.name)
     jobs.cancelled(self.name, job.name).unlink(missing_ok=True)
     jobs.run(self._kubectl("create", "--filename=-"), self.manifest(job))
     return job.name
 
-  def state(self, handle: str) -> State:
-    shown = jobs.run(self._kubectl("get", "jobset", handle, "--ignore-not-found", "--output=json"))
-    if not shown.strip():
-      return State.CANCELLED if jobs.cancelled(self.name, handle).exists() else State.UNKNOWN
-    status = json.loads(shown).get("status", {})
-    holds = {condition["type"] for condition in status.get("conditions", []) if condition["status"] == "True"}
-    for condition, state in (("Completed", State.DONE), ("Failed", State.FAILED), ("Suspended", State.QUEUED)):
-      if condition in holds:
+  def state(self, handle: str) -> JobState:
+    output = jobs.run(self._kubectl("get", "jobset", handle, "--ignore-not-found", "--output=json"))
+    if not output.strip():
+      is_cancelled = jobs.cancelled(self.name, handle).exists()
+      return JobState.CANCELLED if is_cancelled else JobState.UNKNOWN
+
+    status = json.loads(output).get("status", {})
+    conditions = {c["type"] for c in status.get("conditions", []) if c["status"] == "True"}
+    for condition, state in _STATES.items():
+      if condition in conditions:
         return state
-    active = any(replicated.get("active", 0) for replicated in status.get("replicatedJobsStatus", []))
-    return State.RUNNING if active else State.QUEUED
+
+    # Kueue has admitted the JobSet, but its pods may still wait for machines.
+    replicated_jobs = status.get("replicatedJobsStatus", [])
+    is_active = any(replicated.get("active", 0) for replicated in replicated_jobs)
+    return JobState.RUNNING if is_active else JobState.QUEUED
 
   def logs(self, handle: str, lines: int) -> str:
-    selector = f"--selector=jobset.sigs.k8s.io/jobset-name={handle},batch.kubernetes.io/job-completion-index=0"
-    return jobs.run(self._kubectl("logs", selector, f"--tail={lines}", "--prefix", "--container=gato"))
+    # Index 0: the first host of each slice.
+    labels = (
+      f"jobset.sigs.k8s.io/jobset-name={handle}",
+      "batch.kubernetes.io/job-completion-index=0",
+    )
+    selector = f"--selector={','.join(labels)}"
+    return jobs.run(
+      self._kubectl("logs", selector, f"--tail={lines}", "--prefix", "--container=gato")
+    )
 
   def cancel(self, handle: str) -> None:
     """Deletes JobSet and evaluator: SIGTERM, and SIGKILL `grace` seconds later."""
@@ -91,121 +123,164 @@ class Gke:
     context = [f"--context={self.context}"] if self.context else []
     return ["kubectl", *context, f"--namespace={self.namespace}", *arguments]
 
+  def _kueue_spec(self, kind: str, name: str) -> dict[str, Any]:
+    output = jobs.run(self._kubectl("get", f"{kind}.kueue.x-k8s.io", name, "--output=json"))
+    return json.loads(output)["spec"]
+
   def _check_queue(self) -> None:
-    """Raises GatoError where the queue has no such accelerator, or not so many."""
+    """Checks that the queue may have so many chips of the accelerator.
+
+    Raises:
+      GatoError: It has no such accelerator, or fewer chips.
+    """
     tpu = tpus.tpu(self.topology)
     if not tpu.generation.gke:
-      raise GatoError(f"--topology={self.topology}: GKE has no slices of this generation; try v5e, v5p or v6e")
+      raise GatoError(
+        f"--topology={self.topology}: GKE has no slices of this generation; try v5e, v5p or v6e"
+      )
 
-    def get(kind: str, name: str) -> dict[str, Any]:
-      return json.loads(jobs.run(self._kubectl("get", f"{kind}.kueue.x-k8s.io", name, "--output=json")))["spec"]
+    chips = tpu.chips * self.slices
+    wanted = {_ACCELERATOR: tpu.generation.gke, _TOPOLOGY: tpu.shape}
 
-    wanted, have = {_ACCELERATOR: tpu.generation.gke, _TOPOLOGY: tpu.shape}, []
-    for group in get("clusterqueues", get("localqueues", self.queue)["clusterQueue"])["resourceGroups"]:
+    # Local queue -> cluster queue -> resource groups -> flavors, which are kinds of machines.
+    cluster_queue = self._kueue_spec("localqueues", self.queue)["clusterQueue"]
+    quotas = []
+    for group in self._kueue_spec("clusterqueues", cluster_queue)["resourceGroups"]:
       for flavor in group["flavors"]:
-        labels = get("resourceflavors", flavor["name"]).get("nodeLabels", {})
-        quota = [int(r["nominalQuota"]) for r in flavor["resources"] if r["name"] == "google.com/tpu"]
-        if quota:
-          have.append(f"{quota[0]} chips of {labels.get(_ACCELERATOR, 'any')} {labels.get(_TOPOLOGY, '')}".strip())
-        if quota and all(labels.get(name, value) == value for name, value in wanted.items()):
-          if quota[0] >= tpu.chips * self.slices:
-            return
+        labels = self._kueue_spec("resourceflavors", flavor["name"]).get("nodeLabels", {})
+        quota = None
+        for resource in flavor["resources"]:
+          if resource["name"] == "google.com/tpu":
+            quota = int(resource["nominalQuota"])
+            break
+        if quota is None:
+          continue
+
+        accelerator = labels.get(_ACCELERATOR, "any")
+        topology = labels.get(_TOPOLOGY, "")
+        quotas.append(f"{quota} chips of {accelerator} {topology}".strip())
+
+        # A flavor without a label has machines of any kind.
+        is_match = all(labels.get(name, value) == value for name, value in wanted.items())
+        if is_match and quota >= chips:
+          return
+
     raise GatoError(
-      f"queue {self.queue} has not {self.slices} x {self.topology} ({tpu.chips * self.slices} chips of"
-      f" {tpu.generation.gke} {tpu.shape}): it has {', '.join(have) or 'no TPUs'}"
+      f"queue {self.queue} has not {self.slices} x {self.topology} ({chips} chips of"
+      f" {tpu.generation.gke} {tpu.shape}): it has {', '.join(quotas) or 'no TPUs'}"
     )
 
   def _jobset(self, job: Job) -> dict[str, Any]:
+    """Returns the JobSet: one Job a slice, one pod a host."""
     tpu = tpus.tpu(self.topology)
     selector = {_ACCELERATOR: tpu.generation.gke, _TOPOLOGY: tpu.shape}
     if self.spot:
       selector["cloud.google.com/gke-spot"] = "true"
     if self.reservation:
       selector["cloud.google.com/reservation-name"] = self.reservation
+
+    # Two dicts, or YAML would write the second one as a reference to the first.
     chips = {"google.com/tpu": tpus.CHIPS_PER_HOST}
     arguments = job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
     pod = self._pod(arguments, {"limits": chips, "requests": {**chips}})
     pod["spec"] |= {"restartPolicy": "Never", "nodeSelector": selector}
-    pod["spec"]["tolerations"] = [{"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}]
-    # Exit status 42 and lost nodes fail the job with the reason PodFailurePolicy, everything else with another one.
+    pod["spec"]["tolerations"] = [
+      {"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+
+    # Exit status 42 and lost nodes fail the job with the reason PodFailurePolicy, everything else
+    # with another one. Only restarts for other reasons count against maxRestarts.
     exits = {"containerName": "gato", "operator": "In", "values": [PREEMPTED, jobs.TERMINATED]}
     disrupted = [{"type": "DisruptionTarget", "status": "True"}]
-    restart = {"name": "preempted", "action": "RestartJobSetAndIgnoreMaxRestarts"}
+    pod_failure_policy = {
+      "rules": [
+        {"action": "FailJob", "onExitCodes": exits},
+        {"action": "FailJob", "onPodConditions": disrupted},
+      ]
+    }
+    preempted = {
+      "name": "preempted",
+      "action": "RestartJobSetAndIgnoreMaxRestarts",
+      "onJobFailureReasons": ["PodFailurePolicy"],
+    }
+
+    slice_spec = {
+      "parallelism": tpu.hosts,
+      "completions": tpu.hosts,
+      "completionMode": "Indexed",
+      "backoffLimit": 0,
+      "podFailurePolicy": pod_failure_policy,
+      "template": pod,
+    }
+    slices = {"name": "slice", "replicas": self.slices, "template": {"spec": slice_spec}}
+
+    # One slice, one job: its pods lie on one node pool, which is a slice, and no other job's do.
+    annotations = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
     return {
       "apiVersion": "jobset.x-k8s.io/v1alpha2",
       "kind": "JobSet",
-      "metadata": {
-        "name": job.name,
-        "namespace": self.namespace,
-        "labels": {_QUEUE: self.queue},
-        # one slice, one job: its pods lie on one node pool, which is a slice, and no other job's do
-        "annotations": {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"},
-      },
+      "metadata": {**self._metadata(job.name), "annotations": annotations},
       "spec": {
-        "failurePolicy": {
-          "maxRestarts": self.restarts,
-          "rules": [restart | {"onJobFailureReasons": ["PodFailurePolicy"]}],
-        },
-        "replicatedJobs": [
-          {
-            "name": "slice",
-            "replicas": self.slices,
-            "template": {
-              "spec": {
-                "parallelism": tpu.hosts,
-                "completions": tpu.hosts,
-                "completionMode": "Indexed",
-                "backoffLimit": 0,
-                "podFailurePolicy": {
-                  "rules": [
-                    {"action": "FailJob", "onExitCodes": exits},
-                    {"action": "FailJob", "onPodConditions": disrupted},
-                  ]
-                },
-                "template": pod,
-              }
-            },
-          }
-        ],
+        "failurePolicy": {"maxRestarts": self.restarts, "rules": [preempted]},
+        "replicatedJobs": [slices],
       },
     }
 
   def _evaluator(self, job: Job) -> dict[str, Any]:
-    follow = dataclasses.replace(job, verb="evaluate", overrides=(*_config_only(job.overrides), "--follow"))
-    size = {"cpu": str(self.evaluator_cpus), "memory": self.evaluator_memory}
+    """Returns the Job that plays each checkpoint of a training, on CPUs."""
+    # Only settings of the experiment: --flag is for the verb that was submitted.
+    config_overrides = [override for override in job.overrides if override.startswith("--config.")]
+    follow = dataclasses.replace(job, verb="evaluate", overrides=(*config_overrides, "--follow"))
     arguments = follow.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
-    pod = self._pod(arguments, {"requests": size, "limits": {"memory": self.evaluator_memory}}, JAX_PLATFORMS="cpu")
+
+    # CPUs are not limited, so that idle ones of the machine are used.
+    resources = {
+      "requests": {"cpu": str(self.evaluator_cpus), "memory": self.evaluator_memory},
+      "limits": {"memory": self.evaluator_memory},
+    }
+    pod = self._pod(arguments, resources, JAX_PLATFORMS="cpu")
     pod["spec"]["restartPolicy"] = "OnFailure"
+
     return {
       "apiVersion": "batch/v1",
       "kind": "Job",
-      "metadata": {
-        "name": f"{job.name}-evaluator",
-        "namespace": self.namespace,
-        "labels": {_QUEUE: self.queue},
-      },
+      "metadata": self._metadata(f"{job.name}-evaluator"),
       "spec": {"backoffLimit": self.restarts, "template": pod},
     }
 
-  def _pod(self, arguments: list[str], resources: dict[str, Any], **environment: str) -> dict[str, Any]:
-    container = {"name": "gato", "image": self.image, "command": ["python", *arguments], "resources": resources}
+  def _metadata(self, name: str) -> dict[str, Any]:
+    return {"name": name, "namespace": self.namespace, "labels": {_QUEUE: self.queue}}
+
+  def _pod(
+    self, arguments: list[str], resources: dict[str, Any], **environment: str
+  ) -> dict[str, Any]:
+    """Returns the template of a pod with one container, which sees the bucket."""
+    container: dict[str, Any] = {
+      "name": "gato",
+      "image": self.image,
+      "command": ["python", *arguments],
+      "resources": resources,
+    }
     if environment:
       container["env"] = [{"name": name, "value": value} for name, value in environment.items()]
     if self.secret:
       container["envFrom"] = [{"secretRef": {"name": self.secret}}]
     container["volumeMounts"] = [{"name": "bucket", "mountPath": MOUNT}]
-    bucket = {"bucketName": self.bucket, "mountOptions": "implicit-dirs"}
+
+    # A bucket written by other programs has no objects for its folders: implicit-dirs shows them.
+    volume = {
+      "name": "bucket",
+      "csi": {
+        "driver": "gcsfuse.csi.storage.gke.io",
+        "volumeAttributes": {"bucketName": self.bucket, "mountOptions": "implicit-dirs"},
+      },
+    }
     return {
       "metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}},
       "spec": {
         "serviceAccountName": self.service_account,
         "terminationGracePeriodSeconds": self.grace,
         "containers": [container],
-        "volumes": [{"name": "bucket", "csi": {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": bucket}}],
+        "volumes": [volume],
       },
     }
-
-
-def _config_only(overrides: tuple[str, ...]) -> tuple[str, ...]:
-  """Those that every verb understands."""
-  return tuple(override for override in overrides if override.startswith("--config."))

@@ -9,17 +9,26 @@ from typing import Any, ClassVar
 from gato_jax.errors import GatoError
 from gato_jax.train.config import PREEMPTED
 from launch import jobs, tpus
-from launch.jobs import Job, State, setting
+from launch.jobs import Job, JobState, setting
 
 MOUNT = "/mnt/gato"  # the bucket, on the machine and in the container
 _TPUS = ("gcloud", "compute", "tpus")
-_STATES = {
-  **dict.fromkeys(("CREATING", "ACCEPTED", "WAITING_FOR_RESOURCES", "PROVISIONING"), State.QUEUED),
-  **dict.fromkeys(("SUSPENDING", "SUSPENDED"), State.QUEUED),  # taken away: `launch keep` creates it again
-  **dict.fromkeys(("ACTIVE", "DELETING"), State.RUNNING),
-}  # FAILED: asked for something that cannot be had
 
-# Runs as root at every boot of every machine. Only the first machine's word counts: all end together.
+# FAILED, which is missing here, is a request that cannot be granted. Machines of a suspended
+# resource were taken away: `launch keep` creates it again.
+_STATES = {
+  "CREATING": JobState.QUEUED,
+  "ACCEPTED": JobState.QUEUED,
+  "WAITING_FOR_RESOURCES": JobState.QUEUED,
+  "PROVISIONING": JobState.QUEUED,
+  "SUSPENDING": JobState.QUEUED,
+  "SUSPENDED": JobState.QUEUED,
+  "ACTIVE": JobState.RUNNING,
+  "DELETING": JobState.RUNNING,
+}
+
+# Runs as root at every boot of every machine. Only the first machine writes the exit status: all
+# end together.
 _STARTUP = """\
 #!/bin/bash
 set -uo pipefail
@@ -42,7 +51,8 @@ environment=()
 failures=0
 while true; do
   docker rm -f gato
-  docker run --name gato --privileged --net=host -v {mount}:{mount} "${{environment[@]}}" {image} {command}
+  docker run --name gato --privileged --net=host -v {mount}:{mount} "${{environment[@]}}" {image} \
+{command}
   status=$?
   case "$status" in
     {again}) continue ;;  # saved at SIGTERM: maintenance
@@ -62,7 +72,10 @@ fi
 
 @dataclasses.dataclass(frozen=True)
 class TpuVm:
-  """Commands go through gcloud; a handle is the queued resource's name. After the job `launch keep` deletes it."""
+  """Queued resources, controlled through gcloud.
+
+  A handle is the resource's name. After the job `launch keep` deletes it.
+  """
 
   name: ClassVar[str] = "tpu_vm"
   topology: str = setting("", "The slice, as pre-flight calls it: v5e:16x16.")
@@ -71,32 +84,41 @@ class TpuVm:
   bucket: str = setting("", "Cloud Storage bucket with data/ in it; work/ is written there.")
   zone: str = setting("", "Zone, e.g. us-east5-b.")
   project: str = setting("", "Project; gcloud's current one if empty.")
-  runtime: str = setting("", "Runtime version; the one that Google names for the generation if empty.")
+  runtime: str = setting(
+    "", "Runtime version; the one that Google names for the generation if empty."
+  )
   spot: bool = setting(False, "Cheap machines that may be taken away.")
   reserved: bool = setting(False, "From the project's reservation.")
   network: str = setting("", "VPC network.")
   subnetwork: str = setting("", "VPC subnetwork.")
-  service_account: str = setting("", "Account that may read the image and the secrets, and write the bucket.")
+  service_account: str = setting(
+    "", "Account that may read the image and the secrets, and write the bucket."
+  )
   secret: str = setting("", "VARIABLE=NAME,...: environment variables from Secret Manager.")
   restarts: int = setting(5, "Restarts of the container after failures; preemptions do not count.")
 
   def render(self, job: Job) -> dict[str, str]:
-    command = self._create(job, "startup.sh")
+    command = self._create_command(job, "startup.sh")
     return {"startup.sh": self.startup(job), "command": shlex.join(command) + "\n"}
 
   def startup(self, job: Job) -> str:
-    """What the machines run at every boot."""
+    """Returns the script that the machines run at every boot."""
     secrets = ""
-    for variable, _, name in (pair.partition("=") for pair in self.secret.split(",") if pair):
+    for pair in self.secret.split(","):
+      if not pair:
+        continue
+      variable, _, name = pair.partition("=")
       value = shlex.join(["gcloud", "secrets", "versions", "access", "latest", f"--secret={name}"])
       secrets += f'environment+=(-e {shlex.quote(variable)}="$({value})")\n'
+
+    arguments = job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
     return _STARTUP.format(
       mount=MOUNT,
       bucket=shlex.quote(self.bucket),
       registry=shlex.quote(self.image.partition("/")[0]),
       secrets=secrets,
       image=shlex.quote(self.image),
-      command=shlex.join(["python", *job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")]),
+      command=shlex.join(["python", *arguments]),
       again=f"{PREEMPTED} | {jobs.TERMINATED}",
       restarts=self.restarts,
       exit_file=_exit_file(job.name),
@@ -105,87 +127,121 @@ class TpuVm:
   def check(self, job: Job) -> None:
     missing = [name for name in ("topology", "image", "bucket", "zone") if not getattr(self, name)]
     if missing:
-      raise GatoError(f"tpu_vm needs --{', --'.join(missing)} (flags, environment or launch/cluster.json)")
+      raise GatoError(
+        f"tpu_vm needs --{', --'.join(missing)} (flags, environment or launch/cluster.json)"
+      )
     if self.slices < 1 or (self.spot and self.reserved):
       raise GatoError("--slices is at least 1, and --spot and --reserved exclude each other")
-    if [pair for pair in self.secret.split(",") if pair and not all(pair.partition("="))]:
-      raise GatoError(f"--secret={self.secret}: it looks like WANDB_API_KEY=my-secret,OTHER=name")
+    for pair in self.secret.split(","):
+      if pair and not all(pair.partition("=")):
+        raise GatoError(f"--secret={self.secret}: it looks like WANDB_API_KEY=my-secret,OTHER=name")
+
     tpu = tpus.tpu(self.topology)
-    jobs.run([*_TPUS, "accelerator-types", "describe", tpu.type, *self._where()])
-    jobs.run([*_TPUS, "tpu-vm", "versions", "describe", self._runtime(), *self._where()])
+    zone = self._zone_flags()
+    jobs.run([*_TPUS, "accelerator-types", "describe", tpu.type, *zone])
+    jobs.run([*_TPUS, "tpu-vm", "versions", "describe", self._runtime(), *zone])
     jobs.run(["gcloud", "storage", "ls", f"gs://{self.bucket}/data/"])
 
   def submit(self, job: Job) -> str:
+    # An earlier job of the same name is over; whatever it left would be read as this one's end.
     if self._describe(job.name):
       self._delete(job.name)
     jobs.cancelled(self.name, job.name).unlink(missing_ok=True)
     if self._exit_status(job.name):
       jobs.run(["gcloud", "storage", "rm", self._exit_url(job.name)])
+
     self.create(job)
     return job.name
 
   def create(self, job: Job) -> None:
-    """Asks for the machines; quota is checked there and then."""
+    """Requests the machines; the quota is checked at once."""
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
       script.write(self.startup(job))
       script.flush()
-      jobs.run(self._create(job, script.name))
+      jobs.run(self._create_command(job, script.name))
 
-  def state(self, handle: str) -> State:
-    found = self._describe(handle)
-    if not found and jobs.cancelled(self.name, handle).exists():
-      return State.CANCELLED
+  def state(self, handle: str) -> JobState:
+    resource = self._describe(handle)
+    if not resource and jobs.cancelled(self.name, handle).exists():
+      return JobState.CANCELLED
+
+    # The machines outlive the job, so its exit status counts more than their state.
     status = self._exit_status(handle)
     if status:
-      return State.DONE if status == "0" else State.FAILED
-    return _STATES.get(found["state"]["state"], State.FAILED) if found else State.UNKNOWN
+      return JobState.DONE if status == "0" else JobState.FAILED
+    if not resource:
+      return JobState.UNKNOWN
+
+    return _STATES.get(resource["state"]["state"], JobState.FAILED)
 
   def logs(self, handle: str, lines: int) -> str:
+    # With --node-prefix the nodes are numbered.
     node = f"{handle}-0" if self.slices > 1 else handle
     command = f"--command=sudo tail -n {lines} /var/log/gato.log"
-    return jobs.run([*_TPUS, "tpu-vm", "ssh", node, "--worker=0", command, *self._where()])
+    return jobs.run([*_TPUS, "tpu-vm", "ssh", node, "--worker=0", command, *self._zone_flags()])
 
   def cancel(self, handle: str) -> None:
-    """Deletes the machines. What was trained since the newest checkpoint is lost."""
+    """Deletes the machines; training since the newest checkpoint is lost."""
     jobs.cancelled(self.name, handle).touch()
     self._delete(handle)
 
-  def keep(self, job: Job) -> State:
-    """One look: deletes the machines of a job that is over, and asks again for those that were taken away."""
-    state, found = self.state(job.name), self._describe(job.name)
-    if state.over and found:
+  def keep(self, job: Job) -> JobState:
+    """Looks once after a job and returns its state.
+
+    Deletes the machines of a job that is over, and requests again those that were taken away.
+    """
+    state = self.state(job.name)
+    resource = self._describe(job.name)
+    if state.over and resource:
       self._delete(job.name)
-    elif found and found["state"]["state"] == "SUSPENDED":
+    elif resource and resource["state"]["state"] == "SUSPENDED":
       self._delete(job.name)
       self.create(job)
-    elif not found and state == State.UNKNOWN:  # deleted, and asking again had failed
+    elif not resource and state == JobState.UNKNOWN:
+      # An earlier look has deleted the resource, and its second request had failed.
       self.create(job)
+
     return state
 
-  def _create(self, job: Job, script: str) -> list[str]:
-    several = [f"--node-count={self.slices}", f"--node-prefix={job.name}"]
-    options = {"network": self.network, "subnetwork": self.subnetwork, "service-account": self.service_account}
+  def _create_command(self, job: Job, script: str) -> list[str]:
+    nodes = [f"--node-id={job.name}"]
+    if self.slices > 1:
+      nodes = [f"--node-count={self.slices}", f"--node-prefix={job.name}"]
+
+    capacity = [f"--{kind}" for kind in ("spot", "reserved") if getattr(self, kind)]
+    options = {
+      "network": self.network,
+      "subnetwork": self.subnetwork,
+      "service-account": self.service_account,
+    }
     return [
-      *(*_TPUS, "queued-resources", "create", job.name),
-      *(several if self.slices > 1 else [f"--node-id={job.name}"]),
-      *(f"--accelerator-type={tpus.tpu(self.topology).type}", f"--runtime-version={self._runtime()}"),
+      *_TPUS,
+      "queued-resources",
+      "create",
+      job.name,
+      *nodes,
+      f"--accelerator-type={tpus.tpu(self.topology).type}",
+      f"--runtime-version={self._runtime()}",
       f"--metadata-from-file=startup-script={script}",
-      *([f"--{kind}" for kind in ("spot", "reserved") if getattr(self, kind)]),
+      *capacity,
       *(f"--{name}={value}" for name, value in options.items() if value),
-      *self._where(),
+      *self._zone_flags(),
     ]
 
   def _delete(self, name: str) -> None:
-    jobs.run([*_TPUS, "queued-resources", "delete", name, "--force", "--quiet", *self._where()])
+    command = [*_TPUS, "queued-resources", "delete", name, "--force", "--quiet"]
+    jobs.run([*command, *self._zone_flags()])
 
   def _describe(self, name: str) -> dict[str, Any] | None:
-    """The queued resource; None where there is none."""
+    """Returns the queued resource, or None where there is none."""
+    # `list` and not `describe`: a resource that does not exist is no error there.
     filters = [f"--filter=name~/{name}$", "--format=json"]
-    found = json.loads(jobs.run([*_TPUS, "queued-resources", "list", *filters, *self._where()]))
-    return found[0] if found else None
+    output = jobs.run([*_TPUS, "queued-resources", "list", *filters, *self._zone_flags()])
+    resources = json.loads(output)
+    return resources[0] if resources else None
 
   def _exit_status(self, name: str) -> str:
-    """What the job's first machine left in the bucket; "" where it has not ended."""
+    """Returns the exit status that the first machine left in the bucket; "" before the end."""
     try:
       return jobs.run(["gcloud", "storage", "cat", self._exit_url(name)]).strip()
     except GatoError as e:
@@ -199,8 +255,9 @@ class TpuVm:
   def _runtime(self) -> str:
     return self.runtime or tpus.tpu(self.topology).generation.runtime
 
-  def _where(self) -> list[str]:
-    return [f"--zone={self.zone}", *([f"--project={self.project}"] if self.project else [])]
+  def _zone_flags(self) -> list[str]:
+    project = [f"--project={self.project}"] if self.project else []
+    return [f"--zone={self.zone}", *project]
 
 
 def _exit_file(name: str) -> str:

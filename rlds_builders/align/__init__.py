@@ -1,11 +1,11 @@
-"""Captioned pictures: Tux Paint's stamps, and what users have of ALIGN's kind."""
+"""Captioned images: Tux Paint's stamps, and those of users."""
 
-from gato_jax import specs
+from gato_jax.domain import DocumentDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = DocumentDomain(
   name="align",
   tasks=("stamps", "files"),
-  weight=0.67,  # ALIGN's share (GATO_SPEC section 4)
+  weight=0.67,  # ALIGN's share (Reed et al. 2022, table 1)
   documents="rlds_builders.align.documents:read",
   document_kind="captions",
 )

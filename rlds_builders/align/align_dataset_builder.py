@@ -1,10 +1,11 @@
-"""TFDS dataset of captioned pictures: `tfds build` in this folder."""
+"""TFDS dataset of captioned images: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, align
+from rlds_builders import align
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.DocumentBuilder):
-  """Stamps, or a user's files."""
+class Builder(rlds_builder.DocumentBuilder):
+  """Stamps, or a user's images."""
 
   DOMAIN = align.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(align.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(align.DOMAIN)

@@ -1,15 +1,24 @@
-"""Captioned pictures of the domain, by task."""
+"""Captioned images of the domain, by task."""
 
 from collections.abc import Iterator
 
-from gato_jax.documents import Captioned
-from rlds_builders import _files, _pictures
-from rlds_builders.align import stamps
+from gato_jax.documents import CaptionedImage
+from rlds_builders.files import images, stamps, user_files
 
 
-def read(task: str, split: str, side: int = 64) -> Iterator[Captioned]:
-  """Pictures with one caption each, or as many as a user's files have; MissingData where there are none here."""
+def read(task: str, split: str, side: int = 64) -> Iterator[CaptionedImage]:
+  """Reads captioned images: one caption each, or as many as a user's files have.
+
+  Args:
+    task: "stamps" or "files".
+    split: "train" or "validation".
+    side: Pixels of the longer side, a multiple of 16.
+
+  Raises:
+    MissingData: There are none on this machine.
+  """
   if task == "files":
-    return _files.captioned("align", split, side)
-  found = ((stamp.path, "", (stamp.caption,)) for stamp in stamps.find("align", split))
-  return _pictures.Gate(f"align.stamps, {split}", side).captioned(found)
+    return user_files.captioned("align", split, side)
+
+  samples = ((stamp.path, "", (stamp.caption,)) for stamp in stamps.find("align", split))
+  return images.ImageSkipCounter(f"align.stamps, {split}", side).captioned(samples)

@@ -1,19 +1,46 @@
-"""28 further Atari games, their mode and difficulty drawn for every episode. Data only, no emulator."""
+"""28 further Atari games, their mode and difficulty drawn for every episode.
 
-import dataclasses
+Imports no emulator.
+"""
 
-from rlds_builders import atari
+from gato_jax.domain import SimulatedDomain
 
-DOMAIN = dataclasses.replace(
-  atari.DOMAIN,
+DOMAIN = SimulatedDomain(
   name="atari_extended",
   tasks=(
-    "air_raid", "atlantis2", "carnival", "darkchambers", "defender", "donkey_kong", "entombed", "frogger", "galaxian",
-    "human_cannonball", "journey_escape", "kaboom", "keystone_kapers", "king_kong", "klax", "koolaid", "laser_gates",
-    "lost_luggage", "mario_bros", "mr_do", "pacman", "pooyan", "sir_lancelot", "solaris", "surround", "trondead",
-    "turmoil", "yars_revenge",
+    "air_raid",
+    "atlantis2",
+    "carnival",
+    "darkchambers",
+    "defender",
+    "donkey_kong",
+    "entombed",
+    "frogger",
+    "galaxian",
+    "human_cannonball",
+    "journey_escape",
+    "kaboom",
+    "keystone_kapers",
+    "king_kong",
+    "klax",
+    "koolaid",
+    "laser_gates",
+    "lost_luggage",
+    "mario_bros",
+    "mr_do",
+    "pacman",
+    "pooyan",
+    "sir_lancelot",
+    "solaris",
+    "surround",
+    "trondead",
+    "turmoil",
+    "yars_revenge",
   ),
   weight=10.0,
   environment="rlds_builders.atari_extended.environment:make",
-  held_out=("human_cannonball",),  # its expert does no better than chance (README)
-)  # fmt: skip
+  expert="rlds_builders.atari.expert:make",
+  agent_id="rollouts-v1",
+  # Its expert does no better than chance (README).
+  held_out=("human_cannonball",),
+)

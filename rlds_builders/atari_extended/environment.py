@@ -1,21 +1,23 @@
-"""Games whose mode and difficulty are drawn for every episode."""
+"""Atari games whose mode and difficulty are drawn for every episode."""
 
 import itertools
 from typing import Any
 
-from rlds_builders.atari import environment as atari
+from rlds_builders.worlds.arcade import environment as arcade_environment
 
 
-class AtariExtended(atari.Atari):
-  """A game in any of its modes and difficulties; which, stands in episode_info()."""
+class AtariExtended(arcade_environment.Atari):
+  """A game in any of its modes and difficulties."""
 
   def episode_info(self) -> dict[str, Any]:
-    """mode, difficulty: of this episode, as ALE numbers them."""
+    """Returns "mode" and "difficulty" of this episode, as ALE numbers them."""
     return {"mode": self.mode, "difficulty": self.difficulty}
 
 
 def make(task: str) -> AtariExtended:
-  """The environment of a game, e.g. "frogger"."""
-  emulator = atari.load(task)
-  modes, difficulties = emulator.getAvailableModes(), emulator.getAvailableDifficulties()
+  """Returns the environment of a game, e.g. "frogger"."""
+  emulator = arcade_environment.load(task)
+  modes = emulator.getAvailableModes()
+  difficulties = emulator.getAvailableDifficulties()
+
   return AtariExtended(task, tuple(itertools.product(modes, difficulties)))

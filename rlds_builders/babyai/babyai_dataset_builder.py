@@ -1,10 +1,11 @@
 """RLDS dataset of BabyAI: `tfds build` in this folder, one config per level."""
 
-from rlds_builders import _builder, babyai
+from rlds_builders import babyai
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.EpisodeBuilder):
+class Builder(rlds_builder.EpisodeBuilder):
   """Episodes of BabyAI's built-in bot."""
 
   DOMAIN = babyai.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(babyai.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(babyai.DOMAIN)

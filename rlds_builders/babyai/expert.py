@@ -1,4 +1,4 @@
-"""The bot that comes with minigrid: plans by a stack of subgoals on the environment's inner state."""
+"""The bot that comes with minigrid: plans by a stack of subgoals on the true state."""
 
 import dm_env
 import numpy as np
@@ -15,8 +15,11 @@ class _StuckError(Exception):
   """The bot pushes subgoals without end, as it does on some seeds of UnlockToUnlock."""
 
 
-class _Stack(list):
-  """The bot's subgoals: planning loops of the bot that never return all push, so pushes are counted."""
+class _CountingStack(list):
+  """The bot's stack of subgoals with a limit on pushes.
+
+  The bot's planning sometimes never returns. All such loops push subgoals, so the limit ends them.
+  """
 
   pushes = 0
 
@@ -24,11 +27,15 @@ class _Stack(list):
     self.pushes += 1
     if self.pushes > _SUBGOALS_PER_STEP:
       raise _StuckError(f"{_SUBGOALS_PER_STEP} subgoals in one step")
+
     super().append(subgoal)
 
 
 class Bot:
-  """Acts by minigrid's bot; where the bot gives up, does nothing until the step limit, so the episode is a failure."""
+  """Acts by minigrid's bot.
+
+  Where the bot gives up, does nothing until the step limit, so that the episode is a failure.
+  """
 
   def __init__(self, environment: BabyAI, task: str):
     self._environment = environment
@@ -38,23 +45,33 @@ class Bot:
     self._previous: Actions | None = None
 
   def reset(self, seed: int) -> None:
-    """Call after the environment's reset: the bot reads the new level."""
+    """Reads the new level; to be called after the environment's reset()."""
     self._seed = seed
     self._bot = BabyAIBot(self._environment.gym)
-    self._bot.stack = _Stack(self._bot.stack)
+    self._bot.stack = _CountingStack(self._bot.stack)
     self._previous = None
 
   def act(self, timestep: dm_env.TimeStep) -> np.ndarray:
-    del timestep
+    del timestep  # the bot reads the environment
+
     if self._bot is not None:
       self._bot.stack.pushes = 0
       try:
         self._previous = self._bot.replan(self._previous)
-      except (AssertionError, DisappearedBoxError, _StuckError) as e:  # how the bot says that it cannot go on
-        logging.warning("babyai.%s, seed %d: the bot gives up (%s); the episode will fail", self._task, self._seed, e)
+
+      # The bot raises one of these when it cannot go on.
+      except (AssertionError, DisappearedBoxError, _StuckError) as e:
+        logging.warning(
+          "babyai.%s, seed %d: the bot gives up (%s); the episode will fail",
+          self._task,
+          self._seed,
+          e,
+        )
         self._bot = None
+
     return np.asarray(Actions.done if self._bot is None else self._previous, np.int32)
 
 
 def make(environment: BabyAI, task: str) -> Bot:
+  """Returns the bot of a level, for an environment of the same level."""
   return Bot(environment, task)

@@ -1,11 +1,11 @@
-"""Captioned pictures: rooms with true captions, and Conceptual Captions where the user has them."""
+"""Captioned images: drawn rooms with true captions, and Conceptual Captions of users."""
 
-from gato_jax import specs
+from gato_jax.domain import DocumentDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = DocumentDomain(
   name="conceptual_captions",
   tasks=("scenes", "files"),
-  weight=0.67,  # Conceptual Captions' share (GATO_SPEC section 4)
+  weight=0.67,  # Conceptual Captions' share (Reed et al. 2022, table 1)
   documents="rlds_builders.conceptual_captions.documents:read",
   document_kind="captions",
 )

@@ -1,21 +1,22 @@
-"""dm_control.suite from pixels alone: 64x64 pictures of the suite's first camera."""
+"""The control suite from pixels alone: 64x64 images of the suite's first camera."""
 
 import dm_env
 import numpy as np
 from dm_env import specs
 
-from rlds_builders import _mujoco
-from rlds_builders.control_suite import environment as control_suite
+from rlds_builders.worlds import mujoco_rendering
+from rlds_builders.worlds.suite import environment as suite_environment
 
 SIDE = 64  # pixels
 
 
-class PixelControlSuite(control_suite.ControlSuite):
-  """A suite task whose observation is one picture; experts act on the physics behind it."""
+class PixelControlSuite(suite_environment.ControlSuite):
+  """A suite task whose observation is one image; experts act on the physics behind it."""
 
   def __init__(self, task: str):
     super().__init__(task)
-    self._pictures = _mujoco.Pictures("control_suite_pixels", self.physics.model.ptr, SIDE)
+    # Replaces the renderer of videos: the observation is the video's image as well.
+    self._renderer = mujoco_rendering.Renderer("control_suite_pixels", self.physics.model.ptr, SIDE)
 
   def reset(self) -> dm_env.TimeStep:
     return self._with_pixels(super().reset())
@@ -31,5 +32,5 @@ class PixelControlSuite(control_suite.ControlSuite):
 
 
 def make(task: str) -> PixelControlSuite:
-  """The suite's task, e.g. "reacher-easy"."""
+  """Returns the environment of a suite task, e.g. "reacher-easy"."""
   return PixelControlSuite(task)

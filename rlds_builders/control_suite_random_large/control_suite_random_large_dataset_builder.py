@@ -1,10 +1,11 @@
-"""RLDS dataset of this domain: `tfds build` in this folder, one config per task."""
+"""RLDS dataset of control_suite_random_large: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, control_suite_random_large
+from rlds_builders import control_suite_random_large
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.EpisodeBuilder):
+class Builder(rlds_builder.EpisodeBuilder):
   """Episodes of the control suite's experts."""
 
   DOMAIN = control_suite_random_large.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(control_suite_random_large.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(control_suite_random_large.DOMAIN)

@@ -1,10 +1,10 @@
-"""The control suite on bodies redrawn every episode, with large variations (GATO_SPEC section 4)."""
+"""Suite tasks on randomised bodies with large variations."""
 
-from rlds_builders.control_suite_random_small import environment as small
+from rlds_builders.worlds.suite.randomised import RandomisedControlSuite
 
 LARGE = ((0.6, 0.8), (1.2, 1.4))
 
 
-def make(task: str) -> small.RandomisedControlSuite:
-  """The suite's task, e.g. "reacher-easy", with large variations."""
-  return small.RandomisedControlSuite(task, LARGE)
+def make(task: str) -> RandomisedControlSuite:
+  """Returns the environment of a suite task, e.g. "reacher-easy"."""
+  return RandomisedControlSuite(task, LARGE)

@@ -1,8 +1,8 @@
-"""Every modality in a world without dependencies: the folder to copy for a new domain."""
+"""A dot that walks to coloured squares: every kind of field, no dependency; the folder to copy."""
 
-from gato_jax import specs
+from gato_jax.domain import SimulatedDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = SimulatedDomain(
   name="dummy",
   tasks=("reach", "reach_discrete"),
   weight=1.0,

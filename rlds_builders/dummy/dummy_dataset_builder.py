@@ -1,10 +1,11 @@
 """RLDS dataset of the dummy domain: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, dummy
+from rlds_builders import dummy
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.EpisodeBuilder):
+class Builder(rlds_builder.EpisodeBuilder):
   """Episodes of the straight-line expert."""
 
   DOMAIN = dummy.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(dummy.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(dummy.DOMAIN)

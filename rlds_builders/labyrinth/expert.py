@@ -1,8 +1,9 @@
-"""The shortest path to what the task wants next, from the true map."""
+"""The expert of the labyrinth and the playroom: the shortest path to the next goal."""
 
-from rlds_builders import _miniworld, _walking
+from rlds_builders.worlds import first_person, walking
 
 
-def make(environment: _miniworld.Environment, task: str) -> _walking.Walker:
+def make(environment: first_person.Environment, task: str) -> walking.Walker:
+  """Returns the expert, which reads the true map of the environment's world."""
   del task
-  return _walking.Walker(environment.world)
+  return walking.Walker(environment.world)

@@ -1,25 +1,35 @@
-"""Levels in which many things are to be collected: all of them, the good ones, in order, to stay alive, by hand."""
+"""Levels in which things are to be collected: all, the good ones, in order, or to stay alive."""
 
-from rlds_builders._miniworld import Ball, Box, Entity, Goal, Key, MeshEnt, World
 from rlds_builders.labyrinth import rooms
+from rlds_builders.worlds.first_person import Ball, Box, Entity, Goal, Key, MeshEnt, World
 
-APPLE = 0.7  # metres
+APPLE = 0.7  # metres, the diameter
 
 
 class Collect(World):
-  """What is touched is gone: 1 for a good thing, -1 for a bad one. Done when all good ones and no bad ones are."""
+  """Things vanish when they are touched, for a reward of 1 for a good one, -1 for a bad one.
+
+  An episode ends when all good ones are gone, which is a success if no bad one was touched.
+
+  Attributes:
+    good: Good things that are left.
+    bad: Bad things that are left.
+  """
 
   good: list[Entity]
   bad: list[Entity]
+  _spoiled: bool  # True when a bad thing was touched
 
   def judge(self) -> tuple[float, bool]:
     reward = 0.0
     for entities, value in ((self.good, 1.0), (self.bad, -1.0)):
+      # A list of its own, since entities are removed while it is read.
       for entity in [entity for entity in entities if self.near(entity)]:
         entities.remove(entity)
         self.entities.remove(entity)
         reward += value
         self._spoiled = self._spoiled or value < 0
+
     self.success = not self.good and not self._spoiled
     return reward, not self.good
 
@@ -30,7 +40,7 @@ class Collect(World):
     return self.bad
 
   def scatter(self, good: list[Entity], bad: list[Entity]) -> None:
-    """Places them and the agent anywhere."""
+    """Places the things and the agent anywhere, and begins to count."""
     self.good = [self.place_apart(entity, 0.3) for entity in good]
     self.bad = [self.place_apart(entity, 0.6) for entity in bad]
     self._spoiled = False
@@ -38,16 +48,20 @@ class Collect(World):
 
 
 class Forage(Collect):
-  """Green apples, some red ones to leave where they are, in one room."""
+  """Green apples to collect, and red ones to leave where they are, in one room."""
 
   def __init__(self, good: int, bad: int):
-    self._good, self._bad = good, bad
+    self._good = good
+    self._bad = bad
     self.limit = 250
     super().__init__()
 
   def _gen_world(self) -> None:
     self.add_rect_room(min_x=0, max_x=11, min_z=0, max_z=11)
-    self.scatter([Ball("green", APPLE) for _ in range(self._good)], [Ball("red", APPLE) for _ in range(self._bad)])
+    self.scatter(
+      good=[Ball("green", APPLE) for _ in range(self._good)],
+      bad=[Ball("red", APPLE) for _ in range(self._bad)],
+    )
 
 
 class ForageShapes(Collect):
@@ -57,8 +71,10 @@ class ForageShapes(Collect):
 
   def _gen_world(self) -> None:
     self.add_rect_room(min_x=0, max_x=11, min_z=0, max_z=11)
-    good = [MeshEnt("duckie", 0.6, static=False) for _ in range(5)]
-    self.scatter(good, [MeshEnt("potion", 0.8, static=False) for _ in range(4)])
+    self.scatter(
+      good=[MeshEnt("duckie", 0.6, static=False) for _ in range(5)],
+      bad=[MeshEnt("potion", 0.8, static=False) for _ in range(4)],
+    )
 
 
 class ExploreRooms(Collect):
@@ -67,37 +83,52 @@ class ExploreRooms(Collect):
   limit = 450
 
   def _gen_world(self) -> None:
-    rows = rooms.grid(self, 2, 3, 4.0, 1.8, more_doors=1, alike=False)
-    places = self.np_random.choice(6, 4, replace=False)
-    self.good = [self.place_entity(Ball("green", APPLE), room=rows[place // 3][place % 3]) for place in places]
-    self.bad, self._spoiled = [], False
+    rows = rooms.grid(self, rows=2, columns=3, size=4.0, door=1.8, more_doors=1, alike=False)
+
+    # Rooms are numbered row by row, three a row.
+    indices = self.np_random.choice(6, 4, replace=False)
+    self.good = [
+      self.place_entity(Ball("green", APPLE), room=rows[index // 3][index % 3]) for index in indices
+    ]
+    self.bad = []
+    self._spoiled = False
     self.place_agent()
 
 
 class ApplesInOrder(Collect):
   """Green apples first, the golden one last; taking it early ends the episode with -1.
 
-  After the paper's order_of_apples_forage_simple: "collect apples in the right order".
+  Stands for the paper's order_of_apples_forage_simple: "collect apples in the right order".
   """
 
   limit = 250
 
   def _gen_world(self) -> None:
     self.add_rect_room(min_x=0, max_x=11, min_z=0, max_z=11)
-    self.scatter([Ball("green", APPLE) for _ in range(4)], [Ball("yellow", APPLE)])
+    self.scatter(
+      good=[Ball("green", APPLE) for _ in range(4)],
+      bad=[Ball("yellow", APPLE)],
+    )
 
   def judge(self) -> tuple[float, bool]:
     reward, _ = super().judge()
     self.success = False
-    if not self.good and self.bad and not self._spoiled:
-      self.good, self.bad = self.bad, []
-    elif not self.good and not self._spoiled:
-      self.success = True
+
+    if not self.good and not self._spoiled:
+      if self.bad:
+        # The golden apple becomes good when the green ones are gone.
+        self.good, self.bad = self.bad, []
+      else:
+        self.success = True
+
     return reward, self.success or self._spoiled
 
 
 class CollectHealth(World):
-  """Health falls by 2 a step from 100, a medkit fills it up and another one appears; 1 for each step alive."""
+  """Health falls from 100 by 2 a step; a medkit restores it, and appears again elsewhere.
+
+  The reward is 1 for each step alive.
+  """
 
   limit = 300
 
@@ -113,36 +144,42 @@ class CollectHealth(World):
       self.entities.remove(kit)
       self.place_entity(kit)
       self._health = 100
-    alive = self._health > 0
-    self.success = alive and self.step_count >= self.limit
-    return float(alive), not alive
+
+    is_alive = self._health > 0
+    self.success = is_alive and self.step_count >= self.limit
+    return float(is_alive), not is_alive
 
   def goals(self) -> list[Goal]:
     return [self.touch(kit) for kit in self._kits]
 
 
 class PickupObjects(World):
-  """MiniWorld's PickupObjects: five balls, boxes and keys to be picked up, 1 for each."""
+  """MiniWorld's PickupObjects: five balls, boxes and keys to be picked up, for 1 each."""
 
-  limit, moves = 300, 4
+  limit = 300
+  moves = 4
 
   def _gen_world(self) -> None:
     self.add_rect_room(min_x=0, max_x=10, min_z=0, max_z=10)
-    self._left = []
+
+    self._remaining: list[Entity] = []
     for _ in range(5):
       colour = ("red", "green", "blue", "yellow", "purple")[self.np_random.integers(5)]
       kind = self.np_random.integers(3)
       entity = (Ball(colour, 0.8), Box(colour, 0.7), Key(colour))[kind]
-      self._left.append(self.place_entity(entity))
+      self._remaining.append(self.place_entity(entity))
+
     self.place_agent()
 
   def judge(self) -> tuple[float, bool]:
     if self.agent.carrying is None:
       return 0.0, False
-    self._left.remove(self.agent.carrying)
+
+    # What was picked up vanishes from the hand.
+    self._remaining.remove(self.agent.carrying)
     self.agent.carrying = None
-    self.success = not self._left
+    self.success = not self._remaining
     return 1.0, self.success
 
   def goals(self) -> list[Goal]:
-    return [self.fetch(entity) for entity in self._left]
+    return [self.fetch(entity) for entity in self._remaining]

@@ -1,11 +1,11 @@
-"""Captioned pictures: emoji with their names, and what users have of LTIP's kind."""
+"""Captioned images: emoji with their names, and those of users."""
 
-from gato_jax import specs
+from gato_jax.domain import DocumentDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = DocumentDomain(
   name="ltip",
   tasks=("emoji", "files"),
-  weight=0.67,  # LTIP's share (GATO_SPEC section 4)
+  weight=0.67,  # LTIP's share (Reed et al. 2022, table 1)
   documents="rlds_builders.ltip.documents:read",
   document_kind="captions",
 )

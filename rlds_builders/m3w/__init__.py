@@ -1,11 +1,11 @@
-"""Pages of texts and pictures: made of stamps and emoji, and what users have of M3W's kind."""
+"""Pages of texts and images: made of stamps and emoji, and those of users."""
 
-from gato_jax import specs
+from gato_jax.domain import DocumentDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = DocumentDomain(
   name="m3w",
   tasks=("pages", "files"),
-  weight=4.0,  # M3W's share (GATO_SPEC section 4)
+  weight=4.0,  # M3W's share (Reed et al. 2022, table 1)
   documents="rlds_builders.m3w.documents:read",
   document_kind="pages",
 )

@@ -1,10 +1,11 @@
-"""TFDS dataset of pages of texts and pictures: `tfds build` in this folder."""
+"""TFDS dataset of pages of texts and images: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, m3w
+from rlds_builders import m3w
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.DocumentBuilder):
-  """Pages of stamps and emoji, or a user's files."""
+class Builder(rlds_builder.DocumentBuilder):
+  """Pages of stamps and emoji, or a user's."""
 
   DOMAIN = m3w.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(m3w.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(m3w.DOMAIN)

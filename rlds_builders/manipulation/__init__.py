@@ -1,8 +1,11 @@
-"""The Jaco arm of dm_control.manipulation from states; stands for Gato's "DM Manipulation Playground". Data only."""
+"""The Jaco arm of dm_control.manipulation from states.
 
-from gato_jax import specs
+Stands for the row "DM Manipulation Playground" of the paper's table 1. Imports no simulator.
+"""
 
-DOMAIN = specs.Domain(
+from gato_jax.domain import SimulatedDomain
+
+DOMAIN = SimulatedDomain(
   name="manipulation",
   tasks=(
     "lift_brick",

@@ -1,10 +1,11 @@
 """RLDS dataset of the Jaco manipulation tasks: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, manipulation
+from rlds_builders import manipulation
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.EpisodeBuilder):
+class Builder(rlds_builder.EpisodeBuilder):
   """Episodes of the scripted experts."""
 
   DOMAIN = manipulation.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(manipulation.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(manipulation.DOMAIN)

@@ -1,8 +1,11 @@
-"""Meta-World: 50 manipulation tasks of one simulated Sawyer arm (Yu et al. 2019). Data only, no simulator."""
+"""Meta-World: 50 manipulation tasks of one simulated Sawyer arm (Yu et al. 2019).
 
-from gato_jax import specs
+Imports no simulator.
+"""
 
-DOMAIN = specs.Domain(
+from gato_jax.domain import SimulatedDomain
+
+DOMAIN = SimulatedDomain(
   name="meta_world",
   tasks=(
     "assembly-v3",
@@ -60,13 +63,12 @@ DOMAIN = specs.Domain(
   environment="rlds_builders.meta_world.environment:make",
   expert="rlds_builders.meta_world.expert:make",
   agent_id="scripted-v3",
-  held_out=("assembly-v3",),  # the paper's fine-tuning task (GATO_SPEC section 5)
+  # The paper fine-tunes on this one (Reed et al. 2022, section 5.2).
+  held_out=("assembly-v3",),
 )
 
-# The paper trains on 45 and does not say which (GATO_SPEC section 4). Our choice: without assembly, which it holds out,
-# and without four of the five test tasks of Meta-World's own ML45 split; the fifth, door-unlock, makes it 45.
-PAPER_TASKS = tuple(
-  task
-  for task in DOMAIN.tasks
-  if task not in (*DOMAIN.held_out, "bin-picking-v3", "box-close-v3", "door-lock-v3", "hand-insert-v3")
-)
+# The paper trains on 45 tasks and does not say which. Our choice: without assembly, which it holds
+# out, and without four of the five test tasks of Meta-World's own ML45 split; the fifth,
+# door-unlock, makes it 45.
+_NOT_IN_PAPER = ("bin-picking-v3", "box-close-v3", "door-lock-v3", "hand-insert-v3")
+PAPER_TASKS = tuple(task for task in DOMAIN.tasks if task not in (*DOMAIN.held_out, *_NOT_IN_PAPER))

@@ -1,10 +1,11 @@
 """RLDS dataset of Modular RL: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, modular_rl
+from rlds_builders import modular_rl
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.EpisodeBuilder):
+class Builder(rlds_builder.EpisodeBuilder):
   """Episodes of the planning experts."""
 
   DOMAIN = modular_rl.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(modular_rl.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(modular_rl.DOMAIN)

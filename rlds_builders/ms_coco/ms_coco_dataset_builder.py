@@ -1,10 +1,11 @@
-"""TFDS dataset of captioned pictures: `tfds build` in this folder."""
+"""TFDS dataset of captioned images: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, ms_coco
+from rlds_builders import ms_coco
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.DocumentBuilder):
-  """TFDS' coco_captions, or a user's files."""
+class Builder(rlds_builder.DocumentBuilder):
+  """Photos of TFDS' coco_captions, or a user's."""
 
   DOMAIN = ms_coco.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(ms_coco.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(ms_coco.DOMAIN)

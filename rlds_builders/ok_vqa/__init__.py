@@ -1,11 +1,11 @@
-"""Questions about pictures: grids with true answers, and OKVQA where the user has it."""
+"""Questions about images: drawn grids with true answers, and OKVQA of users."""
 
-from gato_jax import specs
+from gato_jax.domain import DocumentDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = DocumentDomain(
   name="ok_vqa",
   tasks=("grids", "files"),
-  weight=0.67,  # OKVQA's share (GATO_SPEC section 4)
+  weight=0.67,  # OKVQA's share (Reed et al. 2022, table 1)
   documents="rlds_builders.ok_vqa.documents:read",
   document_kind="questions",
 )

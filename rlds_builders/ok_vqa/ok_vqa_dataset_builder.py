@@ -1,10 +1,11 @@
-"""TFDS dataset of questions about pictures: `tfds build` in this folder."""
+"""TFDS dataset of questions about images: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, ok_vqa
+from rlds_builders import ok_vqa
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.DocumentBuilder):
-  """Pictures, a question about each and its answers."""
+class Builder(rlds_builder.DocumentBuilder):
+  """Images with a question about each, and its answers."""
 
   DOMAIN = ok_vqa.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(ok_vqa.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(ok_vqa.DOMAIN)

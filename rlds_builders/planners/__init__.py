@@ -1,1 +1,1 @@
-"""Experts' machinery shared by several domains: planning in the simulator, and gains from its linearisation."""
+"""Planners that experts of several domains share: sampling in the simulator, search, and LQR."""

@@ -8,34 +8,59 @@ from scipy import linalg
 
 
 def gain(
-  model: mujoco.MjModel, qpos: np.ndarray, state_cost: np.ndarray, control_cost: float, substeps: int = 1
+  model: mujoco.MjModel,
+  qpos: np.ndarray,
+  state_cost: np.ndarray,
+  control_cost: float,
+  substeps: int = 1,
 ) -> np.ndarray:
-  """The gain [A, 2 nv] of u = -gain @ (qpos - rest, qvel); arguments as of `regulator`."""
-  return regulator(model, qpos, state_cost, control_cost, substeps)[0]
+  """Returns the gain [A, 2 nv] of u = -gain @ (qpos - rest, qvel).
+
+  The arguments are those of `regulator`.
+  """
+  k, _ = regulator(model, qpos, state_cost, control_cost=control_cost, substeps=substeps)
+  return k
 
 
 def regulator(
-  model: mujoco.MjModel, qpos: np.ndarray, state_cost: np.ndarray, control_cost: float, substeps: int = 1
+  model: mujoco.MjModel,
+  qpos: np.ndarray,
+  state_cost: np.ndarray,
+  control_cost: float,
+  substeps: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Gain [A, 2 nv] and cost to go P [2 nv, 2 nv] of the infinite-horizon, discrete-time problem.
+  """Solves the infinite-horizon, discrete-time problem.
 
   Args:
-    model: the simulated model, without activations.
-    qpos: the unforced equilibrium, [nq] with nq = nv.
-    state_cost: diagonal of Q, [2 nv]: positions, then velocities.
-    control_cost: every entry of R's diagonal.
-    substeps: physics steps for which one action is held.
+    model: The simulated model, without activations.
+    qpos: The unforced equilibrium, [nq] with nq = nv.
+    state_cost: Diagonal of Q, [2 nv]: positions, then velocities.
+    control_cost: Every entry of R's diagonal.
+    substeps: Physics steps for which one action is held.
+
+  Returns:
+    Gain K [A, 2 nv] and cost to go P [2 nv, 2 nv].
   """
+  # MuJoCo cannot differentiate a Runge-Kutta step.
   model = copy.copy(model)
-  model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER  # MuJoCo differentiates no Runge-Kutta step
+  model.opt.integrator = mujoco.mjtIntegrator.mjINT_EULER
   data = mujoco.MjData(model)
   data.qpos[:] = qpos
+
+  # x' = a x + b u for one physics step, by central differences.
   n = 2 * model.nv
-  a, b = np.zeros((n, n)), np.zeros((n, model.nu))
+  a = np.zeros((n, n))
+  b = np.zeros((n, model.nu))
   mujoco.mjd_transitionFD(model, data, 1e-6, True, a, b, None, None)
-  held_a, held_b = np.eye(n), np.zeros_like(b)
+
+  # The same for `substeps` of them with one action.
+  held_a = np.eye(n)
+  held_b = np.zeros_like(b)
   for _ in range(substeps):
-    held_a, held_b = a @ held_a, a @ held_b + b
+    held_a = a @ held_a
+    held_b = a @ held_b + b
+
   r = control_cost * np.eye(model.nu)
   p = linalg.solve_discrete_are(held_a, held_b, np.diag(state_cost), r)
-  return np.linalg.solve(r + held_b.T @ p @ held_b, held_b.T @ p @ held_a), p
+  k = np.linalg.solve(r + held_b.T @ p @ held_b, held_b.T @ p @ held_a)
+  return k, p

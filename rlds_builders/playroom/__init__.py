@@ -1,8 +1,11 @@
-"""Instructed 3D tasks, the stand-in for the paper's unpublished Playroom. Data only, no simulator."""
+"""Instructed 3D tasks, which stand in for the paper's unpublished Playroom.
 
-from gato_jax import specs
+Imports no simulator.
+"""
 
-DOMAIN = specs.Domain(
+from gato_jax.domain import SimulatedDomain
+
+DOMAIN = SimulatedDomain(
   name="playroom",
   tasks=(
     "go_to",
@@ -19,6 +22,9 @@ DOMAIN = specs.Domain(
   environment="rlds_builders.playroom.environment:make",
   expert="rlds_builders.labyrinth.expert:make",
   agent_id="shortest-path-v1",
-  max_text_tokens={"instruction": 10},  # every reserved token is a token less of context
-  task_text_tokens={task: {"instruction": 6} for task in ("go_to", "go_to_largest", "pick_up", "touch_all")},
+  # Tokens that are reserved for text are lost to the context, so short instructions reserve fewer.
+  max_text_tokens={"instruction": 10},
+  task_text_tokens={
+    task: {"instruction": 6} for task in ("go_to", "go_to_largest", "pick_up", "touch_all")
+  },
 )

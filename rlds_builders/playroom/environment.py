@@ -5,20 +5,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rlds_builders import _miniworld
-from rlds_builders._miniworld import DROP, Ball, Box, Entity, Goal, MeshEnt, World
+from rlds_builders.worlds import first_person
+from rlds_builders.worlds.first_person import DROP, Box, Entity, Goal, World
+from rlds_builders.worlds.playroom_world import COLOURS, KINDS, SIDE
 
-COLOURS = ("red", "green", "blue", "yellow", "purple")
-KINDS: dict[str, Callable[[str], Entity]] = {
-  "box": lambda colour: Box(colour, 0.65),
-  "ball": lambda colour: Ball(colour, 0.7),
-  "key": lambda colour: MeshEnt(f"key_{colour}", 0.6, static=False),
-}
 NAMES = tuple(f"{colour} {kind}" for colour in COLOURS for kind in KINDS)
-SIDE = 10  # metres
-BESIDE = 0.6  # metres, at most, between the circles of things that are next to each other
-_PASS = 1.6  # metres between things where the agent can pass without touching one
-_CARRY = 2.8  # metres between what is to be carried and where to
+
+# All distances are metres between the circles that things occupy on the floor.
+BESIDE = 0.6  # Things that are next to each other are at most this far apart.
+_PASS = 1.6  # The agent can pass between two things without touching one.
+_CARRY = 2.8  # An object is at least this far from where it is to be carried.
+
 _GO, _TOUCH, _TAKE, _PUT = (
   ("go to", "walk to", "find"),
   ("touch", "visit"),
@@ -28,9 +25,18 @@ _GO, _TOUCH, _TAKE, _PUT = (
 
 
 class Playroom(World):
-  """One kind of instruction. The reward is 1 - 0.2 * step / limit when it is carried out, 0 before."""
+  """One kind of instruction.
 
-  limit, moves = 200, 5
+  The reward is 1 - 0.2 * step / limit in the step that carries it out, and 0 before.
+
+  Attributes:
+    limit: Steps after which the episode is truncated.
+    moves: Number of actions.
+    instruction: Text of the observation, e.g. "pick up the red box".
+  """
+
+  limit = 200
+  moves = 5
   instruction = ""
 
   def _gen_world(self) -> None:
@@ -39,21 +45,23 @@ class Playroom(World):
     self.place_apart(self.agent, 0.5)
 
   def furnish(self) -> None:
-    """Places the things and says what is to be done with them."""
+    """Places the things of an episode and chooses its instruction."""
     raise NotImplementedError
 
   def say(self, verbs: tuple[str, ...], rest: str) -> None:
+    """Sets the instruction: one of several verbs that mean the same, and the rest."""
     self.instruction = f"{self.pick(verbs)} {rest}"
 
   def pick(self, choices: tuple[str, ...]) -> str:
+    """Returns one of the choices, drawn from the episode's stream."""
     return choices[self.np_random.integers(len(choices))]
 
   def pick_names(self, count: int) -> list[str]:
-    """Different things, e.g. "red box"."""
+    """Returns the names of different things, e.g. "red box"."""
     return [NAMES[index] for index in self.np_random.choice(len(NAMES), count, replace=False)]
 
   def put(self, *names: str, gap: float = _PASS) -> list[Entity]:
-    """Places things somewhere in the room."""
+    """Places things anywhere in the room, at least `gap` apart, and returns them."""
     return [self.place_apart(_thing(name), gap) for name in names]
 
 
@@ -63,11 +71,11 @@ def _thing(name: str) -> Entity:
 
 
 class GoTo(Playroom):
-  """Touch what is named; touching another thing ends the episode.
+  """Touch the named thing; touching another one ends the episode.
 
   Attributes:
-    turns: groups of things, one group after the other; those of a group in any order.
-    untouched: everything that counts and was not touched yet.
+    turns: Groups of things to touch, one group after the other, each in any order.
+    untouched: Things that count and were not touched yet.
   """
 
   turns: list[list[Entity]]
@@ -76,18 +84,25 @@ class GoTo(Playroom):
   def furnish(self) -> None:
     names = self.pick_names(5)
     self.untouched = self.put(*names)
+
     self.turns = [self.untouched[:1]]
     self.say(_GO, f"the {names[0]}")
 
   def judge(self) -> tuple[float, bool]:
-    for entity in [entity for entity in self.untouched if self.reached(entity)]:
+    # A list of its own, since the loop removes from `untouched`.
+    reached = [entity for entity in self.untouched if self.reached(entity)]
+    for entity in reached:
       if entity not in self.turns[0]:
         return 0.0, True
+
       self.turns[0].remove(entity)
       self.untouched.remove(entity)
+
     self.turns = [turn for turn in self.turns if turn]
     self.success = not self.turns
-    return (self._reward() if self.success else 0.0), self.success
+
+    reward = self._reward() if self.success else 0.0
+    return reward, self.success
 
   def reached(self, entity: Entity) -> bool:
     return bool(self.near(entity))
@@ -100,78 +115,100 @@ class GoTo(Playroom):
 
 
 class GoToInOrder(GoTo):
-  """Two things, one after the other."""
+  """Touch two things, one after the other."""
 
   def furnish(self) -> None:
     names = self.pick_names(4)
     self.untouched = self.put(*names)
+
     self.turns = [[self.untouched[0]], [self.untouched[1]]]
     self.say(_GO, f"the {names[0]}, then the {names[1]}")
 
 
 class GoToLargest(GoTo):
-  """The largest or the smallest of three boxes."""
+  """Touch the largest or the smallest of three boxes."""
 
   def furnish(self) -> None:
+    # The boxes are placed from the largest to the smallest.
     self.untouched = []
     for size, colour in zip((1.1, 0.7, 0.4), self.np_random.permutation(COLOURS), strict=False):
       self.untouched.append(self.place_apart(Box(colour, size), _PASS))
+
     extreme = self.np_random.integers(2)
     self.turns = [[self.untouched[(0, -1)[extreme]]]]
     self.say(_GO, f"the {('largest', 'smallest')[extreme]} box")
 
 
 class GoToNot(GoTo):
-  """The one of two boxes, balls or keys that has not a certain colour."""
+  """Touch the one of two boxes, balls or keys that does not have a certain colour."""
 
   def furnish(self) -> None:
     kind, another = self.np_random.choice(tuple(KINDS), 2, replace=False)
     colour, right, third = self.np_random.choice(COLOURS, 3, replace=False)
-    self.untouched = self.put(f"{right} {kind}", f"{colour} {kind}", f"{colour} {another}", f"{third} {another}")
+
+    # Things of another kind, in the same and in a third colour, so that both words count.
+    self.untouched = self.put(
+      f"{right} {kind}", f"{colour} {kind}", f"{colour} {another}", f"{third} {another}"
+    )
+
     self.turns = [self.untouched[:1]]
     self.say(_GO, f"the {kind} that is not {colour}")
 
 
 class GoToBeside(GoTo):
-  """One of two alike, each next to another thing."""
+  """Touch one of two things that look alike and stand next to different ones."""
 
   def furnish(self) -> None:
     name, *anchors = self.pick_names(3)
+
     self.untouched = []
     for anchor in self.put(*anchors, gap=2.2):
-      self.untouched.append(self._beside(anchor, _thing(name)))
+      self.untouched.append(self._place_beside(anchor, _thing(name)))
+
     self.turns = [self.untouched[:1]]
     self.say(_GO, f"the {name} next to the {anchors[0]}")
 
-  def _beside(self, anchor: Entity, entity: Entity) -> Entity:
+  def _place_beside(self, anchor: Entity, entity: Entity) -> Entity:
+    """Places an entity 0.2 metres beside another one, in a direction where there is room."""
+    distance = anchor.radius + entity.radius + 0.2
+
     while True:
       angle = self.np_random.uniform(-math.pi, math.pi)
-      place = anchor.pos + (anchor.radius + entity.radius + 0.2) * np.array([math.cos(angle), 0.0, math.sin(angle)])
-      if not self.intersect(entity, place, entity.radius + 0.1):
-        return self.place_entity(entity, pos=place)
+      # The floor is the plane of x and z.
+      position = anchor.pos + distance * np.array([math.cos(angle), 0.0, math.sin(angle)])
+      if not self.intersect(entity, position, entity.radius + 0.1):
+        return self.place_entity(entity, pos=position)
 
 
 class TouchAll(GoTo):
-  """Everything of a colour."""
+  """Touch everything of a colour."""
 
   def furnish(self) -> None:
     colour, *others = self.np_random.permutation(COLOURS)
     kinds = self.np_random.permutation(tuple(KINDS))[: self.np_random.integers(2, 4)]
     right = self.put(*(f"{colour} {kind}" for kind in kinds))
-    self.untouched = right + self.put(*(f"{other} {self.pick(tuple(KINDS))}" for other in others[:3]))
+
+    # Three things of other colours must not be touched.
+    self.untouched = right + self.put(
+      *(f"{other} {self.pick(tuple(KINDS))}" for other in others[:3])
+    )
+
     self.turns = [right]
     self.say(_TOUCH, f"everything that is {colour}")
 
 
 class PickUp(GoTo):
-  """Take what is named into the hand, where it vanishes; taking another thing ends the episode."""
+  """Pick up the named thing, which then vanishes; picking up another one ends the episode."""
 
   def furnish(self) -> None:
     super().furnish()
+
+    # The things are those of the inherited instruction; only its verb changes.
     self.say(_TAKE, self.instruction[self.instruction.index("the ") :])
 
   def judge(self) -> tuple[float, bool]:
     result = super().judge()
+
     self.agent.carrying = None
     return result
 
@@ -186,30 +223,38 @@ class PickUp(GoTo):
 
 
 class PickUpInOrder(PickUp, GoToInOrder):
-  """Two things, one after the other."""
+  """Pick up two things, one after the other."""
 
 
 class PutNextTo(Playroom):
-  """Carry one thing to another: done when it lies within 0.6 metres of it."""
+  """Carry one thing to another, until it lies within 0.6 metres of it."""
 
   limit = 250
 
   def furnish(self) -> None:
     names = self.pick_names(5)
+
     self.target, *_ = self.put(*names[:1])
     (self.carried,) = self.put(names[1], gap=_CARRY)
     self.put(*names[2:])
+
     self.say(_PUT, f"the {names[1]} next to the {names[0]}")
 
   def judge(self) -> tuple[float, bool]:
-    gap = np.linalg.norm((self.carried.pos - self.target.pos)[[0, 2]]) - self.carried.radius - self.target.radius
+    # The height, coordinate 1, does not count.
+    offset = (self.carried.pos - self.target.pos)[[0, 2]]
+    gap = np.linalg.norm(offset) - self.carried.radius - self.target.radius
     in_hand = self.agent.carrying in (self.carried, self.target)
     self.success = bool(not in_hand and gap < BESIDE)
-    return (self._reward() if self.success else 0.0), self.success
+
+    reward = self._reward() if self.success else 0.0
+    return reward, self.success
 
   def goals(self) -> list[Goal]:
     if self.agent.carrying is None:
       return [self.fetch(self.carried)]
+
+    # The agent stops where the thing that it drops ends up beside the target.
     beside = self.target.radius + self.carried.radius + self.drop_distance(self.carried)
     return [Goal(self.target.pos[[0, 2]], beside + 0.3, DROP)]
 
@@ -227,6 +272,6 @@ _TASKS: dict[str, Callable[[], Playroom]] = {
 }
 
 
-def make(task: str) -> _miniworld.Environment:
-  """The environment of one kind of instruction, e.g. "put_next_to"."""
-  return _miniworld.Environment(_TASKS[task]())
+def make(task: str) -> first_person.Environment:
+  """Returns the environment of a task, one kind of instruction, e.g. "put_next_to"."""
+  return first_person.Environment(_TASKS[task]())

@@ -1,8 +1,11 @@
-"""Procgen: sixteen games whose levels are drawn from the seed (Cobbe et al. 2020). Data only, no simulator."""
+"""Procgen: sixteen games whose levels are drawn from the seed (Cobbe et al. 2020).
 
-from gato_jax import specs
+Imports no simulator.
+"""
 
-DOMAIN = specs.Domain(
+from gato_jax.domain import SimulatedDomain
+
+DOMAIN = SimulatedDomain(
   name="procgen",
   tasks=(
     "bigfish",

@@ -1,4 +1,7 @@
-"""Where things are, from a saved state: its fields stand as serialize() in procgen's sources writes them."""
+"""Positions of a game's entities, from a saved state.
+
+Fields are laid out as serialize() in procgen's sources writes them.
+"""
 
 import dataclasses
 import struct
@@ -6,23 +9,32 @@ import struct
 import numpy as np
 
 PLAYER = 0  # the type of the agent's entity
-_ENTITY_FIELDS = 31  # of 4 bytes each
-_MOTION, _TYPE = slice(4), 6  # of those: x, y, vx, vy; the type
-_INTS_AFTER_NAME = 17  # options, grid_step, range of level seeds, game_type, game_n
-_AFTER_RANDOM = "<f9if5i"  # reward, done, completed, action, timeout, level seed, ..., time, waiting, grid_size
+
+# An entity has 31 fields of 4 bytes each; the first four are x, y, vx, vy, the seventh is the type.
+_ENTITY_FIELDS = 31
+_MOTION = slice(4)
+_TYPE = 6
+
+# Integers between the game's name and its generators of random numbers: options, grid_step, range
+# of level seeds, game_type, game_n.
+_INTS_AFTER_NAME = 17
+
+# Fields after the generators: reward, done, completed, action, timeout, level seed, ..., time,
+# waiting, grid_size.
+_AFTER_RANDOM = "<f9if5i"
 _TIMEOUT, _LEVEL_SEED, _TIME = 4, 5, 13
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-  """A part of a saved state.
+  """The part of a saved state that experts use.
 
   Attributes:
-    timeout: steps until the game cuts an episode off.
-    level_seed: number of the level; procgen's levels follow from it.
-    time: steps since the level began.
-    entities: float32 [n, 4]: x, y, and their change a step, in cells.
-    types: int32 [n], procgen's numbers, which differ between games; PLAYER is the agent.
+    timeout: Steps after which the game cuts an episode off.
+    level_seed: Number of the level, from which procgen generates it.
+    time: Steps since the level began.
+    entities: Position x, y and its change per step in cells, float32 [N, 4].
+    types: Procgen's types, which differ between games, int32 [N]; PLAYER is the agent.
   """
 
   timeout: int
@@ -33,18 +45,30 @@ class State:
 
   @property
   def agent(self) -> np.ndarray:
-    """float32 [4]."""
+    """Position and velocity of the agent, float32 [4]."""
     return self.entities[int(np.argmax(self.types == PLAYER))]
 
 
 def parse(state: bytes) -> State:
-  """state: what Games.save() gave."""
-  at = 8 + struct.unpack_from("<i", state, 4)[0] + 4 * _INTS_AFTER_NAME
-  for _ in range(2):  # two generators of random numbers: is_seeded, then their state as text
-    at += 8 + struct.unpack_from("<i", state, at + 4)[0]
-  header = struct.unpack_from(_AFTER_RANDOM, state, at)
-  at += struct.calcsize(_AFTER_RANDOM)
-  (count,) = struct.unpack_from("<i", state, at)
-  fields = np.frombuffer(state, np.float32, count * _ENTITY_FIELDS, at + 4).reshape(count, _ENTITY_FIELDS)
-  types = fields.view(np.int32)[:, _TYPE]
-  return State(header[_TIMEOUT], header[_LEVEL_SEED], header[_TIME], fields[:, _MOTION], types)
+  """Returns the contents of a state that Games.save() returned."""
+  # Strings are preceded by their length. The state begins with a version and the game's name.
+  offset = 8 + struct.unpack_from("<i", state, 4)[0] + 4 * _INTS_AFTER_NAME
+
+  # Two generators of random numbers: a flag, then the generator's state as a string.
+  for _ in range(2):
+    offset += 8 + struct.unpack_from("<i", state, offset + 4)[0]
+
+  header = struct.unpack_from(_AFTER_RANDOM, state, offset)
+  offset += struct.calcsize(_AFTER_RANDOM)
+
+  (count,) = struct.unpack_from("<i", state, offset)
+  values = np.frombuffer(state, np.float32, count * _ENTITY_FIELDS, offset + 4)
+  fields = values.reshape(count, _ENTITY_FIELDS)
+
+  return State(
+    timeout=header[_TIMEOUT],
+    level_seed=header[_LEVEL_SEED],
+    time=header[_TIME],
+    entities=fields[:, _MOTION],
+    types=fields.view(np.int32)[:, _TYPE],
+  )

@@ -1,8 +1,11 @@
-"""RGB stacking in simulation (Lee et al. 2021): red on blue, green is in the way. Data only, no simulator."""
+"""RGB stacking in simulation (Lee et al. 2021): red on blue, green is in the way.
 
-from gato_jax import specs
+Imports no simulator.
+"""
 
-DOMAIN = specs.Domain(
+from gato_jax.domain import SimulatedDomain
+
+DOMAIN = SimulatedDomain(
   name="rgb_stacking",
   tasks=("train", "triplet1", "triplet2", "triplet3", "triplet4", "triplet5"),
   weight=1.33,

@@ -1,85 +1,138 @@
-"""RGB stacking as the library's environment: two cameras and proprioception; red is to be stacked on blue."""
+"""RGB stacking as the library's environment: red is to be stacked on blue."""
+
+from typing import Any
 
 import dm_env
 import numpy as np
 from dm_env import specs
 from scipy.spatial import transform
 
-from rlds_builders import _mujoco, _wrappers
+from rlds_builders.base import wrappers
 from rlds_builders.rgb_stacking import assembly, rewards
+from rlds_builders.worlds import mujoco_rendering
 
-HORIZON = 400
+HORIZON = 400  # steps
 CAMERAS = {"front_left": "base/basket_front_left", "front_right": "base/basket_front_right"}
-_SIZE = 128  # pixels, height and width of every picture
-_GRIPPER = 255.0  # the sensor's unit: 0 open, 255 closed
+
+_IMAGE_SIDE = 128  # pixels
+_GRIPPER_CLOSED = 255.0  # in the unit of the gripper's sensor; 0 is open
 _NO_ACTION = np.zeros(0)
 
 
-class RgbStacking(_wrappers.Environment):
-  """400 steps of 50 ms; "triplet1" to "triplet5" have the paper's test objects, "train" three others every episode.
+class RgbStacking(wrappers.Environment):
+  """A Sawyer arm over a basket with three objects, for 400 steps of 50 ms.
 
-  Args:
-    task: one of DOMAIN.tasks.
-    reward: "shaped", in [0, 1] a step (rewards.shaped), or "sparse": 1 while red stands on blue (rewards.stacked).
-    cameras: without them the observation lacks the pictures and a step costs half.
+  Observation:
+
+    {
+      "front_left": uint8 [128, 128, 3],
+      "front_right": uint8 [128, 128, 3],
+      "gripper_angle": float32 [1],      # 0 open, 1 closed
+      "gripper_grasp": int32 [1],        # 1 nothing, 2 grasped inwards, 3 outwards
+      "gripper_velocity": float32 [1],   # change of gripper_angle
+      "joint_angles": float32 [7],
+      "joint_velocities": float32 [7],
+      "pinch_pose": float32 [7],         # position in metres and quaternion (w, x, y, z)
+    }
+
+  Attributes:
+    objects: Names of the red, green and blue object; () before the first episode.
+    scene: True state of the episode, for experts.
   """
 
+  scene: rewards.Scene
+  _previous_angle: np.ndarray
+
   def __init__(self, task: str, reward: str = "shaped", cameras: bool = True):
+    """Initialises the environment.
+
+    Args:
+      task: One of DOMAIN.tasks. "triplet1" to "triplet5" have the paper's test objects, "train"
+        draws three others for every episode.
+      reward: "shaped" for rewards.shaped, in [0, 1] a step, or "sparse" for 1 while
+        rewards.stacked.
+      cameras: False to leave the images out of the observation, which halves the time of a step.
+    """
     self._task = task
-    self._reward = {"shaped": rewards.shaped, "sparse": lambda scene: float(rewards.stacked(scene))}[reward]
+    self._reward = {
+      "shaped": rewards.shaped,
+      "sparse": lambda scene: float(rewards.stacked(scene)),
+    }[reward]
     self._cameras = CAMERAS if cameras else {}
     self._random = np.random.default_rng(0)
+
     self.objects: tuple[str, ...] = ()
-    self._step = HORIZON
+    self._step = HORIZON  # where step() resets
 
   @property
-  def physics(self):
-    """dm_control's physics of the episode, for experts; another object after a reset of "train"."""
+  def physics(self) -> Any:
+    """dm_control's physics, for experts; another object after a reset of "train"."""
     return self._cell.physics
 
   @property
-  def robot(self):
-    """dm-robotics' robot: arm, gripper and their effectors."""
+  def robot(self) -> Any:
+    """dm-robotics' robot: the arm, the gripper and their effectors."""
     return self._cell.task.robots[0]
 
   def seed(self, seed: int) -> None:
     self._random = np.random.default_rng(seed)
 
   def reset(self) -> dm_env.TimeStep:
-    names = assembly.triplet(self._task, self._random)
-    built = names != self.objects
-    if built:
+    # Building the cell takes seconds: it stays as long as the objects do.
+    objects = assembly.triplet(self._task, self._random)
+    is_new = objects != self.objects
+    if is_new:
       self.close()
-      self.objects, self._cell = names, assembly.build(names)
+      self._cell = assembly.build(objects)
+      self.objects = objects
+
     self._cell.random_state.seed(int(self._random.integers(2**32)))
     self._cell.reset()
-    if built:  # the first reset compiles the model that stays
+
+    if is_new:
+      # Only now: the first reset compiles the model that stays.
       self.scene = rewards.Scene(self._cell.physics, self._cell.task)
-      self._pictures = _mujoco.Pictures("rgb_stacking", self._cell.physics.model.ptr, _SIZE)
-    else:  # a fresh controller: it starts its search at its last solution, so it would remember the episode before
+      self._renderer = mujoco_rendering.Renderer(
+        "rgb_stacking", self._cell.physics.model.ptr, _IMAGE_SIDE
+      )
+    else:
+      # A fresh controller: it starts its search at its last solution, so the old one would make
+      # this episode depend on the one before.
       self.robot.arm_effector.after_compile(self._cell.task.root_entity.mjcf_model, self.physics)
+
     self._step = 0
     return dm_env.restart(self._observe())
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
     if self._step >= HORIZON:
       return self.reset()
+
     action = np.clip(np.asarray(action, np.float64), -1, 1)
     self.robot.arm_effector.set_control(self.physics, action[:4] * assembly.MAX_VELOCITY)
-    self.robot.gripper_effector.set_control(self.physics, action[4:] * _GRIPPER)
+    self.robot.gripper_effector.set_control(self.physics, action[4:] * _GRIPPER_CLOSED)
     self._cell.step(_NO_ACTION)
     self._step += 1
-    make = dm_env.truncation if self._step == HORIZON else dm_env.transition
-    return make(self._reward(self.scene), self._observe())
+
+    reward = self._reward(self.scene)
+    if self._step == HORIZON:
+      return dm_env.truncation(reward, self._observe())
+
+    return dm_env.transition(reward, self._observe())
 
   def episode_info(self) -> dict[str, object]:
-    """success: red stands on blue now and touches neither basket nor robot. objects: names of red, green, blue."""
+    """Returns "success" and "objects".
+
+    Success is True when red stands on blue now and touches neither basket nor robot; objects are
+    the names of the red, green and blue object.
+    """
     return {"success": rewards.stacked(self.scene), "objects": list(self.objects)}
 
   def observation_spec(self) -> dict[str, specs.Array]:
-    pictures = {name: specs.BoundedArray((_SIZE, _SIZE, 3), np.uint8, 0, 255, name) for name in self._cameras}
+    shape = (_IMAGE_SIDE, _IMAGE_SIDE, 3)
+    images = {name: specs.BoundedArray(shape, np.uint8, 0, 255, name) for name in self._cameras}
+
     return {
-      **pictures,
+      **images,
       "gripper_angle": specs.BoundedArray((1,), np.float32, 0.0, 1.0, "gripper_angle"),
       "gripper_grasp": specs.BoundedArray((1,), np.int32, 1, 3, "gripper_grasp"),
       "gripper_velocity": specs.BoundedArray((1,), np.float32, -1.0, 1.0, "gripper_velocity"),
@@ -89,7 +142,11 @@ class RgbStacking(_wrappers.Environment):
     }
 
   def action_spec(self) -> specs.BoundedArray:
-    """Velocity in x, y, z (1 is 7 cm/s) and about z (1 is 1 rad/s); gripper, closing above 0 and opening below."""
+    """Returns the spec of velocities and the gripper.
+
+    They are the velocity in x, y, z (1 is 7 cm/s), about z (1 is 1 rad/s), and the gripper, which
+    closes above 0 and opens below.
+    """
     return specs.BoundedArray((5,), np.float32, -1.0, 1.0, name="action")
 
   def control_timestep(self) -> float:
@@ -97,42 +154,50 @@ class RgbStacking(_wrappers.Environment):
 
   def _observe(self) -> dict[str, np.ndarray]:
     scene = self.scene
-    closed = np.array([scene.gripper_angle / _GRIPPER], np.float32)
-    velocity = np.zeros_like(closed) if self._step == 0 else closed - self._closed
-    self._closed = closed
+
+    angle = np.array([scene.gripper_angle / _GRIPPER_CLOSED], np.float32)
+    velocity = np.zeros_like(angle) if self._step == 0 else angle - self._previous_angle
+    self._previous_angle = angle
+
     joints = self.physics.bind(self.robot.arm.joints)
-    pictures = {name: self._pictures.take(self.physics.data.ptr, camera) for name, camera in self._cameras.items()}
+    pinch_pose = np.concatenate([scene.pinch, _quaternion(scene.pinch_rotation)])
+    images = {
+      name: self._renderer.take(self.physics.data.ptr, camera)
+      for name, camera in self._cameras.items()
+    }
+
     return {
-      **pictures,
-      "gripper_angle": closed,
+      **images,
+      "gripper_angle": angle,
       "gripper_grasp": np.array([scene.grasp], np.int32),
       "gripper_velocity": velocity,
       "joint_angles": np.asarray(joints.qpos, np.float32),
       "joint_velocities": np.asarray(joints.qvel, np.float32),
-      "pinch_pose": np.clip(np.concatenate([scene.pinch, _quaternion(scene.pinch_rotation)]), -1, 1).astype(np.float32),
+      "pinch_pose": np.clip(pinch_pose, -1, 1).astype(np.float32),
     }
 
   def render(self) -> np.ndarray:
-    return self._pictures.take(self.physics.data.ptr, "main_camera")
+    return self._renderer.take(self.physics.data.ptr, "main_camera")
 
   def close(self) -> None:
     if self.objects:
-      self._pictures.close()
+      self._renderer.close()
       self._cell.close()
       self.objects = ()
 
 
 def _quaternion(rotation: np.ndarray) -> np.ndarray:
-  """[3, 3] -> [w, x, y, z] with the largest of the four positive: one sign for one orientation."""
+  """Returns the quaternion (w, x, y, z) of a rotation [3, 3], the same for the same rotation."""
+  # Of the two quaternions of a rotation the one whose largest component is positive.
   quaternion = transform.Rotation.from_matrix(rotation).as_quat(scalar_first=True)
   return quaternion * np.sign(quaternion[np.argmax(np.abs(quaternion))])
 
 
 def make(task: str) -> RgbStacking:
-  """The environment of a task of DOMAIN.tasks, with cameras and shaped reward."""
+  """Returns the environment of a task of DOMAIN.tasks, with cameras and shaped reward."""
   return RgbStacking(task)
 
 
 def make_without_cameras(task: str) -> RgbStacking:
-  """The same for measuring experts: what happens does not depend on the pictures, which take half of the time."""
+  """Returns the environment of make() without images, for measuring experts in half the time."""
   return RgbStacking(task, cameras=False)

@@ -1,10 +1,11 @@
 """RLDS dataset of RGB stacking: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, rgb_stacking
+from rlds_builders import rgb_stacking
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.EpisodeBuilder):
+class Builder(rlds_builder.EpisodeBuilder):
   """Episodes of the scripted experts."""
 
   DOMAIN = rgb_stacking.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(rgb_stacking.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(rgb_stacking.DOMAIN)

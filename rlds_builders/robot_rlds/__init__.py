@@ -1,12 +1,12 @@
-"""Real robots of the Open X-Embodiment: the paper's real-robot row, from recorded RLDS episodes.
+"""Real robots of the Open X-Embodiment, from recorded RLDS episodes: the paper's real-robot row.
 
 Another robot is another entry of SOURCES; nothing else changes.
 """
 
-from gato_jax import specs
+from gato_jax.domain import RecordedDomain, Source
 
 SOURCES = {
-  "bridge": specs.Source(
+  "bridge": Source(
     "tfds:bridge:0.1.0",
     observation={
       "camera": "observation/image",
@@ -14,11 +14,13 @@ SOURCES = {
       "state": "observation/state",
     },
     action=("action/world_vector", "action/rotation_delta", "action/open_gripper"),
-    minimum=(-0.05,) * 3 + (-0.25,) * 3 + (0.0,),  # metres, radians a step
+    # Metres and radians a step, and the gripper.
+    minimum=(-0.05,) * 3 + (-0.25,) * 3 + (0.0,),
     maximum=(0.05,) * 3 + (0.25,) * 3 + (1.0,),
     image_size=(96, 128),
   ),
-  "bridge_data_v2": specs.Source(  # the same robots; what TFDS' catalogue now calls bridge
+  # The same robots; what TFDS' catalogue now calls bridge.
+  "bridge_data_v2": Source(
     "tfds:bridge_data_v2:0.0.1",
     observation={
       "camera": "observation/image_0",
@@ -29,7 +31,7 @@ SOURCES = {
     maximum=(0.05,) * 3 + (0.25,) * 3 + (1.0,),
     image_size=(128, 128),
   ),
-  "fractal20220817_data": specs.Source(
+  "fractal20220817_data": Source(
     "tfds:fractal20220817_data:0.1.0",
     observation={
       "camera": "observation/image",
@@ -42,7 +44,7 @@ SOURCES = {
     maximum=(1.0,) * 3 + (1.5708,) * 3 + (1.0,),
     image_size=(128, 160),
   ),
-  "jaco_play": specs.Source(
+  "jaco_play": Source(
     "tfds:jaco_play:0.1.0",
     observation={
       "camera": "observation/image",
@@ -56,7 +58,8 @@ SOURCES = {
     maximum=(0.2,) * 3 + (1.0,),
     image_size=(96, 96),
   ),
-  "roboturk": specs.Source(  # it records no proprioception
+  # It records no proprioception.
+  "roboturk": Source(
     "tfds:roboturk:0.1.0",
     observation={
       "camera": "observation/front_rgb",
@@ -66,10 +69,10 @@ SOURCES = {
     image_size=(96, 128),
   ),
 }
-DOMAIN = specs.Domain(
+DOMAIN = RecordedDomain(
   name="robot_rlds",
   tasks=tuple(SOURCES),
-  weight=1.33,  # "RGB Stacking real robot" (GATO_SPEC section 4)
+  weight=1.33,  # "RGB Stacking real robot" (Reed et al. 2022, table 1)
   agent_id="open-x-recorded",
   max_text_tokens={"instruction": 24},
   sources=SOURCES,

@@ -1,8 +1,8 @@
 """Sokoban: push every box onto a target; a wrong push cannot be undone."""
 
-from gato_jax import specs
+from gato_jax.domain import SimulatedDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = SimulatedDomain(
   name="sokoban",
   tasks=("boxes_1", "boxes_2", "boxes_4"),
   weight=1.33,

@@ -1,7 +1,7 @@
-"""Levels by reverse play: from the solved board the player pulls boxes away, so that every level can be solved.
+"""Levels made by reverse play: from the solved board boxes are pulled away, so all can be solved.
 
-Cells are numbered row-major: cell = row * columns + column. Text uses the usual letters: "#" wall, " " floor,
-"." target, "$" box, "*" box on target, "@" player, "+" player on target.
+Cells are numbered row-major: cell = row * columns + column. Levels as text use the usual letters:
+"#" wall, " " floor, "." target, "$" box, "*" box on target, "@" player, "+" player on target.
 """
 
 import dataclasses
@@ -9,8 +9,9 @@ import random
 from collections.abc import Iterable, Sequence
 
 ACTIONS = ("up", "down", "left", "right")
-# Rooms are carved by a walk that stamps one of these (row, column) patterns a step, as in Racaniere et al. 2017
-# (I2A, appendix), whose 10x10 boards with 4 boxes are the paper's task.
+
+# Rooms are carved by a random walk that stamps one of these (row, column) patterns at every step,
+# as in Racaniere et al. 2017 (I2A, appendix), whose 10x10 boards with 4 boxes are the paper's task.
 _STAMPS = (
   ((0, -1), (0, 0), (0, 1)),
   ((-1, 0), (0, 0), (1, 0)),
@@ -18,19 +19,20 @@ _STAMPS = (
   ((0, 0), (0, 1), (1, 0), (1, 1)),
   ((0, 0), (0, 1), (-1, 0)),
 )
-_TURN = 0.35  # chance that the carving walk turns
+_DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))
+_TURN_PROBABILITY = 0.35  # of the carving walk, at every step
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """What a task asks of its levels.
+  """Limits that the levels of a task keep.
 
   Attributes:
-    side: cells a side, walls included.
-    boxes: number of boxes and targets.
-    steps: time limit of an episode.
-    moves: a solution of at most this many moves exists.
-    displacement: the least summed Manhattan distance of the boxes from where reverse play found them.
+    side: Cells a side, walls included.
+    boxes: Number of boxes and of targets.
+    steps: Time limit of an episode.
+    moves: A solution of at most this many moves exists.
+    displacement: The least sum of the boxes' Manhattan distances from their solved positions.
   """
 
   side: int
@@ -49,7 +51,15 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-  """An immutable board at the beginning of an episode."""
+  """A board at the beginning of an episode.
+
+  Attributes:
+    columns: Number of columns.
+    walls: True for each cell that is a wall.
+    targets: Cells of the targets.
+    boxes: Cells of the boxes.
+    player: Cell of the player.
+  """
 
   columns: int
   walls: tuple[bool, ...]
@@ -59,96 +69,153 @@ class Level:
 
   @property
   def deltas(self) -> tuple[int, int, int, int]:
-    """Change of cell number for each action."""
+    """Change of the cell number by each action."""
     return (-self.columns, self.columns, -1, 1)
 
   def rows(self) -> list[str]:
-    """The level as text, a string a row."""
+    """Returns the level as text, one string a row."""
     text = ""
     for cell, wall in enumerate(self.walls):
-      letter = "#" if wall else "$" if cell in self.boxes else "@" if cell == self.player else " "
-      text += {"$": "*", "@": "+", " ": "."}[letter] if cell in self.targets else letter
+      letter = " "
+      if wall:
+        letter = "#"
+      elif cell in self.boxes:
+        letter = "$"
+      elif cell == self.player:
+        letter = "@"
+
+      if cell in self.targets:
+        letter = {"$": "*", "@": "+", " ": "."}[letter]
+      text += letter
+
     return [text[i : i + self.columns] for i in range(0, len(text), self.columns)]
 
 
 def parse(rows: Sequence[str]) -> Level:
-  """The inverse of Level.rows()."""
+  """Returns the level of a text; the inverse of Level.rows()."""
   text = "".join(rows)
-  cells = {letters: frozenset(i for i, letter in enumerate(text) if letter in letters) for letters in (".*+", "$*")}
   (player,) = (i for i, letter in enumerate(text) if letter in "@+")
-  return Level(len(rows[0]), tuple(letter == "#" for letter in text), cells[".*+"], cells["$*"], player)
+
+  return Level(
+    columns=len(rows[0]),
+    walls=tuple(letter == "#" for letter in text),
+    targets=frozenset(i for i, letter in enumerate(text) if letter in ".*+"),
+    boxes=frozenset(i for i, letter in enumerate(text) if letter in "$*"),
+    player=player,
+  )
 
 
 def generate(size: Size, seed: int) -> Level:
-  """The level of a seed: the same in every process, and different for different seeds with high probability."""
+  """Returns the level of a seed, which is the same in every process."""
   rng = random.Random(seed)
-  while True:  # a few to a hundred tries, depending on the displacement asked for
+
+  # One to a hundred attempts, depending on the displacement.
+  while True:
     level = _attempt(size, rng)
     if level:
       return level
 
 
-def distances(walls: Sequence[bool], boxes: Iterable[int], deltas: Iterable[int], start: int) -> dict[int, int]:
-  """Walking distance to every cell that the player reaches without pushing."""
-  found, queue = {start: 0}, [start]
+def distances(
+  walls: Sequence[bool], boxes: Iterable[int], deltas: Iterable[int], start: int
+) -> dict[int, int]:
+  """Returns the walking distance to every cell that the player reaches without pushing."""
+  steps, queue = {start: 0}, [start]
+
+  # Breadth-first search: the list grows while it is read.
   for cell in queue:
     for delta in deltas:
-      near = cell + delta
-      if near not in found and not walls[near] and near not in boxes:
-        found[near] = found[cell] + 1
-        queue.append(near)
-  return found
+      neighbour = cell + delta
+      if neighbour not in steps and not walls[neighbour] and neighbour not in boxes:
+        steps[neighbour] = steps[cell] + 1
+        queue.append(neighbour)
+
+  return steps
 
 
 def _attempt(size: Size, rng: random.Random) -> Level | None:
-  """Carves a room and plays backwards; None when no board on the way is far enough from solved."""
+  """Carves a room and plays backwards.
+
+  Returns:
+    The most displaced board on the way; None where none is displaced enough.
+  """
   walls = _carve(size.side, rng)
   floor = [cell for cell, wall in enumerate(walls) if not wall]
-  if len(floor) < (size.side - 2) ** 2 // 2:  # cramped rooms repeat between seeds
+
+  # Cramped rooms would repeat between seeds.
+  if len(floor) < (size.side - 2) ** 2 // 2:
     return None
+
   *boxes, player = rng.sample(floor, size.boxes + 1)
   targets = list(boxes)
   deltas = (-size.side, size.side, -1, 1)
-  moves, best, best_score = 0, None, size.displacement - 1
+
+  moves = 0
+  best_boxes: frozenset[int] | None = None
+  best_starts: list[int] = []
+  best_displacement = size.displacement - 1
   while True:
-    reach = distances(walls, boxes, deltas, player)
-    score = sum(_manhattan(box, target, size.side) for box, target in zip(boxes, targets, strict=True))
-    if score > best_score and not set(boxes) & set(targets):
-      best, best_score = (frozenset(boxes), {c: d for c, d in reach.items() if moves + d <= size.moves}), score
-    pulls = [
-      (i, delta)
-      for i, box in enumerate(boxes)
-      for delta in deltas
-      if box + delta in reach and not walls[box + 2 * delta] and box + 2 * delta not in boxes
-    ]
+    steps = distances(walls, boxes, deltas, player)
+    displacement = sum(
+      _manhattan(box, target, size.side) for box, target in zip(boxes, targets, strict=True)
+    )
+
+    # A level begins without a box on any target, from where the solution is still short enough.
+    if displacement > best_displacement and not set(boxes) & set(targets):
+      best_boxes = frozenset(boxes)
+      best_starts = sorted(cell for cell, d in steps.items() if moves + d <= size.moves)
+      best_displacement = displacement
+
+    # To pull a box by delta the player stands next to it on that side and has room to step back.
+    pulls = []
+    for i, box in enumerate(boxes):
+      for delta in deltas:
+        behind = box + 2 * delta
+        if box + delta in steps and not walls[behind] and behind not in boxes:
+          pulls.append((i, delta))
+
     if not pulls:
       break
+
     i, delta = rng.choice(pulls)
-    moves += reach[boxes[i] + delta] + 1
+    moves += steps[boxes[i] + delta] + 1
     if moves > size.moves:
       break
+
     player = boxes[i] + 2 * delta
     boxes[i] += delta
-  if best is None:
+
+  if best_boxes is None:
     return None
-  # Anywhere within reach: reverse play itself always ends beside a box, which would give the first move away.
-  start = rng.choice(sorted(best[1]))
-  return Level(size.side, tuple(walls), frozenset(targets), best[0], start)
+
+  # Reverse play always ends next to a box, which would give the first move away: the player
+  # starts anywhere within reach.
+  start = rng.choice(best_starts)
+  return Level(
+    columns=size.side,
+    walls=tuple(walls),
+    targets=frozenset(targets),
+    boxes=best_boxes,
+    player=start,
+  )
 
 
 def _carve(side: int, rng: random.Random) -> list[bool]:
-  """Walls of a connected room inside a border of walls."""
+  """Returns True for each wall of a connected room inside a border of walls, [side * side]."""
   walls = [True] * (side * side)
   row, column = rng.randint(1, side - 2), rng.randint(1, side - 2)
-  step = rng.choice(((-1, 0), (1, 0), (0, -1), (0, 1)))
+  direction = rng.choice(_DIRECTIONS)
+
   for _ in range(3 * side):
-    if rng.random() < _TURN:
-      step = rng.choice(((-1, 0), (1, 0), (0, -1), (0, 1)))
-    row = min(max(row + step[0], 1), side - 2)
-    column = min(max(column + step[1], 1), side - 2)
+    if rng.random() < _TURN_PROBABILITY:
+      direction = rng.choice(_DIRECTIONS)
+    row = min(max(row + direction[0], 1), side - 2)
+    column = min(max(column + direction[1], 1), side - 2)
+
     for r, c in rng.choice(_STAMPS):
       if 0 < row + r < side - 1 and 0 < column + c < side - 1:
         walls[(row + r) * side + column + c] = False
+
   return walls
 
 

@@ -1,10 +1,11 @@
-"""TFDS dataset of Sokoban episodes: `tfds build` in this folder."""
+"""RLDS dataset of Sokoban: `tfds build` in this folder, one config per size of board."""
 
-from rlds_builders import _builder, sokoban
+from rlds_builders import sokoban
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.EpisodeBuilder):
-  """Episodes of an A* solver."""
+class Builder(rlds_builder.EpisodeBuilder):
+  """Episodes of the A* solver."""
 
   DOMAIN = sokoban.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(sokoban.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(sokoban.DOMAIN)

@@ -1,8 +1,8 @@
-"""Plain text documents: what CPython and Debian's packages carry, sets of TFDS' catalogue, and a user's own files."""
+"""Plain text: of CPython, of Debian's packages, of TFDS' catalogue, and of users."""
 
-from gato_jax import specs
+from gato_jax.domain import DocumentDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = DocumentDomain(
   name="text",
   tasks=(
     "python_docs",
@@ -16,7 +16,8 @@ DOMAIN = specs.Domain(
     "wikipedia",
     "pg19",
   ),
-  held_out=("fortunes",),  # 17,000 words: a mixture would draw them as often as the largest task
-  weight=6.7,  # MassiveText's share (GATO_SPEC section 4)
+  # With 17,000 words it would be drawn as often as the largest task.
+  held_out=("fortunes",),
+  weight=6.7,  # MassiveText's share (Reed et al. 2022, table 1)
   documents="rlds_builders.text.documents:read",
 )

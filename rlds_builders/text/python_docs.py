@@ -1,4 +1,7 @@
-"""Documents of the Python standard library: language reference topics and docstrings, read with ast, never imported."""
+"""Documents of the Python standard library: topics of the language reference, and docstrings.
+
+Files are read with ast and never imported.
+"""
 
 import ast
 import inspect
@@ -11,23 +14,29 @@ from collections.abc import Iterator
 
 from gato_jax.errors import MissingData
 
+# Shorter texts are left out.
 MIN_CHARACTERS = 200
 _EXCLUDED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-_UNDERLINE = re.compile(r"^[*=~^-]{4,}\n", re.MULTILINE)  # reStructuredText decoration below a title
+
+# reStructuredText's decoration below a title.
+_UNDERLINE = re.compile(r"^[*=~^-]{4,}\n", re.MULTILINE)
 _TRAILING_SPACE = re.compile(r"[ \t]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def read() -> Iterator[str]:
-  """Every document once, of both splits: topics first, then docstrings by file and line.
+  """Yields the documents of both splits, each once: topics, then docstrings by file and line.
 
   Raises:
-    MissingData: a Python without its standard library's sources.
+    MissingData: This Python lacks the sources of its standard library.
   """
   root = pathlib.Path(sysconfig.get_path("stdlib"))
   topics = root / "pydoc_data" / "topics.py"
   if not topics.exists():
-    raise MissingData(f"text.python_docs: {topics} is not there; install Python with its standard library")
+    raise MissingData(
+      f"text.python_docs: {topics} is not there; install Python with its standard library"
+    )
+
   seen = set()
   for title, body in itertools.chain(_topics(topics), _all_docstrings(root)):
     body = _clean(body)
@@ -38,53 +47,72 @@ def read() -> Iterator[str]:
 
 
 def read_code() -> Iterator[str]:
-  """Sources without triple-quoted strings, a file each: more words for the tokenizer, and no document among them."""
+  """Yields source files without triple-quoted strings.
+
+  They are more words for the tokenizer, and contain no document.
+  """
   for path in _sources(pathlib.Path(sysconfig.get_path("stdlib"))):
-    with path.open("rb") as f:
-      tokens = list(tokenize.tokenize(f.readline))
-    strings = (t for t in tokens if t.type == tokenize.STRING and t.string.endswith(('"""', "'''")))
-    quoted = {line for t in strings for line in range(t.start[0], t.end[0] + 1)}
-    lines = {t.start[0]: t.line.rstrip() for t in tokens if t.start[0] not in quoted}
+    with path.open("rb") as file:
+      tokens = list(tokenize.tokenize(file.readline))
+
+    quoted_lines: set[int] = set()
+    for token in tokens:
+      if token.type == tokenize.STRING and token.string.endswith(('"""', "'''")):
+        quoted_lines.update(range(token.start[0], token.end[0] + 1))
+
+    # Line number -> text; all tokens of a line carry the same text.
+    lines = {}
+    for token in tokens:
+      if token.start[0] not in quoted_lines:
+        lines[token.start[0]] = token.line.rstrip()
     yield "\n".join(lines.values())
 
 
 def _topics(path: pathlib.Path) -> Iterator[tuple[str, str]]:
-  """(topic, text) of pydoc's copy of the language reference: one literal dict."""
+  """Yields (topic, text) of pydoc's copy of the language reference, which is one literal dict."""
   for node in _parse(path).body:
     if isinstance(node, ast.Assign):
       yield from sorted(ast.literal_eval(node.value).items())
 
 
 def _all_docstrings(root: pathlib.Path) -> Iterator[tuple[str, str]]:
+  """Yields (qualified name, docstring) of the whole library."""
   for path in _sources(root):
     parts = path.relative_to(root).with_suffix("").parts
-    module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    yield from _docstrings(_parse(path), module)
+    if parts[-1] == "__init__":
+      parts = parts[:-1]
+    yield from _docstrings(_parse(path), ".".join(parts))
 
 
 def _sources(root: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields the library's files, without tests and installed packages."""
   for path in sorted(root.rglob("*.py")):
     parts = path.relative_to(root).parts
     if not _EXCLUDED.intersection(parts) and parts[0] != "pydoc_data":
       yield path
 
 
-def _docstrings(node: ast.AST, name: str) -> Iterator[tuple[str, str]]:
-  """(qualified name, docstring) of a module, class or function and of everything inside it."""
+def _docstrings(
+  node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, name: str
+) -> Iterator[tuple[str, str]]:
+  """Yields (qualified name, docstring) of a node and of everything inside it."""
   docstring = ast.get_docstring(node, clean=False)
   if docstring:
     yield name, docstring
+
   for child in node.body:
     if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
       yield from _docstrings(child, f"{name}.{child.name}")
 
 
 def _parse(path: pathlib.Path) -> ast.Module:
-  with tokenize.open(path) as f:  # honours the file's coding line
-    return ast.parse(f.read())
+  # tokenize.open honours the file's coding line.
+  with tokenize.open(path) as file:
+    return ast.parse(file.read())
 
 
 def _clean(text: str) -> str:
-  """No common indentation, title underlines, trailing space or runs of blank lines."""
+  """Removes common indentation, title underlines, trailing space and runs of blank lines."""
   text = _UNDERLINE.sub("", inspect.cleandoc(text) + "\n")
-  return _BLANK_LINES.sub("\n\n", _TRAILING_SPACE.sub("", text)).strip()
+  text = _TRAILING_SPACE.sub("", text)
+  return _BLANK_LINES.sub("\n\n", text).strip()

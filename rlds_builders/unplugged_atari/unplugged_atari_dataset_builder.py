@@ -1,10 +1,11 @@
-"""RL Unplugged's Atari episodes in the form that Gato reads: `tfds build` in this folder, one config per task."""
+"""RLDS dataset of unplugged_atari: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, _catalogue, unplugged_atari
+from rlds_builders import unplugged_atari
+from rlds_builders.base import recorded_builder, rlds_builder
 
 
-class Builder(_catalogue.CatalogueBuilder):
-  """Episodes of the catalogue."""
+class Builder(recorded_builder.CatalogueBuilder):
+  """Recorded episodes of TFDS' catalogue in the form that Gato reads."""
 
   DOMAIN = unplugged_atari.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(unplugged_atari.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(unplugged_atari.DOMAIN)

@@ -1,6 +1,6 @@
-"""RL Unplugged's control suite of TFDS' catalogue: recorded episodes, no simulator."""
+"""RL Unplugged's control suite: recorded episodes, no simulator."""
 
-from gato_jax import specs
+from gato_jax.domain import RecordedDomain, Source
 
 TASKS = (
   "cartpole_swingup",
@@ -13,10 +13,10 @@ TASKS = (
   "walker_stand",
   "walker_walk",
 )
-DOMAIN = specs.Domain(
+DOMAIN = RecordedDomain(
   name="unplugged_control_suite",
   tasks=TASKS,
-  weight=0.0,  # not of the paper's mixture
+  weight=0.0,  # not part of the paper's mixture
   agent_id="rlu-recorded",
-  sources={task: specs.Source(f"tfds:rlu_control_suite/{task}") for task in TASKS},
+  sources={task: Source(f"tfds:rlu_control_suite/{task}") for task in TASKS},
 )

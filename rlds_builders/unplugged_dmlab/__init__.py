@@ -1,8 +1,8 @@
-"""RL Unplugged's DeepMind Lab of TFDS' catalogue: recorded episodes of R2D2, no simulator."""
+"""RL Unplugged's DeepMind Lab: recorded episodes of R2D2, no simulator."""
 
-from gato_jax import specs
+from gato_jax.domain import RecordedDomain, Source
 
-# Task -> dataset and config; runs training_1 and _2, and other snapshots, are one more line each.
+# Task -> dataset and config. Runs training_1 and _2, and other snapshots, are one more line each.
 DATASETS = {
   "explore_object_rewards_few": "explore_object_rewards_few/training_0",
   "explore_object_rewards_many": "explore_object_rewards_many/training_0",
@@ -11,18 +11,20 @@ DATASETS = {
   "seekavoid_arena_01": "seekavoid_arena01/training_0",
   "seekavoid_arena_01-snapshot": "seekavoid_arena01/snapshot_0_eps_0.0",
 }
-ACTIONS = 15  # as in R2D2
+# Number of actions of R2D2.
+ACTIONS = 15
 
-DOMAIN = specs.Domain(
+DOMAIN = RecordedDomain(
   name="unplugged_dmlab",
   tasks=tuple(DATASETS),
-  weight=0.0,  # rlds_builders/labyrinth takes the paper's row
+  weight=0.0,  # rlds_builders/labyrinth has the paper's row
   agent_id="rlu-r2d2",
   sources={
-    task: specs.Source(
+    task: Source(
       f"tfds:rlu_dmlab_{dataset}",
       observation={"image": "observation/pixels"},
-      image_size=(64, 80),  # 72 x 96 there
+      # Resized from 72x96.
+      image_size=(64, 80),
       choices=ACTIONS,
     )
     for task, dataset in DATASETS.items()

@@ -1,6 +1,6 @@
-"""RL Unplugged's locomotion tasks of TFDS' catalogue: recorded episodes with an egocentric camera, no simulator."""
+"""RL Unplugged's locomotion tasks: recorded episodes with an egocentric camera, no simulator."""
 
-from gato_jax import specs
+from gato_jax.domain import RecordedDomain, Source
 
 TASKS = (
   "humanoid_corridor",
@@ -11,10 +11,10 @@ TASKS = (
   "rodent_mazes",
   "rodent_two_touch",
 )
-DOMAIN = specs.Domain(
+DOMAIN = RecordedDomain(
   name="unplugged_locomotion",
   tasks=TASKS,
-  weight=0.0,  # not of the paper's mixture
+  weight=0.0,  # not part of the paper's mixture
   agent_id="rlu-recorded",
-  sources={task: specs.Source(f"tfds:rlu_locomotion/{task}") for task in TASKS},
+  sources={task: Source(f"tfds:rlu_locomotion/{task}") for task in TASKS},
 )

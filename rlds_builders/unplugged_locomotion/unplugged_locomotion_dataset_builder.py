@@ -1,10 +1,11 @@
 """RLDS dataset of unplugged_locomotion: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, _catalogue, unplugged_locomotion
+from rlds_builders import unplugged_locomotion
+from rlds_builders.base import recorded_builder, rlds_builder
 
 
-class Builder(_catalogue.CatalogueBuilder):
-  """Episodes of TFDS' catalogue in the form that Gato reads."""
+class Builder(recorded_builder.CatalogueBuilder):
+  """Recorded episodes of TFDS' catalogue in the form that Gato reads."""
 
   DOMAIN = unplugged_locomotion.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(unplugged_locomotion.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(unplugged_locomotion.DOMAIN)

@@ -1,11 +1,11 @@
-"""Questions about pictures: rooms with true answers, and VQAv2 where the user has it."""
+"""Questions about images: drawn rooms with true answers, and VQAv2 of users."""
 
-from gato_jax import specs
+from gato_jax.domain import DocumentDomain
 
-DOMAIN = specs.Domain(
+DOMAIN = DocumentDomain(
   name="vqa_v2",
   tasks=("scenes", "files"),
-  weight=0.67,  # VQAv2's share (GATO_SPEC section 4)
+  weight=0.67,  # VQAv2's share (Reed et al. 2022, table 1)
   documents="rlds_builders.vqa_v2.documents:read",
   document_kind="questions",
 )

@@ -1,10 +1,11 @@
-"""TFDS dataset of questions about pictures: `tfds build` in this folder."""
+"""TFDS dataset of questions about images: `tfds build` in this folder, one config per task."""
 
-from rlds_builders import _builder, vqa_v2
+from rlds_builders import vqa_v2
+from rlds_builders.base import rlds_builder
 
 
-class Builder(_builder.DocumentBuilder):
-  """Pictures, a question about each and its answers."""
+class Builder(rlds_builder.DocumentBuilder):
+  """Images with a question about each, and its answers."""
 
   DOMAIN = vqa_v2.DOMAIN
-  BUILDER_CONFIGS = _builder.configs(vqa_v2.DOMAIN)
+  BUILDER_CONFIGS = rlds_builder.configs(vqa_v2.DOMAIN)

@@ -1,1 +1,1 @@
-"""What the scripted experts are made of: the arm's kinematics and the bricks to be moved."""
+"""Parts of the scripted experts: the arm's kinematics, the bricks, and plans for each task."""

@@ -1,49 +1,61 @@
-"""Bricks, how they are grasped and where they go."""
+"""Bricks, grasps, and moves of bricks to their targets."""
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from rlds_builders import _angles
+from rlds_builders.worlds import radians
 
 
 class Brick:
-  """The pose of a Duplo brick, whose frame stands at the middle of its bottom, or of another prop, at its middle."""
+  """The pose of a prop.
+
+  The frame of a Duplo brick is at the middle of its bottom, that of any other prop at its middle.
+  """
 
   HEIGHT = 0.0192  # m, from one brick to the next in a stack
 
-  def __init__(self, physics, entity):
+  def __init__(self, physics: Any, entity: Any):
     model, self._data = physics.model.ptr, physics.data.ptr
     geom = physics.bind(entity.mjcf_model.find_all("geom")[0]).element_id
     self._body = int(model.geom_bodyid[geom])
 
   @property
   def position(self) -> np.ndarray:
-    """[3], metres."""
+    """The origin in metres, [3]."""
     return self._data.xpos[self._body].copy()
 
   @property
   def along(self) -> np.ndarray:
-    """[3], the direction of the long side."""
+    """Direction of the long side, [3]."""
     return self._data.xmat[self._body].reshape(3, 3)[:, 1].copy()
-
-  def outline(self) -> np.ndarray:
-    """[N, 2], points around it as seen from above."""
-    side = np.linspace(-1, 1, 5)
-    corners = np.array([(x, y) for x in side for y in side if max(abs(x), abs(y)) == 1]) * [0.016, 0.032]
-    rotation = self._data.xmat[self._body].reshape(3, 3)[:2, :2]
-    return self.position[:2] + corners @ rotation.T
 
   @property
   def yaw(self) -> float:
-    """rad, of the short side."""
-    return _angles.yaw(self._data.xmat[self._body].reshape(3, 3))
+    """Angle of the short side about the vertical, in radians."""
+    return radians.yaw(self._data.xmat[self._body].reshape(3, 3))
+
+  def outline(self) -> np.ndarray:
+    """Returns points on the outline as seen from above, in metres, [N, 2]."""
+    # The rim of a 5x5 grid over the square [-1, 1] x [-1, 1], scaled to the brick.
+    ticks = np.linspace(-1, 1, 5)
+    rim = np.array([(x, y) for x in ticks for y in ticks if max(abs(x), abs(y)) == 1])
+    points = rim * [0.016, 0.032]
+
+    rotation = self._data.xmat[self._body].reshape(3, 3)[:2, :2]
+    return self.position[:2] + points @ rotation.T
 
 
 @dataclasses.dataclass(frozen=True)
 class Grasp:
-  """Fingers at both long sides: metres from the middle along the brick, and 0 or pi between brick's and hand's yaw."""
+  """A grasp with fingers at both long sides of a brick.
+
+  Attributes:
+    shift: Metres from the middle along the brick.
+    turn: Angle between the brick's and the hand's yaw, 0 or pi.
+  """
 
   shift: float
   turn: float
@@ -51,14 +63,16 @@ class Grasp:
 
 @dataclasses.dataclass(frozen=True)
 class Move:
-  """A brick and where it goes: the target's position and yaw are read when asked, as it may be pushed about.
+  """A brick and its target.
 
   Attributes:
-    obstacles: points [N, 2] that the open hand should not come near.
-    tall: they are as high as the palm, too.
-    press: the brick is pushed on the studs below it.
-    drop: it is let go that many metres above the target.
-    hold: it is kept in the hand over the target.
+    brick: The brick.
+    target: Returns the target's position [3] and yaw now, since the target may be pushed about.
+    obstacles: Returns points [N, 2] that the open hand should not come near.
+    tall: True when obstacles are as high as the palm.
+    press: True when the brick is to be pushed onto the studs below it.
+    drop: Metres above the target at which the brick is released.
+    hold: True when the brick is to be held over the target.
   """
 
   brick: Brick

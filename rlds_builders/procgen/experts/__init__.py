@@ -1,0 +1,1 @@
+"""Planners on saved states of the game: tree search and random shooting."""

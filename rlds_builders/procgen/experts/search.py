@@ -1,6 +1,7 @@
-"""The quickest way to the next reward, by playing every action from every place that can be reached.
+"""Search for the quickest way to the next reward, which plays every action from every known state.
 
-States that fall into one cell count as one, so the search ends; the first to get there is kept.
+States in one cell (of position, velocity and so on) count as one, so the search ends; the first
+state in a cell is kept.
 """
 
 import collections
@@ -12,24 +13,15 @@ from rlds_builders.procgen import environment
 from rlds_builders.procgen import state as procgen_state
 from rlds_builders.procgen.experts import rolling
 
-_NODES = 20_000  # states looked at before giving up, over all sizes of cells
-_FINER = (1, 2, 4)  # cells and velocities, where the way was not found: two states in one cell may lead elsewhere
+_NODES = 20_000  # states that are expanded before giving up, over all sizes of cells
+
+# Divisors of cells and velocities. Two states in one cell may lead to different places, so cells
+# become finer where no way is found.
+_RESOLUTIONS = (1, 2, 4)
 
 
 class Search:
-  """Finds plans to the next reward.
-
-  Args:
-    game: name of a game.
-    actions: those to search over.
-    hold: steps that each is held.
-    cell: side of a cell, in the game's cells.
-    speed: width of a cell in each of the two velocities, cells a step; 0: all velocities are one.
-    time: width of a cell in time, steps, for games where waiting helps; 0: all times are one.
-    count: types of entities whose number tells states apart; all, where it is None.
-    tail: bytes before the end of a saved state that tell states apart, (from, to).
-    safe: None, or a planner that must be able to live on where the reward is had.
-  """
+  """Finds plans to the next reward."""
 
   def __init__(
     self,
@@ -43,82 +35,135 @@ class Search:
     tail: tuple[int, int] | None = None,
     safe: rolling.Rolling | None = None,
   ):
+    """Initialises the search.
+
+    Args:
+      game: The game's name.
+      actions: Actions to search over.
+      hold: Steps for which each action is repeated.
+      cell: Side of a cell, in the game's cells.
+      speed: Width of a cell in both velocities, in cells a step; 0 for one cell.
+      time: Width of a cell in time, in steps, for games where waiting helps; 0 for one cell.
+      count: Types of entities whose number tells states apart; None for all types together.
+      tail: Range of bytes, from the end of a saved state, that tells states apart.
+      safe: A planner that must be able to survive after the reward.
+    """
     self._games = environment.Games(game, len(actions))
     self._actions = np.array(actions, np.int32)
-    self._hold, self._cell, self._speed, self._time = hold, cell, speed, time
-    self._count, self._tail, self._safe = count, tail, safe
+    self._hold = hold
+    self._cell = cell
+    self._speed = speed
+    self._time = time
+    self._count = count
+    self._tail = tail
+    self._safe = safe
 
   def plan(self, state: bytes) -> list[int] | None:
-    """Actions from a saved state up to the next reward; None where none was found, in smaller and smaller cells."""
-    self._left = _NODES
-    for finer in _FINER:
-      if (found := self._search(state, finer)) is not None:
-        return found
+    """Returns the actions from a saved state to the next reward; None where no way was found."""
+    self._nodes_left = _NODES
+    for resolution in _RESOLUTIONS:
+      actions = self._search(state, resolution)
+      if actions is not None:
+        return actions
+
     return None
 
-  def _search(self, state: bytes, finer: int) -> list[int] | None:
-    seen = {self._key(state, finer)}
-    parents: list[tuple[int, int]] = [(-1, -1)]  # of every node: its parent, the action that led here
-    queue = collections.deque([(0, state)])  # all edges take equally long, so first in, first out
-    while queue and self._left > 0:
-      self._left -= 1
+  def _search(self, state: bytes, resolution: int) -> list[int] | None:
+    seen = {self._key(state, resolution)}
+
+    # (Parent, action that led here) of every node.
+    parents: list[tuple[int, int]] = [(-1, -1)]
+
+    # All edges take equally long, so the search is breadth-first.
+    queue = collections.deque([(0, state)])
+    while queue and self._nodes_left > 0:
+      self._nodes_left -= 1
       node, saved = queue.popleft()
       children, rewarded = self._expand(saved)
+
       for branch, steps in rewarded:
         plan = [int(self._actions[branch])] * steps
-        if self._safe is None or self._lives(saved, plan):
-          return self._way(parents, node) + plan
+        if self._safe is None or self._survives(saved, plan):
+          return self._path(parents, node) + plan
+
+        # A reward that costs the life leads nowhere.
         children.pop(branch, None)
-      for branch, after in children.items():
-        key = self._key(after, finer)
+
+      for branch, child in children.items():
+        key = self._key(child, resolution)
         if key not in seen:
           seen.add(key)
-          queue.append((len(parents), after))
+          queue.append((len(parents), child))
           parents.append((node, int(self._actions[branch])))
+
     return None
 
   def _expand(self, saved: bytes) -> tuple[dict[int, bytes], list[tuple[int, int]]]:
-    """Plays every action from a state: states by branch where the game goes on, (branch, steps) of first rewards."""
+    """Plays every action from a state, each as a branch in a game of its own.
+
+    Returns:
+      The states of branches in which the game goes on; and (branch, steps) of branches with a
+      reward, ordered by the steps to their first reward.
+    """
     games, branches = self._games, range(len(self._actions))
     for branch in branches:
       games.restore(saved, branch)
-    alive, rewarded = np.ones(len(branches), bool), []
+
+    is_alive = np.ones(len(branches), bool)
+    rewards: list[tuple[int, int]] = []
     for step in range(1, self._hold + 1):
       games.act(self._actions)
-      completed = games.ended & (games.completed == 1)
-      for branch in np.flatnonzero(alive & (games.rewards > 0) & (completed | ~games.ended)):
-        rewarded.append((int(branch), step))
-      alive &= ~games.ended
-    rewarded = list({branch: (branch, step) for branch, step in reversed(rewarded)}.values())
-    children = {branch: games.save(branch) for branch in branches if alive[branch]}
-    return children, sorted(rewarded, key=lambda found: found[1])
 
-  def _lives(self, saved: bytes, plan: list[int]) -> bool:
-    """Whether the game is completed by the plan or can be lived on after it."""
+      # A reward counts if the game goes on after it, or was completed by it.
+      completed = games.ended & (games.completed == 1)
+      rewarded = is_alive & (games.rewards > 0) & (completed | ~games.ended)
+      rewards += [(branch, step) for branch in np.flatnonzero(rewarded).tolist()]
+      is_alive &= ~games.ended
+
+    children = {branch: games.save(branch) for branch in branches if is_alive[branch]}
+
+    # The first reward of each branch: reversed, so that earlier entries overwrite later ones. The
+    # order among equals is part of the recorded experts.
+    first_steps = {branch: step for branch, step in reversed(rewards)}
+    return children, sorted(first_steps.items(), key=lambda item: item[1])
+
+  def _survives(self, saved: bytes, plan: list[int]) -> bool:
+    """True when a plan completes the game or the planner survives after it."""
+    assert self._safe is not None
+
+    # All copies are stepped, the first one counts.
     self._games.restore(saved)
     for action in plan:
       self._games.act(np.full(len(self._actions), action, np.int32))
+
     return bool(self._games.ended[0]) or self._safe.survives(self._games.save())
 
-  def _way(self, parents: list[tuple[int, int]], node: int) -> list[int]:
+  def _path(self, parents: list[tuple[int, int]], node: int) -> list[int]:
+    """Returns the actions from the root to a node."""
     plan: list[int] = []
     while node > 0:
       node, action = parents[node]
       plan = [action] * self._hold + plan
+
     return plan
 
-  def _key(self, saved: bytes, finer: int) -> Hashable:
+  def _key(self, saved: bytes, resolution: int) -> Hashable:
+    """Returns the cell of a state."""
     state = procgen_state.parse(saved)
-    x, y, *speeds = state.agent.tolist()
-    key = [int(finer * at / self._cell + 0.01) for at in (x, y)]
+    x, y, *velocities = state.agent.tolist()
+
+    # 0.01: what rests on the border of two cells does not jump between them by rounding.
+    key: list[Hashable] = [int(resolution * value / self._cell + 0.01) for value in (x, y)]
     if self._speed:
-      key += [int(np.floor(finer * speed / self._speed + 0.01)) for speed in speeds]
+      key += [int(np.floor(resolution * value / self._speed + 0.01)) for value in velocities]
     if self._time:
       key.append(state.time // self._time)
+
     if self._count is None:
       key.append(len(state.types))
     else:
       key += [int(np.count_nonzero(state.types == kind)) for kind in self._count]
     if self._tail:
       key.append(saved[self._tail[0] : self._tail[1]])
+
     return tuple(key)

@@ -1,1 +1,1 @@
-"""Where the stacking expert grasps and puts things down."""
+"""Parts of the stacking expert: grasps of red, and placements on blue."""

@@ -1,0 +1,1 @@
+"""Compares a network's actions with recorded episodes that it was not trained on."""

@@ -1,0 +1,1 @@
+"""From the rows of played episodes to normalised scores, figures and one page."""

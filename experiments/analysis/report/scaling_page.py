@@ -1,0 +1,193 @@
+"""Writes the page of a sweep, with its figures inside it, and PNGs, SVGs and CSVs beside it."""
+
+import dataclasses
+import operator
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import rich.console
+
+from experiments.analysis.report import console as terminal
+from experiments.analysis.report import html, scaling_figures
+from experiments.analysis.scaling import analysis, bootstrap, isoflop, law
+from experiments.analysis.scaling.points import POOLED, ScalingPoint
+
+_CONSOLE_WIDTH = 230  # of the table with all constants and their intervals
+
+
+def write(
+  out: pathlib.Path,
+  points: Sequence[ScalingPoint],
+  series: Sequence[analysis.Series],
+  others: Sequence[analysis.Series],
+  facts: Mapping[str, Any],
+) -> pathlib.Path:
+  """Writes index.html, figures and CSVs into `out` and returns the page's path.
+
+  Args:
+    out: The report's directory.
+    points: All points of the sweep.
+    series: The analysis that is drawn.
+    others: The analysis with another meaning of N, for the tables.
+    facts: Label -> text; "commands", a list, is printed as a block.
+  """
+  drawn = scaling_figures.draw(points, series, out)
+  all_series = (*series, *others)
+  tables: dict[str, list[dict[str, Any]]] = {
+    "fits": [row for one_series in all_series for row in fit_rows(one_series)],
+    "optima": [row for one_series in all_series for row in optimum_rows(one_series)],
+    "predictions": [row for one_series in all_series for row in prediction_rows(one_series)],
+    # Approach 2 is shown for the pooled loss only.
+    "isoflops": [
+      row
+      for one_series in all_series
+      if one_series.domain == POOLED
+      for row in isoflop_rows(one_series)
+    ],
+  }
+  point_rows = [_point_row(point) for point in points]
+
+  for name, rows in {"points": point_rows, **tables}.items():
+    html.write_csv(out / f"{name}.csv", rows)
+
+  unfitted = [
+    (one_series.domain, one_series.size, one_series.reason)
+    for one_series in all_series
+    if one_series.fit is None
+  ]
+  path = out / "index.html"
+  html.write(
+    path,
+    "scaling.html",
+    filters={"number": number},
+    points=point_rows,
+    figures={name: html.embed(png) for name, png in drawn.items()},
+    unfitted=unfitted,
+    level=bootstrap.LEVEL,
+    exponents=_exponents(series[0]),
+    **tables,
+    **html.made_by(facts),
+  )
+  return path
+
+
+def fit_rows(series: analysis.Series) -> list[dict[str, Any]]:
+  """Returns one row with the constants and their intervals, none without a fit."""
+  fit = series.fit
+  if fit is None:
+    return []
+
+  row: dict[str, Any] = {"domain": series.domain, "size": series.size, "points": len(series.fitted)}
+  for name in law.NAMES:
+    low, high = fit.interval(operator.attrgetter(name))
+    row[name] = getattr(fit.best, name)
+    row |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+
+  # A draw may leave a constant undetermined that all points together determine.
+  n, d = series.n(), series.d()
+  undetermined_draws = sum(bool(draw.undetermined(n, d)) for draw in fit.draws)
+  # Errors are differences of logs, which are relative errors if they are small.
+  row["mean_relative_error"] = float(abs(fit.errors).mean())
+  row["undetermined"] = " ".join(fit.best.undetermined(n, d))
+  row["draws_with_undetermined"] = undetermined_draws / len(fit.draws)
+  return [row]
+
+
+def optimum_rows(series: analysis.Series) -> list[dict[str, Any]]:
+  """Returns one row per budget."""
+  rows = []
+  for optimum in series.optima:
+    row: dict[str, Any] = {"domain": optimum.domain, "size": series.size, "flops": optimum.flops}
+    for name in ("n", "d", "loss"):
+      value, low, high = getattr(optimum, name)
+      row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    rows.append(row | {"inside": optimum.inside})
+
+  return rows
+
+
+def prediction_rows(series: analysis.Series) -> list[dict[str, Any]]:
+  """Returns one row per run that was left out of the fit."""
+  return [
+    {
+      "domain": prediction.domain,
+      "size": series.size,
+      "run": prediction.point.name,
+      "measured": prediction.measured,
+      "predicted": prediction.predicted,
+      "low": prediction.low,
+      "high": prediction.high,
+      "relative_error": prediction.error,
+      "within": prediction.low <= prediction.measured <= prediction.high,
+    }
+    for prediction in series.predictions
+  ]
+
+
+def isoflop_rows(series: analysis.Series) -> list[dict[str, Any]]:
+  """Returns one row per parabola."""
+  return [
+    {
+      "size": series.size,
+      "flops": parabola.flops,
+      "sizes": len(parabola.n),
+      "minimum": parabola.minimum,
+      "loss": parabola.loss,
+    }
+    for parabola in series.isoflops
+  ]
+
+
+def show(series: Sequence[analysis.Series], console: rich.console.Console | None = None) -> None:
+  """Prints the fits and predictions."""
+  headings = [*law.NAMES, "left out: measured", "predicted"]
+  shown = terminal.table(left=["domain"], right=headings)
+  for one_series in series:
+    fit = one_series.fit
+    if fit is None:
+      terminal.add_row(shown, [one_series.domain, one_series.reason])
+      continue
+
+    cells = [one_series.domain]
+    for name in law.NAMES:
+      low, high = fit.interval(operator.attrgetter(name))
+      cells.append(f"{getattr(fit.best, name):.3g} [{low:.3g}, {high:.3g}]")
+    if one_series.predictions:
+      # Several seeds of the largest run have the same prediction.
+      first = one_series.predictions[0]
+      cells.append(f"{first.measured:.4f}")
+      cells.append(f"{first.predicted:.4f} [{first.low:.4f}, {first.high:.4f}]")
+    terminal.add_row(shown, cells)
+
+  terminal.at_least(console, _CONSOLE_WIDTH).print(shown)
+
+
+def number(value: Any) -> str:
+  """Returns a number in four digits, with a unit if it is large; a dash for None."""
+  if value is None or value == "":
+    return "–"
+  if isinstance(value, bool) or not isinstance(value, int | float):
+    return str(value)
+
+  if abs(value) >= 1e12 or 0 < abs(value) < 1e-3:
+    return f"{value:.3e}"
+  # Four digits show up to 9,999 without a unit.
+  for unit, least, size in (("B", 1e9, 1e9), ("M", 1e6, 1e6), ("k", 1e4, 1e3)):
+    if abs(value) >= least:
+      return f"{value / size:.4g}{unit}"
+  return f"{value:.4g}"
+
+
+def _exponents(series: analysis.Series) -> dict[str, float | None]:
+  """Returns a of N_opt ~ C^a by the parabolas, and by the law if C is proportional to N D."""
+  by_law = series.fit.best.size_exponent if series.fit else None
+  return {"isoflop": isoflop.exponent(series.isoflops), "law": by_law}
+
+
+def _point_row(point: ScalingPoint) -> dict[str, Any]:
+  """Returns a point as a flat row, with a column for each domain's loss."""
+  row = dataclasses.asdict(point)
+  losses = row.pop("losses")
+
+  return row | {f"loss/{name}": value for name, value in sorted(losses.items())}

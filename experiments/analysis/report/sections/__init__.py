@@ -1,0 +1,1 @@
+"""Sections of the reports of studies: one module per kind, each with `section(study, out)`."""

@@ -1,0 +1,131 @@
+"""Runs a verb: its flags, its errors in one line, and its end."""
+
+import faulthandler
+import io
+import os
+import sys
+from collections.abc import Callable
+
+import ml_collections
+import tqdm
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from experiments.cli import addresses, errors
+from experiments.cli.experiment import Experiment
+from gato_jax.errors import GatoError
+from gato_jax.storage import disk
+
+_ENDING_SECONDS = 60
+# Where the watchdog of `_end_soon` writes its traceback. It keeps no reference to the file itself.
+_NOWHERE = open(os.devnull, "w")
+
+ACCEPT = flags.DEFINE_bool(
+  "accept_changes",
+  False,
+  "Goes on with data or with a run whose sources or settings have changed, and prints what "
+  "changed.",
+)
+_RUN = flags.DEFINE_string(
+  "run",
+  "",
+  "Name of a run of the config's study: uses its settings and its folder (experiments/study.py).",
+)
+
+
+def run(main: Callable[[Experiment], None]) -> None:
+  """Runs a verb on the experiment of --config and --run.
+
+  Input that the user can mend ends in one line and exit status 1; a bug keeps its traceback.
+  """
+  # The overrides of the default config are read here, those of a given --config by the parser.
+  with errors.config_errors():
+    config = config_flags.DEFINE_config_file(
+      "config",
+      "experiments/configs/demo.py",
+      "Path of the experiment's config file. Single settings are overridden as in "
+      "--config.train.steps=1000.",
+    )
+
+  def with_experiment() -> None:
+    # For a file that cannot be read, ml_collections returns a stand-in instead of an error.
+    if not isinstance(config.value, ml_collections.ConfigDict):
+      path = next(a.partition("=")[2] for a in sys.argv if a.startswith("--config="))
+      raise GatoError(f"no config file {path!r}; experiments/configs/ holds them")
+
+    main(Experiment(config.value, _RUN.value))
+
+  run_without_config(with_experiment)
+
+
+def run_without_config(main: Callable[[], None]) -> None:
+  """Runs a verb that has flags of its own and no --config; errors end as in `run`."""
+
+  def guarded(argv: list[str]) -> None:
+    if len(argv) > 1:
+      errors.fail(
+        f"unknown argument {argv[1]!r}; options look like --config.train.steps=1000, "
+        "--help lists them"
+      )
+
+    # Libraries log through absl, too: their warnings must not tear a progress bar apart.
+    logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().python_handler.stream = _AboveProgressBars()
+
+    try:
+      message = _error_message_of(main)
+    except BaseException:
+      _end_soon()
+      raise
+
+    if message is not None:
+      _end_soon()
+      errors.fail(message)
+
+  def parse(argv: list[str]) -> list[str]:
+    with errors.config_errors():
+      return app.parse_flags_with_usage(argv)
+
+  app.run(guarded, flags_parser=parse)
+
+
+def _error_message_of(main: Callable[[], None]) -> str | None:
+  """Runs a verb and returns the message of an error that the user can mend, or None.
+
+  The message is returned and not raised: an exception on its way out keeps every object alive that
+  was in use where it was raised. Iterators of TensorFlow are among them, and Python must not
+  destroy those while it shuts down (gato_jax/data/pipeline.py).
+  """
+  try:
+    addresses.refuse()
+    main()
+  except GatoError as e:
+    return str(e)
+  except KeyboardInterrupt:
+    return "interrupted; run the same command again to continue"
+  except Exception as e:
+    # A full disk is no bug, wherever a library noticed it.
+    disk_error = disk.failure(e)
+    if disk_error is None:
+      raise
+    return str(disk_error)
+
+  return None
+
+
+def _end_soon() -> None:
+  """Starts a watchdog that ends the process with status 1 if it has not ended by itself in time.
+
+  To be called before an error is printed. The contexts that the error has left have closed what the
+  verb writes. Only threads of libraries can still be alive: one that waits for another that is gone
+  must not block a script that waits for the exit status.
+  """
+  faulthandler.dump_traceback_later(_ENDING_SECONDS, exit=True, file=_NOWHERE)
+
+
+class _AboveProgressBars(io.TextIOBase):
+  """Writes log lines to standard error, above a progress bar that is being drawn there."""
+
+  def write(self, text: str) -> int:
+    tqdm.tqdm.write(text, file=sys.stderr, end="")
+    return len(text)

@@ -1,0 +1,67 @@
+"""Expert episodes that are saved for prompting, since acting has no TensorFlow to read datasets."""
+
+import io
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from gato_jax.errors import GatoError
+from gato_jax.storage import files
+
+# An episode: flat observation columns [n, ...] and actions [n, ...].
+Demonstration = tuple[dict[str, np.ndarray], np.ndarray]
+
+
+def _path(workdir: pathlib.Path, task: str) -> pathlib.Path:
+  return pathlib.Path(workdir) / "demonstrations" / f"{task}.npz"
+
+
+def write(workdir: pathlib.Path, task: str, demonstrations: Sequence[Demonstration]) -> None:
+  """Saves a task's demonstrations beside its checkpoints."""
+  arrays: dict[str, np.ndarray] = {}
+  for i, (observation, action) in enumerate(demonstrations):
+    arrays[f"{i}/action"] = action
+
+    for key, value in observation.items():
+      # Texts are objects: bytes from TFDS, str from raw logs. As NumPy strings they need no pickle.
+      if value.dtype == object:
+        texts = [text.decode() if isinstance(text, bytes) else str(text) for text in value]
+        value = np.array(texts)
+      arrays[f"{i}/observation/{key}"] = value
+
+  archive = io.BytesIO()
+  np.savez_compressed(archive, **arrays)  # type: ignore[arg-type]  # the stub's allow_pickle
+  files.write(_path(workdir, task), archive.getvalue())
+
+
+def read(workdir: pathlib.Path, task: str) -> list[Demonstration]:
+  """Reads a task's demonstrations; the inverse of `write`.
+
+  Raises:
+    GatoError: There are none.
+  """
+  path = _path(workdir, task)
+  if not path.exists():
+    raise GatoError(
+      f"no demonstration in {path}; train writes it, or evaluate with --config.act.prompt=none"
+    )
+
+  with np.load(path, allow_pickle=False) as file:
+    arrays = {key: file[key] for key in file.files}
+
+  # A demonstration has one key "<i>/action". Keys of observation fields, which may be called
+  # "action" too, have one more part.
+  count = sum(key.split("/")[1:] == ["action"] for key in arrays)
+
+  demonstrations = []
+  for i in range(count):
+    prefix = f"{i}/observation/"
+    observation = {}
+    for key, value in arrays.items():
+      if key.startswith(prefix):
+        observation[key.removeprefix(prefix)] = value
+
+    demonstrations.append((observation, arrays[f"{i}/action"]))
+
+  return demonstrations

@@ -1,0 +1,390 @@
+"""Windows of prepared episodes and documents, at a cost that does not grow with their length.
+
+gato_jax/data/prepared_format.py has the format of the files. They are read with pread and not
+mapped: resident memory stays flat, and a truncated file is an error, not a SIGBUS.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import zstandard
+
+from gato_jax.data import prepared_format, records
+from gato_jax.data.demonstrations import Demonstration
+from gato_jax.data.prepared_format import BLOCK_TOKENS, CHECK_BYTES, FOLDER, IMAGE, TOKEN
+from gato_jax.env import results, returns
+from gato_jax.env.returns import RETURN_TO_GO
+from gato_jax.errors import GatoError
+from gato_jax.task import TaskSpec
+from gato_jax.tokens import document_layout, fields, patches, vocabulary
+from gato_jax.tokens.vocabulary import Kind
+
+# Distinct texts that are cached: an instruction repeats through an episode.
+_CACHED_TEXTS = 1024
+
+# Steps [start, stop) of an episode: (episode, start, stop).
+Piece = tuple[int, int, int]
+
+
+class _Prepared:
+  """Index and random reads of data.bin, for episodes and documents alike."""
+
+  def __init__(self, directory: pathlib.Path, spec: TaskSpec):
+    self.spec = spec
+    self.directory = directory
+    self._index = np.load(directory / FOLDER / "index.npy")
+    self._file = (directory / FOLDER / "data.bin").open("rb", buffering=0)
+
+  def __len__(self) -> int:
+    return len(self._index)
+
+  def _read(self, offset: int, size: int) -> bytes:
+    # pread has no file position, so threads may share the file.
+    content = os.pread(self._file.fileno(), size, offset)
+    if len(content) != size:
+      raise self._damaged()
+
+    return content
+
+  def _decompress(
+    self, decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryview
+  ) -> bytes:
+    try:
+      return decompressor.decompress(frame)
+    except zstandard.ZstdError as e:
+      raise self._damaged() from e
+
+  def _damaged(self) -> GatoError:
+    folder = self.directory / FOLDER
+    return GatoError(f"{folder} is damaged; delete the folder and run python -m experiments.build")
+
+
+class PreparedDocuments(_Prepared):
+  """The sequences of a document task: one a document, of a captioned image one a caption.
+
+  Attributes:
+    spec: The task's spec.
+    directory: Directory of the dataset.
+    tokenizer: Fingerprint of the tokenizer that made the tokens.
+    lengths: int64 [sequences], tokens of each sequence.
+    patches: int64 [sequences], patches among them.
+    documents: int64 [sequences], index of the document that the sequence is of.
+  """
+
+  def __init__(self, directory: pathlib.Path, spec: TaskSpec):
+    super().__init__(directory, spec)
+    header = json.loads((directory / FOLDER / "prepared.json").read_text())
+    self.tokenizer = header["tokenizer"]
+    self.lengths = self._index["length"]
+    self.patches = self._index["patches"]
+    self.documents = self._index["document"]
+
+  def window(self, index: int, start: int, stop: int) -> document_layout.DocumentTokens:
+    """Reads tokens [start, stop) of a sequence, and the patches among them.
+
+    Raises:
+      GatoError: The file does not hold what was written.
+    """
+    offset = int(self._index["offset"][index])
+    image_count = int(self._index["pictures"][index])
+
+    # With images, the patches before `start` have to be counted, so tokens are read from the first.
+    first = 0 if image_count else start
+    tokens_offset = offset + image_count * IMAGE.itemsize
+    ids = self._tokens(tokens_offset, int(self.lengths[index]), start=first, stop=stop)
+
+    # The window's range among all patches of the sequence.
+    is_patch = ids == prepared_format.PATCH_MARK
+    first_patch = int(is_patch[: start - first].sum())
+    end_patch = int(is_patch.sum())
+    pixels, positions = self._patches(offset, image_count, start=first_patch, stop=end_patch)
+
+    ids = ids[start - first :]
+    is_patch = is_patch[start - first :]
+    return document_layout.DocumentTokens(
+      tokens=np.where(is_patch, vocabulary.PADDING_ID, ids).astype(np.int32),
+      kinds=np.where(is_patch, Kind.PATCH, Kind.TEXT).astype(np.int32),
+      given=np.arange(start, stop) < self._index["given"][index],
+      patches=pixels,
+      positions=positions,
+    )
+
+  def _tokens(self, offset: int, length: int, start: int, stop: int) -> np.ndarray:
+    """Reads token ids [start, stop) of a sequence and verifies their check sums.
+
+    Args:
+      offset: Byte offset of the sequence's first token.
+      length: Tokens of the sequence.
+      start: First token.
+      stop: End, exclusive.
+    """
+    first_block = start // BLOCK_TOKENS
+    end_block = -(-stop // BLOCK_TOKENS)
+    block_bytes = BLOCK_TOKENS * TOKEN.itemsize + CHECK_BYTES
+
+    # The last block of a sequence may be shorter, with a check sum of its own.
+    block_count = -(-length // BLOCK_TOKENS)
+    sequence_bytes = length * TOKEN.itemsize + block_count * CHECK_BYTES
+    begin = first_block * block_bytes
+    end = min(end_block * block_bytes, sequence_bytes)
+    content = self._read(offset + begin, end - begin)
+
+    blocks = []
+    for block_start in range(0, len(content), block_bytes):
+      checked_block = content[block_start : block_start + block_bytes]
+      block = checked_block[:-CHECK_BYTES]
+      check = checked_block[-CHECK_BYTES:]
+      if zlib.crc32(block) != int.from_bytes(check, "little"):
+        raise self._damaged()
+      blocks.append(block)
+
+    ids = np.frombuffer(b"".join(blocks), TOKEN)
+    first_token = first_block * BLOCK_TOKENS
+    return ids[start - first_token : stop - first_token]
+
+  def _patches(
+    self, offset: int, image_count: int, start: int, stop: int
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Reads patches [start, stop) of a sequence; only images that hold one of them are decoded.
+
+    Returns:
+      Patches uint8 [p, 16, 16, 3] and their positions int32 [p, 4].
+    """
+    pixels = [np.zeros([0, 16, 16, 3], np.uint8)]
+    positions = [np.zeros([0, 4], np.int32)]
+
+    table = np.frombuffer(self._read(offset, image_count * IMAGE.itemsize), IMAGE)
+
+    # Index of the image's first patch among the patches of the sequence.
+    first = 0
+    for image in table:
+      height = int(image["height"])
+      width = int(image["width"])
+      count = height * width // vocabulary.PATCH_SIDE**2
+
+      # The part of [start, stop) that lies in this image, relative to its first patch.
+      part = slice(max(0, start - first), max(0, min(first + count, stop) - first))
+      if part.start < part.stop:
+        frame = self._read(int(image["offset"]), int(image["size"]))
+        content = self._decompress(zstandard.ZstdDecompressor(), frame)
+        array = np.frombuffer(content, np.uint8).reshape(1, height, width, 3)
+        pixels.append(patches.to_patches(array)[0, part])
+        positions.append(patches.positions(height, width)[part])
+
+      first += count
+
+    return np.concatenate(pixels), np.concatenate(positions)
+
+
+class Window(NamedTuple):
+  """Steps of episodes, in the form that training reads.
+
+  Attributes:
+    observation: Flat key -> column [n, ...].
+    action: [n, ...], the executed actions.
+    expert_action: [n, ...], the actions that the expert would have taken.
+  """
+
+  observation: dict[str, np.ndarray]
+  action: np.ndarray
+  expert_action: np.ndarray
+
+
+class PreparedEpisodes(_Prepared):
+  """The episodes of a control task.
+
+  Attributes:
+    spec: The task's spec, from the dataset; with the return-to-go field where it was requested.
+    directory: Directory of the dataset.
+    returns: float64 [episodes], in collection order.
+    lengths: int64 [episodes].
+    expert_return: Expert return of the undisturbed episodes (Reed et al. 2022, section 3.1).
+    kept: Indices of the episodes whose return reaches `keep` of the expert return; all of them
+      where `keep` is 0.
+  """
+
+  def __init__(
+    self, directory: pathlib.Path, spec: TaskSpec, keep: float = 0.8, with_returns: bool = False
+  ):
+    super().__init__(directory, spec)
+    self._dtype = prepared_format.step_dtype(spec)
+    self._kinds = {
+      key: fields.kind_of(key, field) for key, field in sorted(spec.observation.items())
+    }
+    self._offsets = self._index["offset"].astype(np.int64)
+
+    # Disturbed episodes were not played by the expert alone, so they do not count as its return.
+    self.returns = self._index["return"]
+    self.lengths = self._index["length"]
+    self.expert_return = results.expert_return(self.returns[~self._index["disturbed"]])
+    self.kept = np.flatnonzero(results.reaches(self.returns, self.expert_return, keep))
+
+    if with_returns:
+      self.spec = returns.with_return_to_go(spec, self.expert_return)
+
+    self._text = functools.lru_cache(_CACHED_TEXTS)(self._read_text)
+
+  def best(
+    self, count: int = 4, episode_bytes: int = 4 << 20, among: np.ndarray | None = None
+  ) -> list[Demonstration]:
+    """Returns the best episodes with the executed actions: demonstrations for prompting.
+
+    An episode of more than `episode_bytes` loses its middle. Its first and last steps, which
+    prompts are cut from, remain; only a prompt from a random position may cross the gap, and
+    seldom does.
+
+    Args:
+      count: Number of episodes.
+      episode_bytes: Limit for a decoded episode; texts are not counted.
+      among: Indices of the episodes that may be shown; by default all that are kept.
+    """
+    step_bytes = 0
+    for field in (*self.spec.observation.values(), self.spec.action):
+      if np.dtype(field.dtype) != object:
+        step_bytes += int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize
+    half = max(1, episode_bytes // step_bytes // 2)
+
+    among = self.kept if among is None else among
+    order = np.argsort(-self.returns[among], kind="stable")
+
+    demonstrations = []
+    for episode in among[order[:count]].tolist():
+      length = int(self.lengths[episode])
+      if length <= 2 * half:
+        pieces = [(episode, 0, length)]
+      else:
+        pieces = [(episode, 0, half), (episode, length - half, length)]
+      demonstrations.append(self.windows(pieces))
+
+    return demonstrations
+
+  def window(self, index: int, start: int, stop: int) -> Demonstration:
+    """Reads flat observation columns and executed actions of steps [start, stop) of one episode."""
+    return self.windows([(index, start, stop)])
+
+  def windows(self, pieces: Sequence[Piece]) -> Demonstration:
+    """Reads several pieces as `read` does, without the expert's actions."""
+    window = self.read(pieces)
+    return window.observation, window.action
+
+  def read(self, pieces: Sequence[Piece]) -> Window:
+    """Reads several pieces of episodes, one after the other, n steps in all.
+
+    Raises:
+      GatoError: The file does not hold what was written.
+    """
+    steps = self._steps(pieces)
+    ends = np.cumsum([stop - start for _, start, stop in pieces])
+
+    observation = {}
+    for key, kind in self._kinds.items():
+      column = steps[f"observation/{key}"]
+      if kind == Kind.TEXT:
+        column = self._texts(column)
+      elif kind == Kind.PATCH:
+        column = self._images(column, ends, shape=self.spec.observation[key].shape)
+      observation[key] = column
+
+    # The file has returns in units of reward, the field in per cent of the expert return.
+    if self.spec.expert_return is not None:
+      observation[RETURN_TO_GO] = returns.percent(steps[RETURN_TO_GO], self.spec.expert_return)
+
+    return Window(
+      observation=observation, action=steps["action"], expert_action=steps["expert_action"]
+    )
+
+  def returns_to_go(self, index: int, start: int, stop: int) -> np.ndarray:
+    """Reads the returns-to-go of steps [start, stop) of one episode in units of reward.
+
+    Returns:
+      float32 [n]; the file has them even where the spec has no return-to-go.
+    """
+    return self._steps([(index, start, stop)])[RETURN_TO_GO]
+
+  def _steps(self, pieces: Sequence[Piece]) -> np.ndarray:
+    """Reads the packed steps [n] of several pieces and verifies their check sums."""
+    # Packed steps have a fixed size, so a step's offset needs no index.
+    size = self._dtype.itemsize
+    content = []
+    for episode, start, stop in pieces:
+      offset = int(self._offsets[episode]) + start * size
+      content.append(self._read(offset, (stop - start) * size))
+
+    steps = np.frombuffer(b"".join(content), self._dtype)
+    if not np.array_equal(prepared_format.check_sums(steps), steps["check"]):
+      raise self._damaged()
+
+    return steps
+
+  def _texts(self, blobs: np.ndarray) -> np.ndarray:
+    """Reads texts: BLOBs [n] -> bytes, dtype object [n], which is what TFDS gives."""
+    texts = np.empty(len(blobs), object)
+    texts[:] = [self._text(offset, size) for offset, size in blobs.tolist()]
+    return texts
+
+  def _read_text(self, offset: int, size: int) -> bytes:
+    return self._decompress(zstandard.ZstdDecompressor(), self._read(offset, size))
+
+  def _images(self, blobs: np.ndarray, ends: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Reads images: BLOBs [n] -> uint8 [n, *shape].
+
+    Args:
+      blobs: The images' frames.
+      ends: Ends of the pieces among the n steps. The images of one piece are adjacent in the file.
+      shape: Shape of an image.
+    """
+    # A decompressor must not be shared by threads.
+    decompressor = zstandard.ZstdDecompressor()
+    offsets = blobs["offset"].astype(np.int64)
+    sizes = blobs["size"].astype(np.int64)
+
+    images = []
+    for begin, end in zip([0, *ends[:-1]], ends, strict=True):
+      # One read for all images of the piece.
+      block_offset = int(offsets[begin])
+      block_end = int(offsets[end - 1] + sizes[end - 1])
+      block = memoryview(self._read(block_offset, block_end - block_offset))
+
+      starts = (offsets[begin:end] - block_offset).tolist()
+      for start, size in zip(starts, sizes[begin:end].tolist(), strict=True):
+        images.append(self._decompress(decompressor, block[start : start + size]))
+
+    return np.frombuffer(b"".join(images), np.uint8).reshape(-1, *shape)
+
+
+def load(
+  tfds_dir: pathlib.Path,
+  task: str,
+  keep: float = 0.8,
+  with_returns: bool = False,
+  version: str = "1.0.0",
+) -> PreparedEpisodes | PreparedDocuments:
+  """Opens the prepared dataset of "domain.task" under `tfds_dir`.
+
+  Args:
+    tfds_dir: Directory of all datasets.
+    task: "domain.task".
+    keep: Share of the expert return that an episode must reach to be kept.
+    with_returns: True to add the return-to-go to the spec and the observations.
+    version: Version of the dataset.
+
+  Raises:
+    GatoError: There is no dataset, or no prepared form that fits its records.
+  """
+  directory = records.directory_of(tfds_dir, task, version)
+  spec = records.load_spec(directory)
+
+  fault = prepared_format.fault(directory)
+  if fault:
+    raise GatoError(f"{fault}; run python -m experiments.build")
+
+  if spec.is_document:
+    return PreparedDocuments(directory, spec)
+
+  return PreparedEpisodes(directory, spec, keep=keep, with_returns=with_returns)

@@ -1,1 +1,0 @@
-"""What a study's report shows: one module a kind, each with `section(study, out)`."""

@@ -1,0 +1,173 @@
+"""Allows one writer per directory: a lock file that names the writer and does not outlive it.
+
+The operating system's lock (flock) decides on one machine, and on shared file systems that support
+it. Elsewhere the content of the file decides: host and process of the holder, and a heartbeat,
+which is the file's modification time.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import json
+import logging
+import os
+import pathlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import psutil
+
+from gato_jax.errors import GatoError
+from gato_jax.storage import disk
+
+_log = logging.getLogger(__name__)
+_BEAT_SECONDS = 10.0
+# A process on another host counts as dead after so long without a heartbeat.
+_PATIENCE_SECONDS = 40.0
+# Raised by flock on file systems without such locks.
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+# The time of a process's start may differ by this much when it is read again: somebody may have set
+# the clock in between.
+_CLOCK_TOLERANCE_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+  """A process that writes.
+
+  Attributes:
+    host: Name of its machine.
+    pid: Number of the process.
+    began: When it was started, which tells it from a later process with the same number.
+  """
+
+  host: str
+  pid: int
+  began: float
+
+  @property
+  def is_here(self) -> bool:
+    """True for a process on this host."""
+    return self.host == socket.gethostname()
+
+  @property
+  def lives(self) -> bool:
+    """True while the process runs; only for one on this host."""
+    try:
+      start = psutil.Process(self.pid).create_time()
+    except psutil.NoSuchProcess:
+      return False
+
+    return abs(start - self.began) < _CLOCK_TOLERANCE_SECONDS
+
+
+@contextlib.contextmanager
+def only_writer(folder: pathlib.Path, verb: str) -> Iterator[None]:
+  """Holds the lock <folder>/<verb>.lock; creates the directory.
+
+  Raises:
+    GatoError: Another process holds it. A process that was killed holds nothing, on any host.
+  """
+  path = pathlib.Path(folder) / f"{verb}.lock"
+  path.parent.mkdir(parents=True, exist_ok=True)
+
+  # The file stays after the release: deleting it would take it from a process that has just opened
+  # it.
+  with path.open("a+b", buffering=0) as file:
+    _lock(file, path, verb=verb)
+    previous = _read(path)
+    if previous and _is_alive(previous, path):
+      raise _locked_error(previous, path, verb=verb)
+
+    holder = Holder(socket.gethostname(), os.getpid(), began=psutil.Process().create_time())
+    with disk.writing(path):
+      file.truncate(0)
+      file.write(json.dumps(dataclasses.asdict(holder)).encode())
+
+    released = threading.Event()
+    heartbeat = threading.Thread(
+      target=_beat, args=(file.fileno(), path, released), name=f"{verb}.lock", daemon=True
+    )
+    heartbeat.start()
+    try:
+      yield
+    finally:
+      # The thread uses the descriptor, which must not be closed before it ends.
+      released.set()
+      heartbeat.join()
+      file.truncate(0)
+
+
+def _lock(file: BinaryIO, path: pathlib.Path, verb: str) -> None:
+  """Takes the operating system's lock, if the file system has locks.
+
+  Raises:
+    GatoError: Another process holds it.
+  """
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as e:
+    raise _locked_error(_read(path), path, verb=verb) from e
+  except OSError as e:
+    if e.errno not in _NO_LOCKS:
+      raise
+
+
+def _read(path: pathlib.Path) -> Holder | None:
+  """Returns the holder in the file; None after a release, or if a kill left half a line."""
+  try:
+    return Holder(**json.loads(path.read_bytes()))
+  except (ValueError, TypeError):
+    return None
+
+
+def _is_alive(holder: Holder, path: pathlib.Path) -> bool:
+  """Returns True if a holder is still running."""
+  if holder.is_here:
+    # An entry of this very process is from an earlier lock of its own.
+    return holder.pid != os.getpid() and holder.lives
+
+  _log.warning(
+    "%s was left by process %d on %s: waiting %.0f s for a sign of life",
+    path,
+    holder.pid,
+    holder.host,
+    _PATIENCE_SECONDS,
+  )
+  # Wait for a change instead of looking at the age of the file: the clocks of hosts differ.
+  modified = _changed(path)
+  deadline = time.monotonic() + _PATIENCE_SECONDS
+  while time.monotonic() < deadline:
+    time.sleep(_BEAT_SECONDS / 10)
+    if _changed(path) != modified:
+      return True
+
+  return False
+
+
+def _changed(path: pathlib.Path) -> int:
+  """Returns a file's modification time in nanoseconds."""
+  # Network file systems look for changes when a file is opened.
+  with path.open("rb") as file:
+    return os.fstat(file.fileno()).st_mtime_ns
+
+
+def _beat(descriptor: int, path: pathlib.Path, released: threading.Event) -> None:
+  """Renews the modification time until the lock is released."""
+  while not released.wait(_BEAT_SECONDS):
+    try:
+      os.utime(descriptor)
+    except OSError as e:
+      _log.warning("%s: no heartbeat (%s); processes on other hosts may take it", path, e)
+
+
+def _locked_error(holder: Holder | None, path: pathlib.Path, verb: str) -> GatoError:
+  process = f"process {holder.pid} on {holder.host}" if holder else "another process"
+  return GatoError(
+    f"{path.parent}: {process} writes here ({verb}); wait for it or end it, choose another folder, "
+    f"or delete {path} where that process is gone"
+  )

@@ -1,0 +1,136 @@
+"""Commands for jobs that were submitted: status, logs, cancel, list and keep.
+
+`python -m launch COMMAND --name=NAME` runs `python -m launch.manage COMMAND --name=NAME`.
+"""
+
+import inspect
+import sys
+import time
+
+from absl import flags
+
+from experiments import cli
+from gato_jax.errors import GatoError
+from launch import jobs, settings
+from launch.backends.tpu_vm import TpuVm
+from launch.jobs import JobState
+
+
+def run_status() -> None:
+  """Shows how a job stands: python -m launch status --name=NAME
+
+  The exit status is 1 where it failed, was cancelled or is gone.
+  """
+  record = jobs.find(flags.FLAGS.name, flags.FLAGS.on)
+  job = record.job
+
+  # A record has no handle where the submission did not come to its end.
+  state = JobState.UNKNOWN
+  if record.handle:
+    state = settings.of_record(record).state(record.handle)
+
+  handle = record.handle or "was not sent to its end"
+  command = f"experiments.{job.verb} --config={job.config} {' '.join(job.overrides)}".rstrip()
+  print(f"{job.name}: {state} on {record.backend} ({handle})")
+  print(f"  {command}")
+  print(f"  submitted {record.submitted} from revision {record.revision or 'unknown'}")
+  sys.exit(state in (JobState.FAILED, JobState.CANCELLED, JobState.UNKNOWN))
+
+
+def run_logs() -> None:
+  """Shows the end of what a job printed: python -m launch logs --name=NAME --lines=50"""
+  record = jobs.find(flags.FLAGS.name, flags.FLAGS.on)
+  print(settings.of_record(record).logs(record.handle, flags.FLAGS.lines), end="")
+
+
+def run_cancel() -> None:
+  """Ends a job; training saves a checkpoint first: python -m launch cancel --name=NAME
+
+  Submit it again to continue.
+  """
+  record = jobs.find(flags.FLAGS.name, flags.FLAGS.on)
+  settings.of_record(record).cancel(record.handle)
+  print(f"{record.job.name}: told to end; python -m launch status --name={record.job.name}")
+
+
+def run_list() -> None:
+  """Lists all jobs that were submitted from this checkout: python -m launch list"""
+  records = jobs.records()
+  if not records:
+    print("no job was submitted from here")
+    return
+
+  rows = [("name", "backend", "state", "submitted", "what")]
+  for record in records:
+    job = record.job
+    submitted = record.submitted.removesuffix("+00:00")
+    state = _listed_state(record)
+    rows.append((job.name, record.backend, state, submitted, f"{job.verb} {job.config}"))
+
+  # The last column is not padded: lines end with their text.
+  widths = [max(len(row[i]) for row in rows) for i in range(4)]
+  for *cells, last in rows:
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+    print("  ".join([*padded, last]))
+
+
+def run_keep() -> None:
+  """Watches a TPU VM job until it is over: python -m launch keep --name=NAME
+
+  Machines that were taken away (--spot) are asked for again, those of a job that is over are
+  deleted. The command may be stopped and started again.
+  """
+  record = jobs.find(flags.FLAGS.name, TpuVm.name)
+  name = record.job.name
+  backend = settings.of_record(record)
+  assert isinstance(backend, TpuVm)
+
+  previous = None
+  while True:
+    try:
+      state = backend.keep(record.job)
+    except GatoError as e:
+      # No quota or no network at the moment: it is reported, and tried again.
+      print(f"{name}: {e}", file=sys.stderr, flush=True)
+    else:
+      if state != previous:
+        print(f"{name}: {state}", flush=True)
+      if state.over and state != JobState.UNKNOWN:
+        return
+      previous = state
+
+    time.sleep(flags.FLAGS.every)
+
+
+def define_flags(command: str) -> None:
+  """Defines the flags of one command, so that it refuses those of the others."""
+  if command != "list":
+    flags.DEFINE_string("name", None, "Of the job.", required=True)
+  if command in ("status", "logs", "cancel"):
+    flags.DEFINE_string("on", "", "Of its backend, where several have a job of that name.")
+  if command == "logs":
+    flags.DEFINE_integer("lines", 20, "Of each process.", lower_bound=1)
+  if command == "keep":
+    flags.DEFINE_integer("every", 60, "Seconds between two looks.", lower_bound=1)
+
+
+def _listed_state(record: jobs.Record) -> JobState:
+  """Returns UNKNOWN, with the reason on stderr, where the backend cannot be asked."""
+  if not record.handle:
+    return JobState.UNKNOWN
+
+  try:
+    return settings.of_record(record).state(record.handle)
+  except GatoError as e:
+    print(f"{record.job.name}: {e}", file=sys.stderr)
+    return JobState.UNKNOWN
+
+
+if __name__ == "__main__":
+  _command = sys.argv.pop(1)
+  _run = globals()[f"run_{_command}"]
+  define_flags(_command)
+
+  # absl's --help prints the docstring of the main module.
+  __doc__ = inspect.cleandoc(_run.__doc__)
+  cli.run_without_config(_run)

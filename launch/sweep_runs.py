@@ -1,0 +1,249 @@
+"""Runs of a sweep: their jobs, their progress, and the table that shows it."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import rich.table
+
+from experiments.analysis import run_metrics
+from experiments.analysis.scaling import grid, points
+from launch import jobs
+from launch.jobs import JobState
+
+# State of a run that was not submitted yet.
+WAITING = "missing"
+_OPEN = (WAITING, JobState.QUEUED, JobState.RUNNING)
+
+_STYLES: dict[str, str] = {
+  JobState.DONE: "green",
+  JobState.RUNNING: "cyan",
+  JobState.FAILED: "red",
+  JobState.CANCELLED: "red",
+  JobState.UNKNOWN: "red",
+}
+
+
+@dataclasses.dataclass
+class SweepRow:
+  """A run of the sweep and its progress.
+
+  Attributes:
+    run: The run of the grid.
+    job: The job that trains or plays it.
+    workdir: Folder of the run.
+    steps: Training steps of the whole run.
+    work: Tokens x parameters, for estimates of time.
+    state: WAITING, or a JobState.
+    point: Result of the training, once it has ended.
+    done: True when the run has what the job is there for.
+    handle: The backend's handle of the job; "" before it was submitted.
+    step: Training steps so far.
+    loss: Loss of the validation split, or of training before the run has ended.
+    seconds_per_step: Speed of training.
+  """
+
+  run: grid.GridRun
+  job: jobs.Job
+  workdir: pathlib.Path
+  steps: int
+  work: float
+  state: str = WAITING
+  point: points.ScalingPoint | None = None
+  done: bool = False
+  handle: str = ""
+  step: int = 0
+  loss: float | None = None
+  seconds_per_step: float | None = None
+
+  @property
+  def left(self) -> float | None:
+    """Seconds until a run that trains has ended."""
+    if self.seconds_per_step is None:
+      return None
+
+    return (self.steps - self.step) * self.seconds_per_step
+
+
+class Sweep:
+  """All runs of a grid on one backend."""
+
+  def __init__(
+    self,
+    rows: Sequence[SweepRow],
+    backend: jobs.Backend,
+    width: int,
+    out: pathlib.Path,
+    finished: Callable[[SweepRow], bool] = lambda row: row.point is not None,
+  ):
+    """Finds the jobs of an earlier sweep that are not over.
+
+    Args:
+      rows: The runs.
+      backend: Where they run.
+      width: Jobs at a time; 0: any number.
+      out: File of the points.
+      finished: True of a run that has what its job is there for; by default, that is trained. Only
+        called when the job does not run.
+    """
+    self.rows = rows
+    self._backend = backend
+    self._width = width
+    self._out = out
+    self._finished = finished
+    self._written: list[points.ScalingPoint] | None = None
+
+    # Jobs of an earlier sweep are taken over; those that are over are submitted again.
+    handles = {}
+    for record in jobs.records():
+      if record.backend == backend.name:
+        handles[record.job.name] = record.handle
+    for row in rows:
+      handle = handles.get(row.job.name, "")
+      if handle and not backend.state(handle).over:
+        row.handle = handle
+        row.state = JobState.RUNNING
+
+    self.look()
+
+  def look(self) -> None:
+    """Updates all rows from the backend and the runs' folders, and writes the points."""
+    for row in self.rows:
+      if row.done:
+        continue
+
+      # The backend is asked before the folder: a job that ends in between would otherwise be done
+      # without a result, which is a failure.
+      if row.handle:
+        row.state = self._backend.state(row.handle)
+      if not row.handle or row.state == JobState.DONE:
+        row.point = points.of_run(row.workdir, row.steps)
+        row.done = self._finished(row)
+
+      if row.point is not None:
+        row.step = row.steps
+        row.loss = row.point.loss
+
+      if row.done:
+        row.state = JobState.DONE
+      elif row.state == JobState.DONE:
+        # It ended well and left nothing.
+        row.state = JobState.FAILED
+      elif row.state == JobState.RUNNING and row.point is None:
+        _update_progress(row)
+
+    current = [row.point for row in self.rows if row.point is not None]
+    if current != self._written:
+      points.write(self._out, current)
+      self._written = current
+
+  def submit(self) -> None:
+    """Submits as many runs as there is room for."""
+    active = sum(row.state in (JobState.QUEUED, JobState.RUNNING) for row in self.rows)
+    for row in self.rows:
+      if row.state == WAITING and (not self._width or active < self._width):
+        row.handle = jobs.submit(self._backend, row.job).handle
+        row.state = JobState.QUEUED
+        active += 1
+
+  @property
+  def over(self) -> bool:
+    """True when no run waits or is at work."""
+    return not any(row.state in _OPEN for row in self.rows)
+
+  def seconds_left(self) -> float | None:
+    """Returns the seconds until all runs have ended; None before anything has trained.
+
+    Runs are assumed to go at the mean speed of those that have trained, side by side.
+    """
+    if any(row.job.verb != "train" for row in self.rows):
+      return None
+
+    # Speeds in work a second: first the finished runs, then those that train.
+    speeds = []
+    for row in self.rows:
+      if row.point is not None and row.point.seconds:
+        speeds.append(row.work / row.point.seconds)
+    for row in self.rows:
+      if row.point is None and row.left and row.seconds_per_step:
+        speeds.append(row.work / row.steps / row.seconds_per_step)
+    if not speeds:
+      return None
+
+    mean_speed = sum(speeds) / len(speeds)
+    open_rows = [row for row in self.rows if row.state in _OPEN]
+    seconds = 0.0
+    for row in open_rows:
+      seconds += row.left or row.work * (1 - row.step / row.steps) / mean_speed
+
+    side_by_side = min(self._width or len(open_rows), len(open_rows))
+    return seconds / max(1, side_by_side)
+
+
+def table(sweep: Sweep) -> rich.table.Table:
+  """Returns the table that is shown while a sweep runs."""
+  counts = {state: sum(row.state == state for row in sweep.rows) for state in (WAITING, *JobState)}
+  title = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+  seconds_left = sweep.seconds_left()
+  if seconds_left and not sweep.over:
+    title += f"; about {_duration(seconds_left)} left"
+
+  result = rich.table.Table(
+    title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0)
+  )
+  for name in ("run", "width", "tokens", "state", "step", "loss", "score", "left"):
+    justify: Literal["left", "right"] = "left" if name in ("run", "state") else "right"
+    result.add_column(name, justify=justify, no_wrap=True)
+
+  for row in sweep.rows:
+    result.add_row(*_cells(row), style=_STYLES.get(row.state, ""))
+
+  result.caption = "loss: held out; in brackets: of training, so far"
+  result.caption_justify = "left"
+  return result
+
+
+def _cells(row: SweepRow) -> list[str]:
+  loss = ""
+  if row.loss is not None:
+    loss = f"{row.loss:.4f}" if row.point else f"({row.loss:.3f})"
+
+  score = ""
+  if row.point is not None and row.point.score is not None:
+    score = f"{row.point.score:.1f}"
+
+  left = ""
+  if row.state == JobState.RUNNING and row.left:
+    left = _duration(row.left)
+
+  return [
+    row.run.name,
+    str(row.run.width),
+    f"{row.run.tokens:,}",
+    str(row.state),
+    f"{row.step}/{row.steps}",
+    loss,
+    score,
+    left,
+  ]
+
+
+def _update_progress(row: SweepRow) -> None:
+  logged = run_metrics.read(row.workdir / "metrics.jsonl")
+  if not logged:
+    return
+
+  newest = logged[-1]
+  row.step = int(newest["step"])
+  row.loss = newest["loss"]
+  row.seconds_per_step = newest["step_seconds"]
+
+
+def _duration(seconds: float) -> str:
+  all_minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(all_minutes, 60)
+  if hours:
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+  return f"{minutes}:{rest:02}"

@@ -1,0 +1,1 @@
+"""Base classes of every domain: environments, dataset builders, and readers of source data."""

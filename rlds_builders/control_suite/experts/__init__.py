@@ -1,1 +1,0 @@
-"""The control suite's experts by what they are: rewards over rollouts, planners' settings and feedback laws."""

@@ -1,0 +1,1 @@
+"""Readers of documents: texts, tables, archives, images, question sets, emoji and stamps."""

@@ -1,0 +1,1 @@
+"""Simulated worlds that several domains share: MiniWorld, Atari, dm_control, MuJoCo rendering."""

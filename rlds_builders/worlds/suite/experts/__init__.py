@@ -1,0 +1,1 @@
+"""Parts of the control suite's experts: rewards over rollouts, planner settings, feedback laws."""
