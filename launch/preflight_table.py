@@ -13,6 +13,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -40,6 +41,8 @@ _SOURCES = (
   "launch/*.py",
   "launch/requirements.txt",
 )
+
+_PAGE_WIDTH = 118  # columns of the page's text
 
 # Columns of the tables on the page.
 _VERDICTS = (
@@ -178,7 +181,7 @@ def page(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
     verdicts=_table(_VERDICTS, [_verdict_cells(row) for row in ordered]),
     memory=_table(["size", "slice", *_MEMORY], memory_rows),
     collectives=_table(["size", "slice", *_KINDS], collective_rows),
-    formula=flops.FORMULA,
+    formula=textwrap.fill(f"- {flops.FORMULA}.", _PAGE_WIDTH, subsequent_indent="  "),
   )
 
 
@@ -232,44 +235,48 @@ def _table(head: Sequence[str], rows: list[list[str]]) -> str:
 
 _PAGE = """# Pre-flight: the paper's sizes on slices of 256 chips
 
-Made by `nice -n 19 python -m launch preflight_table` ({minutes:.0f} minutes on a shared machine \
-of two cores, one
-compile at a time) from results/preflight.jsonl. Every case is the real training step of \
-`experiments/configs/gato_*.py`
-at {rows} rows x {length} tokens, compiled by libtpu for the slice without a TPU; nothing was run \
-on one. A JAX device
-is a core on v3 (two a chip, so 512 devices on 256 chips) and a chip elsewhere.
+This page shows whether the paper's three sizes fit TPU slices of 256 chips, and how long training \
+would take there.
 
-What is assumed: every row holds {patches} image patches and {targets} targets (steps of one 64 x \
-80 image, a separator
-and one action; larger images mean a few patches more, control and text none). Hours are those of \
-{steps:,} steps at
-{utilisation:.0%} model FLOPs utilisation of the data sheet's bfloat16 peak; nobody has measured \
-it on a TPU.
+It is written by `nice -n 19 python -m launch preflight_table` ({minutes:.0f} minutes on a shared \
+machine of two cores, one
+compilation at a time) from `results/preflight.jsonl`. Every case is the real training step of
+`experiments/configs/gato_*.py` at {rows} rows x {length} tokens, compiled by libtpu for the slice \
+without a TPU; nothing was
+run on one. A JAX device is a core on v3 (two per chip, so 512 devices on 256 chips) and a chip \
+elsewhere.
+
+Assumptions: every row holds {patches} image patches and {targets} targets (steps of one 64 x 80 \
+image, a separator and one action;
+larger images would have a few patches more, control and text none). Hours are those of {steps:,} \
+steps at {utilisation:.0%} model
+FLOPs utilisation of the data sheet's bfloat16 peak; nobody has measured it on a TPU.
 
 {verdicts}
 
-- GiB a device: arguments + temporaries + outputs - aliases, from XLA's memory analysis, and the \
+- GiB a device: arguments + temporaries + outputs - aliases, from XLA's memory analysis, plus the \
 program itself.
-- of usable: what libtpu gives to a program, a little less than the chip's memory.
-- {formula}.
-- products / model: matrix products in the compiled program, loops counted as often as they turn, \
-over the model's. More
-  than 1: rematerialised blocks, scores above the diagonal, logits up to a whole chunk.
+- of usable: the memory that libtpu gives to a program, a little less than the chip's.
+{formula}
+- products / model: FLOPs of the matrix products in the compiled program, counting loops as often \
+as they iterate,
+  divided by the model FLOPs. More than 1 means rematerialised blocks, scores above the diagonal, \
+and logits up to a
+  whole chunk.
 
 ## Memory of one device, GiB
 
 {memory}
 
-Outputs that reuse no argument are the metrics, some kilobytes.
+Outputs that do not reuse the buffer of an argument are the metrics, a few kilobytes.
 
 ## Collectives of one step: runs, GiB
 
 {collectives}
 
-Bytes are those of the whole array that a group of devices works on; the rules are in \
-launch/collectives.py. On a ring
-of n devices each sends (n-1)/n of them, for an all-reduce twice that.
+Bytes are those of the whole array that a group of devices works on; `launch/collectives.py` has \
+the rules. On a ring
+of n devices each device sends (n-1)/n of them, and twice that for an all-reduce.
 """
 
 
