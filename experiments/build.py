@@ -4,6 +4,8 @@ Runs in one process without a simulator. A dataset that still agrees with its so
 whose logs, declaration, code or files changed is built again, which is reported; one of another
 origin is moved aside. A prepared form that does not fit its dataset is written again.
 
+With --corrections it builds what experiments.dagger logged of a run instead.
+
 A task without anything to build from is an error, or with --config.leave_out_missing a line that
 says how to get its data.
 """
@@ -11,16 +13,48 @@ says how to get its data.
 import sys
 
 import tqdm
+from absl import flags
 
 from experiments import cli
 from gato_jax.data import prepare
 from gato_jax.documents import ImageConfig
 from gato_jax.domain import DocumentDomain
-from gato_jax.errors import MissingData
+from gato_jax.env import logs
+from gato_jax.errors import GatoError, MissingData
 from rlds_builders.base import rlds_builder
+
+_CORRECTIONS = flags.DEFINE_bool(
+  "corrections", False, "Builds the corrections of the run's policy, in its workdir."
+)
 
 
 def main(experiment: cli.Experiment) -> None:
+  if _CORRECTIONS.value:
+    build_corrections(experiment)
+  else:
+    build(experiment)
+
+
+def build_corrections(experiment: cli.Experiment) -> None:
+  """Builds a dataset of each task that has corrections."""
+  raw, tfds_dir = experiment.corrections / "raw", experiment.corrections / "tfds"
+  tasks = [
+    (domain, task)
+    for domain, task in experiment.control_tasks
+    if logs.shards(logs.task_directory(raw, domain.name, task))
+  ]
+  if not tasks:
+    raise GatoError(f"no corrections in {raw}; run python -m experiments.dagger")
+
+  text = experiment.text_codec()
+  for domain, task in tqdm.tqdm(tasks, unit="dataset", desc="build", dynamic_ncols=True):
+    rlds_builder.build(domain, task, raw=raw, tfds_dir=tfds_dir)
+    prepare.prepare(tfds_dir, cli.name_of(domain, task), text)
+
+  print(f"build: corrections of {len(tasks)} tasks are in {tfds_dir}")
+
+
+def build(experiment: cli.Experiment) -> None:
   built = prepared = 0
   missing: dict[str, list[str]] = {}  # name of a domain or a task -> why there is no data
   text = experiment.text_codec()

@@ -90,7 +90,7 @@ def report_study(experiment: cli.Experiment) -> None:
     played.append(study_page.Played(run, of_run.results, of_run.workdir))
   study = study_page.Study(config.name, json.loads(config.to_json()), played)
 
-  path = f"experiments/configs/{config.name}.py"
+  path = f"experiments/configs/studies/{config.name}.py"
   verbs = ("collect", "build", "study", "report")
   facts = {
     "config": config.name,
@@ -129,7 +129,7 @@ def report_scaling(experiment: cli.Experiment) -> None:
     points_text = f"{len(measured)}, of {path}"
   else:
     points_text = f"{len(measured)} of {len(grid.runs(grid_config))} runs of the grid"
-  config_flag = f"--config=experiments/configs/{experiment.config.name}.py"
+  config_flag = f"--config=experiments/configs/studies/{experiment.config.name}.py"
   facts = {
     "config": experiment.config.name,
     "points": points_text,

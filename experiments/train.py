@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 
 from experiments import cli
@@ -110,6 +111,7 @@ def train(experiment: cli.Experiment) -> None:
         text=text,
         max_local_positions=model_config.max_local_positions,
         split=split,
+        corrections_dir=experiment.corrections / "tfds",
       )
     )
 
@@ -121,7 +123,8 @@ def train(experiment: cli.Experiment) -> None:
 
   played = multihost.together(lambda: _load_played(experiment, inputs.datasets))
   task_specs = inputs.task_specs | {name: data.spec for name, data in played.items()}
-  dataset_sizes = {name: len(data) for name, data in inputs.datasets.items()}
+  # Corrections become more while the run goes on.
+  dataset_sizes = {name: len(inputs.datasets[name]) for name in inputs.expert_windows}
   description = resume.description(settings, task_specs, dataset_sizes)
 
   steps = checkpoint.saved_steps(workdir / "checkpoints")
@@ -203,15 +206,22 @@ def _write_demonstrations(
 
   Only episodes that train are shown; of tasks that do not train none of the validation split.
   """
-  for name, rows in inputs.windows.items():
+  for name, rows in inputs.expert_windows.items():
     if isinstance(rows, windows.EpisodeWindows):
       data = inputs.datasets[name]
       assert isinstance(data, prepared.PreparedEpisodes), name
-      demonstrations.write(workdir, name, data.best(among=rows.episodes))
+      _write_best(workdir, name, data, among=rows.episodes)
 
   for name, data in played.items():
     indices = splits.split_indices(data.kept, mixture, split="train", task_name=name)
-    demonstrations.write(workdir, name, data.best(among=indices))
+    _write_best(workdir, name, data, among=indices)
+
+
+def _write_best(
+  workdir: pathlib.Path, name: str, data: prepared.PreparedEpisodes, among: np.ndarray
+) -> None:
+  groups = data.groups[data.best_episodes(among=among)].tolist()
+  demonstrations.write(workdir, name, data.best(among=among), groups)
 
 
 if __name__ == "__main__":

@@ -67,11 +67,16 @@ class SimulatedDomain(_EpisodeDomain):
     environment: "module:function"; function(task) returns a dm_env.Environment that conforms to
       gato_jax/env/contract.py.
     expert: "module:function"; function(environment, task) returns an expert with reset(seed) and
-      act(timestep).
+      act(timestep). One that keeps track of what it did may also have executed(action), which is
+      called when another action than its own was executed.
+    corrects: False where the expert's action depends on what it did before, such as the stage of a
+      plan, so that it does not know what to do in states that another agent reached
+      (experiments/dagger.py). A planner that starts from the state every few steps corrects.
   """
 
   environment: str
   expert: str = ""
+  corrects: bool = True
 
   def make_environment(self, task: str) -> Any:
     self.check_task(task)

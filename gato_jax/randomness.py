@@ -15,6 +15,10 @@ import numpy as np
 # no larger seed.
 FIRST_EVALUATION_SEED = 1_000_000_000
 
+# Episodes in which an expert corrects the policy (gato_jax/evaluate/corrections.py) have the seeds
+# from here on.
+FIRST_CORRECTION_SEED = 2_000_000_000
+
 
 def generator(purpose: str, *numbers: int) -> np.random.Generator:
   """Returns the random stream of a purpose.

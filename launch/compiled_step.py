@@ -48,6 +48,7 @@ class Shapes:
       "segments": ((b, n), int32),
       "patch_slots": ((b, n), int32),
       "targets": ((b, n), np.dtype(bool)),
+      "prompts": ((b, n), np.dtype(bool)),
       "patches": ((b, p, 16, 16, 3), np.dtype(np.uint8)),
       "patch_positions": ((b, p, 4), int32),
       "components": ((b,), int32),

@@ -12,7 +12,8 @@ from typing import Any
 
 from gato_jax.errors import GatoError, check_name
 
-VERBS = ("train", "evaluate", "measure", "interpret")
+VERBS = ("train", "dagger", "evaluate", "measure", "interpret")
+_TRAINING_VERBS = {"train", "dagger"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -47,7 +48,7 @@ class StudyRun:
       check_name(verb, VERBS, f"verb of run {self.name}")
 
     # A run either trains, maybe from another run's parameters, or plays what was trained before.
-    trains = "train" in self.verbs
+    trains = bool(_TRAINING_VERBS & set(self.verbs))
     if trains == bool(self.plays) or (self.plays and self.starts_from):
       raise GatoError(
         f"study: run {self.name} trains, maybe from `starts_from`, "

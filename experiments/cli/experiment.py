@@ -52,6 +52,8 @@ class Experiment:
     workdir: Directory of the training run: its checkpoints and its report.
     results: Directory of what is played. It differs from `workdir` where the run plays another
       run's checkpoint.
+    corrections: Directory of the corrections of the run's policy (experiments/dagger.py), with raw
+      logs and datasets like the data directory.
     fine_tune: The section `fine_tune`.
   """
 
@@ -88,6 +90,7 @@ class Experiment:
     data_dir = pathlib.Path(self.config.data_dir)
     self.raw = data_dir / "raw"
     self.tfds = data_dir / "tfds"
+    self.corrections = self.workdir / "corrections"
 
     self.fine_tune: mixture.FineTuneConfig = self.section(mixture.FineTuneConfig, "fine_tune")
     self.rows = _rows(self.config)

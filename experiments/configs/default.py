@@ -10,6 +10,7 @@ from experiments.analysis import interpret
 from gato_jax import agent, documents, evaluate
 from gato_jax.data import mixture
 from gato_jax.env import collect
+from gato_jax.evaluate import corrections
 from gato_jax.model import config as model_config
 from gato_jax.serve import server
 from gato_jax.train import loop, optimizer
@@ -49,6 +50,7 @@ def get_config(variant: str = "tiny") -> ml_collections.ConfigDict:
 
   config.collect = cli.section_of(collect.CollectConfig())
   config.act = cli.section_of(agent.ActConfig())
+  config.dagger = cli.section_of(corrections.DaggerConfig())
   config.evaluate = cli.section_of(evaluate.EvaluateConfig())
   config.interpret = cli.section_of(interpret.InterpretConfig())
   config.serve = cli.section_of(server.ServeConfig())

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import dm_env
 import jax
 import numpy as np
 
@@ -15,9 +14,9 @@ from gato_jax import randomness
 from gato_jax.agent import buckets, step
 from gato_jax.agent.config import ActConfig
 from gato_jax.agent.prompts import Prompts
+from gato_jax.data.prepared_format import group_id
 from gato_jax.errors import GatoError, check_name
 from gato_jax.model import GatoConfig, cache
-from gato_jax.task import flatten
 from gato_jax.tokens import layout, packing, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
@@ -32,11 +31,13 @@ class _Episode:
   Attributes:
     task: Name of the task.
     seed: Seed of the episode.
+    group: Number of its group, 0 for none.
     steps: Steps acted so far.
   """
 
   task: str
   seed: int
+  group: int = 0
   steps: int = 0
 
   @functools.cached_property
@@ -161,13 +162,14 @@ class Engine:
     check_name(task, self._layouts, "task")
     return packing.pack(self._layouts[task], observation)
 
-  def start(self, slot: int, task: str, seed: int) -> None:
+  def start(self, slot: int, task: str, seed: int, group: str = "") -> None:
     """Begins an episode in a slot; its first action empties the slot's KV cache.
 
     Args:
       slot: Slot of the episode.
       task: Name of the task.
       seed: Seed of the prompt and of the sampled actions.
+      group: Name of the episode's group, which its prompt is of (act.prompt_group); "" for none.
 
     Raises:
       GatoError: There is no such task or slot.
@@ -176,7 +178,7 @@ class Engine:
     if not 0 <= slot < self.slots:
       raise GatoError(f"slot {slot} does not exist: there are {self.slots}")
 
-    self._episodes[slot] = _Episode(task, seed)
+    self._episodes[slot] = _Episode(task, seed, group=group_id(group))
 
   def act(self, observations: Mapping[int, packing.Packed]) -> dict[int, np.ndarray]:
     """Returns one action of its task's action spec for each slot given; the other slots wait.
@@ -251,13 +253,14 @@ class Engine:
 
     for row, slot in zip(rows, slots, strict=True):
       episode = self._episodes[slot]
-      # In the order of step.StepRequest: slots, tasks, fresh, seeds, steps.
+      # In the order of step.StepRequest: slots, tasks, fresh, seeds, steps, reach.
       request[:, row] = (
         slot,
         self._index_in_bucket[episode.task],
         slot in emptied,
         episode.noise,
         episode.steps,
+        self._reach(episode.task),
       )
       packed_by_row[row] = observations[slot]
 
@@ -277,6 +280,14 @@ class Engine:
     """True when the episode's next step begins with an empty KV cache or with its prompt."""
     period = self._act.memory_steps
     return episode.steps == 0 or bool(period and episode.steps % period == 0)
+
+  def _reach(self, task: str) -> int:
+    """Returns the positions before a step that it may attend to, a prompt's aside."""
+    earlier_steps = self._act.history_steps - 1
+    if earlier_steps < 0:
+      return self._config.memory_length
+
+    return earlier_steps * self._layouts[task].length
 
   def _step(self, bucket: buckets.Bucket, size: int) -> Any:
     """Returns the compiled step of a bucket and a batch size."""
@@ -319,7 +330,8 @@ class Engine:
     """Empties a slot's KV cache and reads its episode's prompt."""
     episode = self._episodes[slot]
     prompts = self._prompts[episode.task]
-    chunk = self._prompt_chunk(bucket, prompts.layout, prompts.choose(episode.seed))
+    chunk = self._prompt_chunk(bucket, prompts.layout, prompts.choose(episode.seed, episode.group))
+    chunk["is_prompt"][0] = prompts.are_demonstrations
 
     self._state = self._prompt_step(bucket)(
       params=self._params, state=self._state, slot=np.array([slot], np.int32), chunk=chunk
@@ -339,6 +351,7 @@ class Engine:
       "patches": np.zeros([1, patches, side, side, 3], np.uint8),
       "patch_positions": np.zeros([1, patches, 4], np.int32),
       "length": np.zeros(1, np.int32),
+      "is_prompt": np.ones(1, bool),
     }
 
   def _prompt_chunk(
@@ -370,27 +383,3 @@ class Engine:
     chunk["patch_positions"][0, :patch_count] = positions
 
     return chunk
-
-
-class GatoActor:
-  """Acts for copies of one task's environment (env.loop.Actor); an environment's index is its slot.
-
-  Attributes:
-    engine: Engine that acts.
-  """
-
-  def __init__(self, engine: Engine, task: str):
-    self.engine = engine
-    self._task = task
-
-  def reset(self, slot: int, seed: int) -> None:
-    """Begins an episode in a slot."""
-    self.engine.start(slot, self._task, seed)
-
-  def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> dict[int, np.ndarray]:
-    """Returns an action for each slot's newest timestep."""
-    observations = {
-      slot: self.engine.pack(self._task, flatten(timestep.observation))
-      for slot, timestep in timesteps.items()
-    }
-    return self.engine.act(observations)

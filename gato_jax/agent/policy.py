@@ -4,8 +4,9 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from gato_jax.agent.actor import GatoActor
 from gato_jax.agent.config import ActConfig
-from gato_jax.agent.engine import Engine, GatoActor
+from gato_jax.agent.engine import Engine
 from gato_jax.agent.generation import TextGenerator
 from gato_jax.agent.prompts import Prompts
 from gato_jax.data import demonstrations
@@ -124,9 +125,11 @@ class Policy:
     room = int(self.model_config.memory_length * config.prompt_share)
 
     episodes = []
+    groups = []
     if config.prompt != "none":
       episodes = demonstrations.read(self.workdir, task)
-    prompts = Prompts(task_layout, episodes, room=room, config=config)
+      groups = demonstrations.read_groups(self.workdir, task)
+    prompts = Prompts(task_layout, episodes, room=room, config=config, groups=groups)
 
     # A task whose own steps do not fit plays without a prompt; a task that was named must be shown.
     if config.prompt_task and not prompts.steps:

@@ -52,6 +52,7 @@ class StepRequest:
     fresh: 1 where an episode begins, or its KV cache is emptied.
     seeds: Seed of the episode's draws.
     steps: Steps of the episode so far. With the seed and the token's index it fixes a draw.
+    reach: Positions before this step that it may attend to, a prompt's aside.
   """
 
   slots: jax.Array
@@ -59,9 +60,10 @@ class StepRequest:
   fresh: jax.Array
   seeds: jax.Array
   steps: jax.Array
+  reach: jax.Array
 
 
-# One int32 array [5, B] is transferred to the device instead of five.
+# One int32 array [6, B] is transferred to the device instead of five.
 REQUEST_FIELDS = len(dataclasses.fields(StepRequest))
 
 
@@ -102,7 +104,7 @@ def act(
     tables: `buckets.tables` of the bucket.
     head: `head` of the bucket.
     temperature: Float32 [], temperature of sampling; 0 takes the most likely token.
-    request: Int32 [5, B], the fields of `StepRequest`.
+    request: Int32 [6, B], the fields of `StepRequest`.
     values: Float32 [B, T], of `buckets.pad_observations`, as the next two.
     ids: Int32 [B, T].
     lines: Uint8 [B, 16 P, 48].
@@ -130,6 +132,16 @@ def act(
   index = np.arange(1 + bucket.tokens)
   written = is_used_B[:, None] & (index >= first_Bx1) & (index < end_B[:, None])
 
+  # Unused text positions are written, since training has them too, but never attended to.
+  valid = written & (chunk["kinds"] != Kind.PADDING)
+
+  # The pending action, the first position, is of the step before. Later ones must not attend to it
+  # where the network sees no past actions, or no past step at all.
+  hides_actions = config.past_actions == "hidden"
+  sees_pending_B = (rows.reach > 0) & (not hides_actions)
+  valid &= (index > 0) | sees_pending_B[:, None]
+  reach_B = rows.reach - (pending_B >= 0)
+
   hidden_BxTxD, step_cache = cache.read(
     config,
     params,
@@ -139,8 +151,8 @@ def act(
     start=0,
     offset=index - first_Bx1,
     written=written,
-    # Unused text positions are written, since training has them too, but never attended to.
-    valid=written & (chunk["kinds"] != Kind.PADDING),
+    valid=valid,
+    reach=reach_B,
   )
   # The separator, the last position before `end`, predicts the first action token.
   separator_Bx1x1 = (end_B - 1)[:, None, None]
@@ -184,6 +196,7 @@ def act(
       offset=(end_B[:, None] - first_Bx1) + token_index - 1,
       written=written_Bx1,
       valid=written_Bx1,
+      reach=reach_B,
     )
     column_B = sample(hidden_Bx1xD[:, 0], token_index)
     return (step_cache, column_B), column_B
@@ -195,6 +208,11 @@ def act(
   )
   columns_BxA = jnp.concatenate([first_column_B[None], later_columns]).T
   action_ids_BxA = column_ids_C[columns_BxA]
+
+  # Within the step, later action tokens attended to earlier ones; later steps must not.
+  if hides_actions:
+    is_observation = np.arange(bucket.positions) < bucket.tokens + 1
+    step_cache = dataclasses.replace(step_cache, valid=step_cache.valid & is_observation)
 
   last_id_B = jnp.take_along_axis(action_ids_BxA, (action_count_B - 1)[:, None], axis=1)[:, 0]
   state = ActingState(
@@ -245,11 +263,17 @@ def prompt(
     params: Parameters of the network.
     state: State of all slots; donated.
     slot: Int32 [1], the slot.
-    chunk: Prompt of one row, padded behind its "length", int32 [1].
+    chunk: Prompt of one row, padded behind its "length", int32 [1]. "is_prompt", bool [1], is False
+      where it holds the episode's own past instead (experiments/analysis/recorded/measure.py).
   """
   index = np.arange(chunk["kinds"].shape[1])[None]
   written = index < chunk["length"][:, None]
   row_cache = cache.view(state.kv_cache, slot, jnp.ones(1, bool))
+
+  valid = written & (chunk["kinds"] != Kind.PADDING)
+  if config.past_actions == "hidden":
+    # A prompt shows actions; the steps of an episode's own past must not.
+    valid &= chunk["is_prompt"][:, None] | (chunk["kinds"] != Kind.ACTION)
 
   _, step_cache = cache.read(
     config,
@@ -260,10 +284,12 @@ def prompt(
     start=0,
     offset=jnp.asarray(index),
     written=written,
-    valid=written & (chunk["kinds"] != Kind.PADDING),
+    valid=valid,
   )
   return ActingState(
-    kv_cache=cache.commit(state.kv_cache, slot, row_cache=row_cache, step_cache=step_cache),
+    kv_cache=cache.commit(
+      state.kv_cache, slot, row_cache=row_cache, step_cache=step_cache, is_prompt=True
+    ),
     pending=state.pending.at[slot].set(NONE_PENDING),
   )
 

@@ -17,8 +17,20 @@ def _path(workdir: pathlib.Path, task: str) -> pathlib.Path:
   return pathlib.Path(workdir) / "demonstrations" / f"{task}.npz"
 
 
-def write(workdir: pathlib.Path, task: str, demonstrations: Sequence[Demonstration]) -> None:
-  """Saves a task's demonstrations beside its checkpoints."""
+def write(
+  workdir: pathlib.Path,
+  task: str,
+  demonstrations: Sequence[Demonstration],
+  groups: Sequence[int] = (),
+) -> None:
+  """Saves a task's demonstrations beside its checkpoints.
+
+  Args:
+    workdir: Directory of the run.
+    task: "domain.task".
+    demonstrations: Episodes.
+    groups: Number of each one's group (prepared_format.group_id); () for no groups.
+  """
   arrays: dict[str, np.ndarray] = {}
   for i, (observation, action) in enumerate(demonstrations):
     arrays[f"{i}/action"] = action
@@ -29,6 +41,9 @@ def write(workdir: pathlib.Path, task: str, demonstrations: Sequence[Demonstrati
         texts = [text.decode() if isinstance(text, bytes) else str(text) for text in value]
         value = np.array(texts)
       arrays[f"{i}/observation/{key}"] = value
+
+  if len(groups):
+    arrays["groups"] = np.array(groups, np.int64)
 
   archive = io.BytesIO()
   np.savez_compressed(archive, **arrays)  # type: ignore[arg-type]  # the stub's allow_pickle
@@ -41,14 +56,7 @@ def read(workdir: pathlib.Path, task: str) -> list[Demonstration]:
   Raises:
     GatoError: There are none.
   """
-  path = _path(workdir, task)
-  if not path.exists():
-    raise GatoError(
-      f"no demonstration in {path}; train writes it, or evaluate with --config.act.prompt=none"
-    )
-
-  with np.load(path, allow_pickle=False) as file:
-    arrays = {key: file[key] for key in file.files}
+  arrays = _read(workdir, task)
 
   # A demonstration has one key "<i>/action". Keys of observation fields, which may be called
   # "action" too, have one more part.
@@ -65,3 +73,21 @@ def read(workdir: pathlib.Path, task: str) -> list[Demonstration]:
     demonstrations.append((observation, arrays[f"{i}/action"]))
 
   return demonstrations
+
+
+def read_groups(workdir: pathlib.Path, task: str) -> list[int]:
+  """Reads the number of the group of each of a task's demonstrations; 0 where there are none."""
+  arrays = _read(workdir, task)
+  count = sum(key.split("/")[1:] == ["action"] for key in arrays)
+  return arrays.get("groups", np.zeros(count, np.int64)).tolist()
+
+
+def _read(workdir: pathlib.Path, task: str) -> dict[str, np.ndarray]:
+  path = _path(workdir, task)
+  if not path.exists():
+    raise GatoError(
+      f"no demonstration in {path}; train writes it, or evaluate with --config.act.prompt=none"
+    )
+
+  with np.load(path, allow_pickle=False) as file:
+    return {key: file[key] for key in file.files}

@@ -23,9 +23,13 @@ class MixtureConfig:
     window_steps: Largest number of consecutive steps in a sample; 0 takes as many as fit into the
       row. Short windows keep a cloned policy from copying its last action instead of looking at
       the state.
+    history_dropout: Share of samples that are cut to one to three steps, without their prompt, so
+      that one network acts with any memory (act.memory_steps).
     prompt_probability: Share of samples that start with a prompt from another episode.
     prompt_end_probability: Share of those prompts that are the other episode's end; the rest are
       pieces drawn uniformly.
+    prompt_spread_probability: Share of prompts that are spread instead over the whole other
+      episode: its first step, its last one, and steps evenly between.
     labels: Which action the loss asks for. "expert" is what the expert would have done in that
       state, "executed" is what was done for whatever reason, and "" is the expert's action, or the
       executed one with `returns`, since the return is that of the executed actions. The two differ
@@ -35,6 +39,8 @@ class MixtureConfig:
       have done. A sample's last step, which no later step sees, always holds the labels, so that
       its later action tokens are conditioned as when acting. Prompts always hold the executed
       actions.
+    corrections: Share of a control task's sequences that are corrections of the policy itself
+      (experiments/dagger.py), once there are any.
     keep: Episodes train whose return is at least this share of the expert return; 0 keeps all.
     returns: True when every timestep of a control task has one more field, the return-to-go in per
       cent of the expert return (docs/returns.md); act.return_target then asks for a return.
@@ -60,10 +66,13 @@ class MixtureConfig:
   weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
   sequence_length: int = 1024
   window_steps: int = 0
+  history_dropout: float = 0.0
   prompt_probability: float = 0.25
   prompt_end_probability: float = 0.5
+  prompt_spread_probability: float = 0.0
   labels: str = ""
   past_actions: str = "executed"
+  corrections: float = 0.25
   keep: float = 0.8
   returns: bool = False
   observation_text_targets: bool = True
@@ -82,6 +91,14 @@ class MixtureConfig:
     ):
       if value not in allowed:
         raise GatoError(f"data.{name}={value!r}: use one of {', '.join(map(repr, allowed))}")
+
+    for name, share in (
+      ("history_dropout", self.history_dropout),
+      ("prompt_spread_probability", self.prompt_spread_probability),
+      ("corrections", self.corrections),
+    ):
+      if not 0 <= share <= 1:
+        raise GatoError(f"data.{name}={share:g}: a share lies in [0, 1]")
 
   @property
   def learns_expert(self) -> bool:

@@ -2,17 +2,19 @@
 
 import atexit
 import contextlib
+import dataclasses
 import pathlib
 import re
 import traceback
 import weakref
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from gato_jax.data import prepared, tasks, windows
+from gato_jax.data import prepared, records, tasks, windows
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.data.rows import FEATURES
 from gato_jax.errors import GatoError
@@ -21,6 +23,9 @@ from gato_jax.tokens import codec
 
 Batch = dict[str, np.ndarray]
 
+# Ends the name of the component that has the corrections of a task.
+_CORRECTIONS = " (corrections)"
+
 
 class Input:
   """The training input of one mixture.
@@ -28,7 +33,8 @@ class Input:
   Attributes:
     config: The mixture.
     batch_size: Rows of a global batch.
-    names: Component names in the order of batch["components"].
+    names: Component names in the order of batch["components"]: tasks, and "<task> (corrections)"
+      where there are corrections of the policy.
     shares: Name -> share of sequences; the shares sum to 1.
     datasets: Name -> prepared episodes or documents.
     windows: Name -> rows of the dataset.
@@ -43,6 +49,7 @@ class Input:
     text: codec.TextCodec,
     max_local_positions: int,
     split: str = "train",
+    corrections_dir: pathlib.Path | None = None,
   ):
     """Opens the datasets of a mixture and registers it with seqio.
 
@@ -53,6 +60,8 @@ class Input:
       text: The tokenizer.
       max_local_positions: Size of the network's table of local positions.
       split: "train" or "validation", of every task. Each has a name of its own in the registry.
+      corrections_dir: Directory of the datasets with corrections of the policy, which take the
+        share config.corrections of their tasks' sequences; None or without datasets: none.
 
     Raises:
       GatoError: The mixture is empty, a share is not positive, or a dataset cannot be trained on.
@@ -69,20 +78,36 @@ class Input:
 
     self.config = config
     self.batch_size = batch_size
-    self.names = sorted(config.weights)
-    total = sum(config.weights.values())
-    self.shares = {name: config.weights[name] / total for name in self.names}
 
-    self.datasets = {
-      name: prepared.load(tfds_dir, name, keep=config.keep, with_returns=config.returns)
-      for name in self.names
-    }
-    self.windows = {
-      name: windows.make_windows(
+    total = sum(config.weights.values())
+    self.shares: dict[str, float] = {}
+    self.datasets: dict[str, Any] = {}
+    self.windows: dict[str, windows.Windows] = {}
+
+    def add(name: str, share: float, data: Any, config: MixtureConfig) -> None:
+      self.shares[name] = share
+      self.datasets[name] = data
+      self.windows[name] = windows.make_windows(
         data, text, config=config, max_local_positions=max_local_positions, split=split
       )
-      for name, data in self.datasets.items()
-    }
+
+    for name in sorted(config.weights):
+      share = config.weights[name] / total
+      data = prepared.load(tfds_dir, name, keep=config.keep, with_returns=config.returns)
+
+      # No correction is held out, since the validation loss is that of the expert's episodes.
+      corrections = None
+      if corrections_dir and config.corrections and split == "train":
+        corrections = _load_corrections(corrections_dir, name, config)
+
+      if corrections is not None:
+        all_of_them = dataclasses.replace(config, validation_every=0, episodes={})
+        add(name + _CORRECTIONS, share * config.corrections, corrections, config=all_of_them)
+        share *= 1 - config.corrections
+      if share:
+        add(name, share, data, config=config)
+
+    self.names = list(self.windows)
     self.patch_capacity = max(w.patch_capacity for w in self.windows.values())
 
     self._name = config.name if split == "train" else f"{config.name}.{split}"
@@ -92,7 +117,12 @@ class Input:
 
   @property
   def task_specs(self) -> dict[str, TaskSpec]:
-    return {name: data.spec for name, data in self.datasets.items()}
+    return {data.spec.name: data.spec for data in self.datasets.values()}
+
+  @property
+  def expert_windows(self) -> dict[str, windows.Windows]:
+    """Rows of each task's own dataset, without those of corrections."""
+    return {name: rows for name, rows in self.windows.items() if not name.endswith(_CORRECTIONS)}
 
   def batches(self, start: int = 0, rows: np.ndarray | None = None) -> Iterator[Batch]:
     """Returns batch(start), batch(start + 1), ...
@@ -138,6 +168,30 @@ class Input:
     batches = _with_own_errors(dataset.as_numpy_iterator())
     _open.add(batches)
     return batches
+
+
+def _load_corrections(
+  directory: pathlib.Path, task: str, config: MixtureConfig
+) -> prepared.PreparedEpisodes | None:
+  """Opens the corrections of a task; None where there are none.
+
+  Raises:
+    GatoError: The mixture does not learn the expert's actions, which are what corrects.
+  """
+  if not records.directory_of(directory, task).exists():
+    return None
+
+  if not config.learns_expert:
+    raise GatoError(
+      f"{task} has corrections in {directory}, whose labels are the expert's actions, but the "
+      "mixture learns the executed ones (data.labels, data.returns); leave the corrections out by "
+      "--config.data.corrections=0"
+    )
+
+  # The policy's returns say nothing about how good the labels are.
+  data = prepared.load(directory, task, keep=0.0)
+  assert isinstance(data, prepared.PreparedEpisodes), task
+  return data
 
 
 def _with_own_errors(iterator: Iterator[Batch]) -> Generator[Batch]:

@@ -7,7 +7,8 @@ import json
 import os
 import pathlib
 import shutil
-from typing import BinaryIO
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import numpy as np
 import tqdm
@@ -185,10 +186,16 @@ def _write_episodes(source: records.EpisodeRecords, file: BinaryIO, task: str) -
       metadata["return"],
       metadata["seed"],
       metadata["disturbed"],
+      prepared_format.group_id(_group(metadata)),
     )
     file.write(steps.tobytes())
 
   return index
+
+
+def _group(metadata: Mapping[str, Any]) -> str:
+  """Returns the group that an episode's info names; "" where it names none."""
+  return str(json.loads(metadata["info"]).get("group", ""))
 
 
 def _compressor() -> zstandard.ZstdCompressor:

@@ -6,7 +6,7 @@ mapped: resident memory stays flat, and a truncated file is an error, not a SIGB
 
 import functools
 import json
-import os
+import math
 import pathlib
 import zlib
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ import zstandard
 
 from gato_jax.data import prepared_format, records
 from gato_jax.data.demonstrations import Demonstration
+from gato_jax.data.prepared_file import PreparedFile
 from gato_jax.data.prepared_format import BLOCK_TOKENS, CHECK_BYTES, FOLDER, IMAGE, TOKEN
 from gato_jax.env import results, returns
 from gato_jax.env.returns import RETURN_TO_GO
@@ -28,44 +29,14 @@ from gato_jax.tokens.vocabulary import Kind
 # Distinct texts that are cached: an instruction repeats through an episode.
 _CACHED_TEXTS = 1024
 
+# Groups of which demonstrations are kept, so that their file stays small.
+_PROMPT_GROUPS = 128
+
 # Steps [start, stop) of an episode: (episode, start, stop).
 Piece = tuple[int, int, int]
 
 
-class _Prepared:
-  """Index and random reads of data.bin, for episodes and documents alike."""
-
-  def __init__(self, directory: pathlib.Path, spec: TaskSpec):
-    self.spec = spec
-    self.directory = directory
-    self._index = np.load(directory / FOLDER / "index.npy")
-    self._file = (directory / FOLDER / "data.bin").open("rb", buffering=0)
-
-  def __len__(self) -> int:
-    return len(self._index)
-
-  def _read(self, offset: int, size: int) -> bytes:
-    # pread has no file position, so threads may share the file.
-    content = os.pread(self._file.fileno(), size, offset)
-    if len(content) != size:
-      raise self._damaged()
-
-    return content
-
-  def _decompress(
-    self, decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryview
-  ) -> bytes:
-    try:
-      return decompressor.decompress(frame)
-    except zstandard.ZstdError as e:
-      raise self._damaged() from e
-
-  def _damaged(self) -> GatoError:
-    folder = self.directory / FOLDER
-    return GatoError(f"{folder} is damaged; delete the folder and run python -m experiments.build")
-
-
-class PreparedDocuments(_Prepared):
+class PreparedDocuments(PreparedFile):
   """The sequences of a document task: one a document, of a captioned image one a caption.
 
   Attributes:
@@ -81,9 +52,9 @@ class PreparedDocuments(_Prepared):
     super().__init__(directory, spec)
     header = json.loads((directory / FOLDER / "prepared.json").read_text())
     self.tokenizer = header["tokenizer"]
-    self.lengths = self._index["length"]
-    self.patches = self._index["patches"]
-    self.documents = self._index["document"]
+    self.lengths = self.index["length"]
+    self.patches = self.index["patches"]
+    self.documents = self.index["document"]
 
   def window(self, index: int, start: int, stop: int) -> document_layout.DocumentTokens:
     """Reads tokens [start, stop) of a sequence, and the patches among them.
@@ -91,8 +62,8 @@ class PreparedDocuments(_Prepared):
     Raises:
       GatoError: The file does not hold what was written.
     """
-    offset = int(self._index["offset"][index])
-    image_count = int(self._index["pictures"][index])
+    offset = int(self.index["offset"][index])
+    image_count = int(self.index["pictures"][index])
 
     # With images, the patches before `start` have to be counted, so tokens are read from the first.
     first = 0 if image_count else start
@@ -110,7 +81,7 @@ class PreparedDocuments(_Prepared):
     return document_layout.DocumentTokens(
       tokens=np.where(is_patch, vocabulary.PADDING_ID, ids).astype(np.int32),
       kinds=np.where(is_patch, Kind.PATCH, Kind.TEXT).astype(np.int32),
-      given=np.arange(start, stop) < self._index["given"][index],
+      given=np.arange(start, stop) < self.index["given"][index],
       patches=pixels,
       positions=positions,
     )
@@ -133,7 +104,7 @@ class PreparedDocuments(_Prepared):
     sequence_bytes = length * TOKEN.itemsize + block_count * CHECK_BYTES
     begin = first_block * block_bytes
     end = min(end_block * block_bytes, sequence_bytes)
-    content = self._read(offset + begin, end - begin)
+    content = self.read_bytes(offset + begin, end - begin)
 
     blocks = []
     for block_start in range(0, len(content), block_bytes):
@@ -141,7 +112,7 @@ class PreparedDocuments(_Prepared):
       block = checked_block[:-CHECK_BYTES]
       check = checked_block[-CHECK_BYTES:]
       if zlib.crc32(block) != int.from_bytes(check, "little"):
-        raise self._damaged()
+        raise self.damaged()
       blocks.append(block)
 
     ids = np.frombuffer(b"".join(blocks), TOKEN)
@@ -159,7 +130,7 @@ class PreparedDocuments(_Prepared):
     pixels = [np.zeros([0, 16, 16, 3], np.uint8)]
     positions = [np.zeros([0, 4], np.int32)]
 
-    table = np.frombuffer(self._read(offset, image_count * IMAGE.itemsize), IMAGE)
+    table = np.frombuffer(self.read_bytes(offset, image_count * IMAGE.itemsize), IMAGE)
 
     # Index of the image's first patch among the patches of the sequence.
     first = 0
@@ -171,8 +142,8 @@ class PreparedDocuments(_Prepared):
       # The part of [start, stop) that lies in this image, relative to its first patch.
       part = slice(max(0, start - first), max(0, min(first + count, stop) - first))
       if part.start < part.stop:
-        frame = self._read(int(image["offset"]), int(image["size"]))
-        content = self._decompress(zstandard.ZstdDecompressor(), frame)
+        frame = self.read_bytes(int(image["offset"]), int(image["size"]))
+        content = self.decompress(zstandard.ZstdDecompressor(), frame)
         array = np.frombuffer(content, np.uint8).reshape(1, height, width, 3)
         pixels.append(patches.to_patches(array)[0, part])
         positions.append(patches.positions(height, width)[part])
@@ -196,7 +167,7 @@ class Window(NamedTuple):
   expert_action: np.ndarray
 
 
-class PreparedEpisodes(_Prepared):
+class PreparedEpisodes(PreparedFile):
   """The episodes of a control task.
 
   Attributes:
@@ -204,7 +175,9 @@ class PreparedEpisodes(_Prepared):
     directory: Directory of the dataset.
     returns: float64 [episodes], in collection order.
     lengths: int64 [episodes].
-    expert_return: Expert return of the undisturbed episodes (Reed et al. 2022, section 3.1).
+    groups: int64 [episodes]; episodes of equal numbers share what their observations hide.
+    expert_return: Expert return of the undisturbed episodes (Reed et al. 2022, section 3.1); NaN
+      where there are none and `keep` is 0, which corrections of a policy are read with.
     kept: Indices of the episodes whose return reaches `keep` of the expert return; all of them
       where `keep` is 0.
   """
@@ -217,12 +190,16 @@ class PreparedEpisodes(_Prepared):
     self._kinds = {
       key: fields.kind_of(key, field) for key, field in sorted(spec.observation.items())
     }
-    self._offsets = self._index["offset"].astype(np.int64)
+    self._offsets = self.index["offset"].astype(np.int64)
 
     # Disturbed episodes were not played by the expert alone, so they do not count as its return.
-    self.returns = self._index["return"]
-    self.lengths = self._index["length"]
-    self.expert_return = results.expert_return(self.returns[~self._index["disturbed"]])
+    self.returns = self.index["return"]
+    self.lengths = self.index["length"]
+    self.groups = self.index["group"]
+    undisturbed = self.returns[~self.index["disturbed"]]
+    self.expert_return = math.nan
+    if len(undisturbed) or keep:
+      self.expert_return = results.expert_return(undisturbed)
     self.kept = np.flatnonzero(results.reaches(self.returns, self.expert_return, keep))
 
     if with_returns:
@@ -233,14 +210,16 @@ class PreparedEpisodes(_Prepared):
   def best(
     self, count: int = 4, episode_bytes: int = 4 << 20, among: np.ndarray | None = None
   ) -> list[Demonstration]:
-    """Returns the best episodes with the executed actions: demonstrations for prompting.
+    """Returns the best episodes of each group: demonstrations for prompting.
+
+    They have the executed actions. Of a task without groups they are the best of all.
 
     An episode of more than `episode_bytes` loses its middle. Its first and last steps, which
     prompts are cut from, remain; only a prompt from a random position may cross the gap, and
     seldom does.
 
     Args:
-      count: Number of episodes.
+      count: Number of episodes a group, of the first 128 groups.
       episode_bytes: Limit for a decoded episode; texts are not counted.
       among: Indices of the episodes that may be shown; by default all that are kept.
     """
@@ -250,11 +229,8 @@ class PreparedEpisodes(_Prepared):
         step_bytes += int(np.prod(field.shape)) * np.dtype(field.dtype).itemsize
     half = max(1, episode_bytes // step_bytes // 2)
 
-    among = self.kept if among is None else among
-    order = np.argsort(-self.returns[among], kind="stable")
-
     demonstrations = []
-    for episode in among[order[:count]].tolist():
+    for episode in self.best_episodes(count, among):
       length = int(self.lengths[episode])
       if length <= 2 * half:
         pieces = [(episode, 0, length)]
@@ -263,6 +239,18 @@ class PreparedEpisodes(_Prepared):
       demonstrations.append(self.windows(pieces))
 
     return demonstrations
+
+  def best_episodes(self, count: int = 4, among: np.ndarray | None = None) -> list[int]:
+    """Returns the episodes that `best` reads, in its order."""
+    among = self.kept if among is None else among
+    order = np.argsort(-self.returns[among], kind="stable")
+
+    by_group: dict[int, list[int]] = {}
+    for episode in among[order].tolist():
+      by_group.setdefault(int(self.groups[episode]), []).append(episode)
+
+    groups = list(by_group.values())[:_PROMPT_GROUPS]
+    return [episode for episodes in groups for episode in episodes[:count]]
 
   def window(self, index: int, start: int, stop: int) -> Demonstration:
     """Reads flat observation columns and executed actions of steps [start, stop) of one episode."""
@@ -314,11 +302,11 @@ class PreparedEpisodes(_Prepared):
     content = []
     for episode, start, stop in pieces:
       offset = int(self._offsets[episode]) + start * size
-      content.append(self._read(offset, (stop - start) * size))
+      content.append(self.read_bytes(offset, (stop - start) * size))
 
     steps = np.frombuffer(b"".join(content), self._dtype)
     if not np.array_equal(prepared_format.check_sums(steps), steps["check"]):
-      raise self._damaged()
+      raise self.damaged()
 
     return steps
 
@@ -329,7 +317,7 @@ class PreparedEpisodes(_Prepared):
     return texts
 
   def _read_text(self, offset: int, size: int) -> bytes:
-    return self._decompress(zstandard.ZstdDecompressor(), self._read(offset, size))
+    return self.decompress(zstandard.ZstdDecompressor(), self.read_bytes(offset, size))
 
   def _images(self, blobs: np.ndarray, ends: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Reads images: BLOBs [n] -> uint8 [n, *shape].
@@ -349,11 +337,11 @@ class PreparedEpisodes(_Prepared):
       # One read for all images of the piece.
       block_offset = int(offsets[begin])
       block_end = int(offsets[end - 1] + sizes[end - 1])
-      block = memoryview(self._read(block_offset, block_end - block_offset))
+      block = memoryview(self.read_bytes(block_offset, block_end - block_offset))
 
       starts = (offsets[begin:end] - block_offset).tolist()
       for start, size in zip(starts, sizes[begin:end].tolist(), strict=True):
-        images.append(self._decompress(decompressor, block[start : start + size]))
+        images.append(self.decompress(decompressor, block[start : start + size]))
 
     return np.frombuffer(b"".join(images), np.uint8).reshape(-1, *shape)
 

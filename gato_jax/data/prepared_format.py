@@ -33,8 +33,9 @@ from gato_jax.tokens.vocabulary import Kind
 FOLDER = "gato_prepared"
 
 # Increased when the files change; datasets of another format are prepared anew.
-FORMAT = 4
+FORMAT = 5
 
+# "group" is a `group_id`.
 EPISODE = np.dtype(
   [
     ("offset", np.uint64),
@@ -42,6 +43,7 @@ EPISODE = np.dtype(
     ("return", np.float64),
     ("seed", np.int64),
     ("disturbed", np.bool_),
+    ("group", np.int64),
   ]
 )
 
@@ -77,6 +79,14 @@ CHECK_BYTES = 4
 
 # Bytes of each sample that the fingerprint of a file is made of.
 _SAMPLE_BYTES = 4096
+
+
+def group_id(group: str) -> int:
+  """Returns the number that stands for a group of episodes: equal for equal texts, 0 for "".
+
+  The episodes of a group share what their observations hide, such as the goal or the dynamics.
+  """
+  return zlib.crc32(group.encode())
 
 
 def step_dtype(spec: TaskSpec) -> np.dtype:

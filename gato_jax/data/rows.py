@@ -13,6 +13,7 @@ FEATURES = {
   "locals": (np.int32, 1),
   "segments": (np.int32, 1),
   "targets": (np.bool_, 1),
+  "prompts": (np.bool_, 1),
   "patches": (np.uint8, 4),
   "patch_positions": (np.int32, 2),
   "patch_slots": (np.int32, 1),
@@ -33,6 +34,7 @@ class RowBuilder:
       "locals": np.full(length, -1, np.int32),
       "segments": np.zeros(length, np.int32),
       "targets": np.zeros(length, np.bool_),
+      "prompts": np.zeros(length, np.bool_),
       "patches": np.zeros([0, 16, 16, 3], np.uint8),
       "patch_positions": np.zeros([0, 4], np.int32),
       "patch_slots": np.zeros(length, np.int32),
@@ -48,8 +50,9 @@ class RowBuilder:
     kinds: np.ndarray,
     local_positions: np.ndarray,
     targets: np.ndarray,
+    prompts: np.ndarray | bool = False,
   ) -> None:
-    """Appends n tokens: arrays [n], and a segment for each of them or one for all."""
+    """Appends n tokens: arrays [n]; segments and prompts may be one value for all of them."""
     window = slice(self._used, self._used + len(tokens))
     self._used += len(tokens)
 
@@ -58,6 +61,7 @@ class RowBuilder:
     self._arrays["kinds"][window] = kinds
     self._arrays["locals"][window] = local_positions
     self._arrays["targets"][window] = targets
+    self._arrays["prompts"][window] = prompts
 
     # Padding inside a timestep's text field belongs to no segment, so that nothing attends to it.
     self._arrays["segments"][window] = np.where(kinds == Kind.PADDING, 0, segments)

@@ -195,13 +195,18 @@ def register(
     for key, (dtype, rank) in FEATURES.items()
   }
 
+  # seqio gives the datasets in the order of its own names, in which other characters have become
+  # "_". That need not be the order of the components: "leg-b" comes before "leg_a".
+  task_names = [seqio_name(f"{mixture}:{name}") for name in components]
+  position = np.argsort(np.argsort(task_names))
+
   def sample(datasets, unused_rates, seed):
-    chosen = schedule.blocks(seed).map(lambda _, components: components).unbatch()
+    chosen = schedule.blocks(seed).map(lambda _, components: tf.gather(position, components))
+    chosen = chosen.unbatch()
     return tf.data.Dataset.choose_from_datasets(datasets, chosen, stop_on_empty_dataset=True)
 
   task_rates = []
-  for component, name in enumerate(components):
-    task = seqio_name(f"{mixture}:{name}")
+  for component, (name, task) in enumerate(zip(components, task_names, strict=True)):
     _replace(
       seqio.TaskRegistry,
       task,

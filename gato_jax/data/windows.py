@@ -19,6 +19,8 @@ from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, document_layout, layout
 from gato_jax.tokens.vocabulary import Kind
 
+_SHORT_HISTORY = 3  # steps, the most that history dropout leaves
+
 
 class _Piece(NamedTuple):
   """Steps [start, stop) of an episode in a row.
@@ -84,6 +86,12 @@ class EpisodeWindows:
 
     self.patch_capacity = self._window_steps * self.layout.patch_count
 
+    # For each episode the positions in `episodes` of those of its group, and its own among them. A
+    # prompt from the same group shows what its episode's observations hide.
+    _, group_of_position = np.unique(data.groups[self.episodes], return_inverse=True)
+    members = [np.flatnonzero(group_of_position == i) for i in range(group_of_position.max() + 1)]
+    self._group = [members[group] for group in group_of_position]
+
   def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:
     """Draws a row.
 
@@ -116,6 +124,7 @@ class EpisodeWindows:
       kinds=steps.kinds.reshape(-1),
       local_positions=steps.locals.reshape(-1),
       targets=targets.reshape(-1),
+      prompts=np.repeat([piece.is_prompt for piece in pieces], token_counts),
     )
     builder.set_patches(
       steps.patches.reshape(-1, 16, 16, 3),
@@ -179,22 +188,25 @@ class EpisodeWindows:
       room = min(remaining, config.window_steps or remaining)
       index = int(random.integers(len(episodes)))
 
-      if random.random() < config.prompt_probability and len(episodes) > 1 and room >= 2:
-        # Any episode but the sample's own: indices from its own on are shifted by one.
-        other = int(random.integers(len(episodes) - 1))
-        other += other >= index
-        prompt_episode = int(episodes[other])
-        length = int(lengths[prompt_episode])
-        is_end = random.random() < config.prompt_end_probability
+      group = self._group[index]
+      if random.random() < config.prompt_probability and len(group) > 1 and room >= 2:
+        # Any episode of the group but the sample's own: positions from its own on are shifted by
+        # one.
+        other = int(random.integers(len(group) - 1))
+        other += other >= int(np.searchsorted(group, index))
+        prompt_episode = int(episodes[group[other]])
 
         # A prompt takes at most half of the sample.
+        length = int(lengths[prompt_episode])
         count = min(room // 2, length)
-        start = length - count if is_end else int(random.integers(length - count + 1))
-        pieces.append(
-          _Piece(prompt_episode, start, stop=start + count, segment=segment, is_prompt=True)
-        )
+        for start, stop in _draw_prompt(random, count, length=length, config=config):
+          pieces.append(_Piece(prompt_episode, start, stop, segment=segment, is_prompt=True))
         room -= count
         remaining -= count
+
+      # Cut short, the sample shows what acting with a short memory looks like.
+      if config.history_dropout and random.random() < config.history_dropout:
+        room = min(room, 1 + int(random.integers(_SHORT_HISTORY)))
 
       episode = int(episodes[index])
       start, stop = _draw_window(random, room, length=int(lengths[episode]))
@@ -202,6 +214,21 @@ class EpisodeWindows:
       remaining -= stop - start
 
     return pieces
+
+
+def _draw_prompt(
+  random: np.random.Generator, count: int, length: int, config: MixtureConfig
+) -> list[tuple[int, int]]:
+  """Draws which `count` steps of an episode of `length` are its prompt, as ranges [start, stop)."""
+  is_end = random.random() < config.prompt_end_probability
+
+  # Drawn only where it is asked for, so that other runs keep their draws.
+  spread = config.prompt_spread_probability
+  if spread and random.random() < spread:
+    return [(step, step + 1) for step in layout.spread_steps(length, count).tolist()]
+
+  start = length - count if is_end else int(random.integers(length - count + 1))
+  return [(start, start + count)]
 
 
 def _draw_window(random: np.random.Generator, room: int, length: int) -> tuple[int, int]:

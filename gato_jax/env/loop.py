@@ -4,7 +4,8 @@ An environment is a dm_env.Environment with four additions (rlds_builders/base/w
 base class):
 
   seed(n)          the next reset() depends on n and on nothing before it
-  episode_info()   JSON-able facts of the running episode; "success": bool where the task defines it
+  episode_info()   JSON-able facts of the running episode; "success": bool where the task defines
+                   it; "group": text, from reset() on, where episodes share what observations hide
   render()         uint8 [H, W, 3], for videos
   control_timestep()  seconds of simulated time per step, 0 where time has no unit
 """
@@ -20,6 +21,7 @@ import numpy as np
 from dm_env import specs
 
 from gato_jax import randomness
+from gato_jax.env.repeats import RepeatCounter
 from gato_jax.errors import GatoError
 
 
@@ -97,6 +99,7 @@ class Episode:
     seconds: Wall-clock time; a share of the batch's time where several environments run side by
       side.
     frames: Images of its video, each uint8 [H, W, 3].
+    repeats: Counts the actions that repeat the one before.
   """
 
   seed: int
@@ -105,6 +108,7 @@ class Episode:
   info: dict[str, Any] = dataclasses.field(default_factory=dict)
   seconds: float = 0.0
   frames: list[np.ndarray] = dataclasses.field(default_factory=list)
+  repeats: RepeatCounter | None = None
 
   @property
   def success(self) -> bool | None:
@@ -159,7 +163,8 @@ def run_episodes(
   running: dict[int, tuple[dm_env.TimeStep, Episode]] = {}
 
   def start(slot: int) -> None:
-    episode = Episode(waiting.popleft())
+    repeats = RepeatCounter(environments[slot].action_spec())
+    episode = Episode(waiting.popleft(), repeats=repeats)
     environments[slot].seed(episode.seed)
     timestep = environments[slot].reset()
     actor.reset(slot, episode.seed)
@@ -182,6 +187,8 @@ def run_episodes(
       action = check_action(environment.action_spec(), actions[slot], where=where)
       timestep = environment.step(action)
 
+      assert episode.repeats is not None
+      episode.repeats.add(action)
       episode.episode_return += float(timestep.reward or 0.0)
       episode.length += 1
       running[slot] = (timestep, episode)

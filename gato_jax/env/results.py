@@ -37,6 +37,9 @@ class Row:
       process plays several environments side by side.
     step: Training step of the checkpoint that acted, 0 for other actors.
     info: The environment's episode_info() without "success".
+    repeat_rate: Share of action tokens that repeat the step before (gato_jax/env/repeats.py); None
+      in rows of older versions and for episodes of one step.
+    longest_repeat: Steps of the longest run of equal actions; None in rows of older versions.
   """
 
   task: str
@@ -48,6 +51,8 @@ class Row:
   seconds: float
   step: int = 0
   info: dict[str, Any] = dataclasses.field(default_factory=dict)
+  repeat_rate: float | None = None
+  longest_repeat: int | None = None
 
   @property
   def domain(self) -> str:

@@ -66,6 +66,8 @@ def row(task: str, actor: str, step: int, episode: loop.Episode) -> results.Row:
     seconds=episode.seconds,
     step=step,
     info=info,
+    repeat_rate=episode.repeats.rate if episode.repeats else None,
+    longest_repeat=episode.repeats.longest if episode.repeats else None,
   )
 
 

@@ -29,6 +29,21 @@ class VideoRequest:
 
 
 @dataclasses.dataclass(frozen=True)
+class CorrectionRequest:
+  """Asks for an episode of the policy that the task's expert corrects (corrections.py).
+
+  Attributes:
+    raw: Directory of the raw logs that the episode is written to.
+    shard: Number of the shard that holds it.
+    beta: Probability that a step executes the expert's action instead of the policy's.
+  """
+
+  raw: pathlib.Path
+  shard: int
+  beta: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Job:
   """An episode to play.
 
@@ -39,6 +54,7 @@ class Job:
     step: Training step of the policy's checkpoint, 0 for other actors.
     seed: The environment's seed.
     video: Set if the episode is played for a video instead of a score.
+    correction: Set if it is played to be corrected by the expert.
     action_steps: Steps for which each action of the policy is repeated.
     return_target: The return that the policy is conditioned on; None for a policy without return
       conditioning.
@@ -50,6 +66,7 @@ class Job:
   step: int
   seed: int
   video: VideoRequest | None = None
+  correction: CorrectionRequest | None = None
   action_steps: int = 1
   return_target: returns.ReturnTarget | None = None
 

@@ -33,8 +33,8 @@ class EngineProtocol(Protocol):
   def pack(self, task: str, observation: Mapping[str, Any]) -> Any:
     """Returns an observation as `act` takes it; GatoError if it does not match the spec."""
 
-  def start(self, slot: int, task: str, seed: int) -> None:
-    """Begins an episode in a slot."""
+  def start(self, slot: int, task: str, seed: int, group: str = "") -> None:
+    """Begins an episode in a slot; one of a group may be begun again to name it."""
 
   def act(self, observations: Mapping[int, Any]) -> Mapping[int, Any]:
     """Returns slot -> action for slot -> packed observation."""
@@ -170,6 +170,10 @@ class Simulators:
         # The environment has been made; its first reset may take as long again.
         worker.expect_message(self._config.reset_seconds)
         check_spec(TaskSpec.from_json(content))
+
+      elif kind == "group":
+        assert engine is not None
+        engine.start(worker.slot, job.name, job.seed, group=content)
 
       elif kind == "row":
         self._pool.failures_in_a_row[job.name] = 0

@@ -11,6 +11,7 @@ It receives
 
 For each job it sends
   ("opened", TaskSpec as JSON)   when another environment was made
+  ("group", text)                when an episode of the policy begins that names a group
   ("observation", flat dict)     for each action of the policy
   ("alive", None)                now and then, while an expert or the random actor acts
 and then one of
@@ -43,11 +44,15 @@ _DEFAULT_FPS = 8  # of videos of tasks whose steps have no length in seconds
 class RemotePolicy:
   """The policy process as an actor (loop.Actor)."""
 
-  def __init__(self, connection: Connection):
+  def __init__(self, connection: Connection, environment: Any):
     self._connection = connection
+    self._environment = environment
 
   def reset(self, slot: int, seed: int) -> None:
-    """Does nothing: the policy process began the episode when it sent the job."""
+    """Tells the policy process, which began the episode when it sent the job, its group."""
+    group = self._environment.episode_info().get("group", "")
+    if group:
+      worker.send(self._connection, "group", str(group))
 
   def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> Mapping[int, Any]:
     ((slot, timestep),) = timesteps.items()
@@ -121,6 +126,8 @@ class Simulator:
     self._open_environment(job)
     if job.video:
       return self._play_for_video(job, job.video)
+    if job.correction:
+      return self._play_to_be_corrected(job)
 
     (episode,) = loop.run_episodes([self._environment], self._make_actor(job), [job.seed])
     return sequential.row(job.name, job.actor, step=job.step, episode=episode)
@@ -153,6 +160,13 @@ class Simulator:
     )
     return row
 
+  def _play_to_be_corrected(self, job: jobs.Job) -> results.Row:
+    # Imports EnvLogger, which the other jobs do without.
+    from gato_jax.evaluate import corrections
+
+    assert self._spec is not None
+    return corrections.play(job, self._environment, self._spec, policy=self._make_actor(job))
+
   def _open_environment(self, job: jobs.Job) -> None:
     if self._environment is not None and self._name == job.name:
       return
@@ -166,7 +180,9 @@ class Simulator:
 
   def _make_actor(self, job: jobs.Job) -> loop.Actor:
     if job.actor == POLICY:
-      actor = realtime.ActionRepeat(RemotePolicy(self._connection), job.action_steps)
+      actor = realtime.ActionRepeat(
+        RemotePolicy(self._connection, self._environment), job.action_steps
+      )
       if job.return_target:
         return returns.ReturnConditionedActor(actor, job.return_target)
       return actor

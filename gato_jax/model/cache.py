@@ -59,7 +59,8 @@ class KVCache:
   Attributes:
     keys: [S, H, N, K] a layer, in the model's dtype.
     values: [S, H, N, K] a layer, in the model's dtype.
-    valid: Bool [S, N], True where a position was written that is not padding.
+    valid: Bool [S, N], True where a position was written that later ones may attend to.
+    prompt: Bool [S, N], True where the position is of a prompt.
     write_index: Int32 [S], the entry that the next position is written to. It stays below N, so
       episodes of any length cannot overflow it.
   """
@@ -67,6 +68,7 @@ class KVCache:
   keys: tuple[jax.Array, ...]
   values: tuple[jax.Array, ...]
   valid: jax.Array
+  prompt: jax.Array
   write_index: jax.Array
 
 
@@ -168,8 +170,13 @@ def init_cache(config: GatoConfig, slots: int) -> KVCache:
   keys = tuple(jnp.zeros(shape, config.dtype) for _ in range(config.layers))
   values = tuple(jnp.zeros(shape, config.dtype) for _ in range(config.layers))
 
+  # Separate arrays here, too.
   return KVCache(
-    keys, values, valid=jnp.zeros((slots, entries), bool), write_index=jnp.zeros(slots, jnp.int32)
+    keys,
+    values,
+    valid=jnp.zeros((slots, entries), bool),
+    prompt=jnp.zeros((slots, entries), bool),
+    write_index=jnp.zeros(slots, jnp.int32),
   )
 
 
@@ -228,6 +235,7 @@ def read(
   offset: jax.Array | np.ndarray,
   written: jax.Array | np.ndarray,
   valid: jax.Array | np.ndarray,
+  reach: jax.Array | None = None,
 ) -> tuple[jax.Array, StepCache]:
   """Reads the positions start .. start + T - 1 of this step.
 
@@ -243,6 +251,8 @@ def read(
     offset: Int32 [B, T], as in `StepCache`.
     written: Bool [B, T], as in `StepCache`.
     valid: Bool [B, T], as in `StepCache`.
+    reach: Int32 [B], entries of the KV cache that are visible, counted from the newest one; those
+      of a prompt always are. None: all of them.
 
   Returns:
     Hidden states [B, T, D] after the final norm, and the step cache with these positions.
@@ -257,7 +267,7 @@ def read(
     written=put(step_cache.written, written),
     valid=put(step_cache.valid, valid),
   )
-  mask = _attention_mask(kv_cache, step_cache, start, offset)
+  mask = _attention_mask(kv_cache, step_cache, start, offset, reach)
 
   block = transformer.Block(config)
   removed = params.removed or (None,) * config.layers
@@ -298,6 +308,7 @@ def _attention_mask(
   step_cache: StepCache,
   start: int | jax.Array,
   offset_BxT: jax.Array | np.ndarray,
+  reach_B: jax.Array | None,
 ) -> CacheMask:
   """Returns the mask of the positions start .. start + T - 1, which are in the step cache."""
   entries = kv_cache.valid.shape[1]
@@ -311,7 +322,10 @@ def _attention_mask(
 
   # A position sees itself even where it is padding: a softmax needs at least one key.
   is_itself_TxM = jnp.arange(step_length) == start + jnp.arange(length)[:, None]
-  sees_cache_BxTxN = kv_cache.valid[:, None, :] & (to_cache_BxTxN <= entries)
+  is_visible_BxN = kv_cache.valid
+  if reach_B is not None:
+    is_visible_BxN &= kv_cache.prompt | (age_BxN < reach_B[:, None])
+  sees_cache_BxTxN = is_visible_BxN[:, None, :] & (to_cache_BxTxN <= entries)
   sees_step_BxTxM = is_itself_TxM | (step_cache.valid[:, None, :] & (to_step_BxTxM >= 0))
 
   # Row i of the relative keys belongs to distance N - i. What lies out of range is masked, and
@@ -324,7 +338,11 @@ def _attention_mask(
 
 
 def commit(
-  kv_cache: KVCache, slots: jax.Array, row_cache: KVCache, step_cache: StepCache
+  kv_cache: KVCache,
+  slots: jax.Array,
+  row_cache: KVCache,
+  step_cache: StepCache,
+  is_prompt: bool = False,
 ) -> KVCache:
   """Writes the positions of this step into the KV cache.
 
@@ -335,6 +353,7 @@ def commit(
     slots: Int32 [B], the slot of each row; rows of slots from S on are dropped.
     row_cache: KV cache of this step's rows, from `view`.
     step_cache: Positions of this step.
+    is_prompt: True where they are a prompt.
   """
   entries = row_cache.valid.shape[1]
 
@@ -354,6 +373,7 @@ def commit(
 
   row_index = np.arange(len(row_cache.write_index))[:, None]
   valid = row_cache.valid.at[row_index, entry_BxM].set(step_cache.valid, mode="drop")
+  prompt = row_cache.prompt.at[row_index, entry_BxM].set(is_prompt, mode="drop")
 
   written_count = step_cache.written.sum(1, dtype=jnp.int32)
   write_index = (row_cache.write_index + written_count) % entries
@@ -362,5 +382,6 @@ def commit(
     keys=write(kv_cache.keys, step_cache.keys),
     values=write(kv_cache.values, step_cache.values),
     valid=kv_cache.valid.at[slots].set(valid, mode="drop"),
+    prompt=kv_cache.prompt.at[slots].set(prompt, mode="drop"),
     write_index=kv_cache.write_index.at[slots].set(write_index, mode="drop"),
   )

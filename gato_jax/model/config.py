@@ -8,6 +8,7 @@ from gato_jax.errors import GatoError, check_name
 
 DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "full", "dots")
+PAST_ACTIONS = ("seen", "hidden")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,9 @@ class GatoConfig:
     max_local_positions: Longest observation of one timestep, in tokens.
     drop_path: Probability that a sub-layer is skipped for a row in training (stochastic depth).
     dropout: Dropout of each sub-layer's output in training; the paper's 0.1 is for fine-tuning.
+    past_actions: Whether a step attends to the actions of earlier steps of its episode: "seen", as
+      in the paper, or "hidden", which keeps a cloned policy from copying its last action instead of
+      looking at the state (docs/history.md). The actions of a prompt are always seen.
     memory_length: Entries of the KV cache (Transformer-XL memory) when acting, in tokens.
     dtype: Precision of the matrix products; parameters, norms and softmaxes are float32.
     remat: What the backward pass computes again: "none", "full" (a whole block) or "dots" (all of
@@ -48,6 +52,7 @@ class GatoConfig:
   max_local_positions: int = 512
   drop_path: float = 0.1
   dropout: float = 0.0
+  past_actions: str = "seen"
   memory_length: int = 1024
   dtype: str = "bfloat16"
   remat: str = "full"
@@ -57,6 +62,7 @@ class GatoConfig:
   def __post_init__(self):
     check_name(self.dtype, DTYPES, "model dtype")
     check_name(self.remat, REMAT_POLICIES, "remat policy")
+    check_name(self.past_actions, PAST_ACTIONS, "value of model.past_actions")
 
     if self.feed_forward % 2 or self.patch_channels % 32 or self.width % 2:
       raise GatoError(

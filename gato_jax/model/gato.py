@@ -40,8 +40,7 @@ class Gato(nn.Module):
       rows: Int32 [B], numbers of the rows in the global batch, in training; needs
         rngs={"train": key}.
     """
-    x_BxLxD = self.embed(batch, rows)
-    return self.decode(x_BxLxD, batch["segments"], kinds=batch["kinds"], rows=rows)
+    return self.decode(self.embed(batch, rows), batch, rows)
 
   def hidden_and_table(
     self, batch: Mapping[str, jax.Array], rows: jax.Array | None = None
@@ -54,24 +53,26 @@ class Gato(nn.Module):
     return self.embedding(batch, rows)
 
   def decode(
-    self, x: jax.Array, segments: jax.Array, kinds: jax.Array, rows: jax.Array | None = None
+    self, x: jax.Array, batch: Mapping[str, jax.Array], rows: jax.Array | None = None
   ) -> jax.Array:
     """Computes hidden states from input vectors, both [B, L, D].
 
     Args:
       x: Input vectors.
-      segments: Int32 [B, L]; positions attend to their own segment only.
-      kinds: Int32 [B, L], `vocabulary.Kind` of each position.
+      batch: The batch that they embed; its segments and kinds, and its prompts where past actions
+        are hidden, say which positions attend to which.
       rows: As in `__call__`.
     """
     length = x.shape[1]
+    segments = batch["segments"]
     itself = np.eye(length, dtype=bool)
     same_segment_BxLxL = segments[:, :, None] == segments[:, None, :]
 
-    mask = WindowMask(
-      visible=_causal_mask(kinds) & (same_segment_BxLxL | itself),
-      distances=distance_table(length - 1, self.config.width),
-    )
+    visible_BxLxL = _causal_mask(batch["kinds"]) & (same_segment_BxLxL | itself)
+    if self.config.past_actions == "hidden":
+      visible_BxLxL &= ~_is_past_action(batch["kinds"], batch["prompts"])
+
+    mask = WindowMask(visible_BxLxL, distances=distance_table(length - 1, self.config.width))
     return self.decoder(x, mask, rows)
 
   def logits(self, hidden: jax.Array, ids: jax.Array | slice | None = None) -> jax.Array:
@@ -91,6 +92,26 @@ def _causal_mask(kinds: jax.Array) -> jax.Array:
   return (causal_LxL & is_real_BxL[:, None, :]) | np.eye(length, dtype=bool)
 
 
+def _is_past_action(kinds: jax.Array, prompts: jax.Array) -> jax.Array:
+  """Returns bool [B, L, L], True where the key is an action of an earlier step than the query's.
+
+  The actions of a prompt are not among them: they are what a prompt is there to show.
+
+  Args:
+    kinds: Int32 [B, L], `vocabulary.Kind` of each position.
+    prompts: Bool [B, L], True at the positions of a prompt.
+  """
+  is_action_BxL = kinds == vocabulary.Kind.ACTION
+
+  # A step ends with its actions, so the next one begins where an action is followed by anything
+  # else.
+  begins_step_BxL = is_action_BxL[:, :-1] & ~is_action_BxL[:, 1:]
+  step_BxL = jnp.pad(jnp.cumsum(begins_step_BxL, axis=1), ((0, 0), (1, 0)))
+
+  is_hidden_key_BxL = is_action_BxL & ~prompts
+  return is_hidden_key_BxL[:, None, :] & (step_BxL[:, :, None] != step_BxL[:, None, :])
+
+
 def init_boxed(config: GatoConfig, key: jax.Array) -> Any:
   """Returns fresh parameters boxed with their logical axes."""
   # The smallest batch that runs every module; the tree does not depend on it.
@@ -100,6 +121,7 @@ def init_boxed(config: GatoConfig, key: jax.Array) -> Any:
     "kinds": ones,
     "locals": ones,
     "segments": ones,
+    "prompts": jnp.zeros((1, 2), bool),
     "patches": jnp.zeros((1, 1, vocabulary.PATCH_SIDE, vocabulary.PATCH_SIDE, 3), jnp.uint8),
     "patch_positions": jnp.zeros((1, 1, 4), jnp.int32),
     "patch_slots": jnp.zeros((1, 2), jnp.int32),

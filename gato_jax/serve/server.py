@@ -192,7 +192,7 @@ class Server:
     return (
       "  from gato_jax.serve.client import RemoteActor\n"
       f'  actor = RemoteActor("{self._url}", task="{min(self._specs)}"{options})\n'
-      "  for episode in environment_loop.run_episodes([environment], actor, seeds): ..."
+      "  for episode in gato_jax.env.loop.run_episodes([environment], actor, seeds): ..."
     )
 
   def _set_state(self, state: str) -> None:

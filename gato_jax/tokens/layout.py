@@ -355,3 +355,15 @@ def _count_runs(texts: list[str]) -> list[str]:
   """Merges equal neighbours: ["a", "a", "b"] -> ["2 x a", "b"]."""
   runs = [(text, len(list(run))) for text, run in itertools.groupby(texts)]
   return [text if count == 1 else f"{count} x {text}" for text, count in runs]
+
+
+def spread_steps(length: int, count: int) -> np.ndarray:
+  """Returns `count` steps of an episode of `length`: the first, the last, evenly between.
+
+  Returns:
+    int64 [count], ascending and distinct; a single one is the last.
+  """
+  if count == 1:
+    return np.array([length - 1])
+
+  return np.rint(np.linspace(0, length - 1, count)).astype(np.int64)

@@ -13,6 +13,8 @@ class TrainConfig:
     steps: Length of the run.
     minutes: Length of the run, instead of `steps`. The first steps are timed, and the number of
       steps is lowered where the machine turns out slower (gato_jax/train/plan.py).
+    stop_at: Share of the run after which this start ends, with a checkpoint; the next start goes
+      on from there, on the same schedule.
     batch_size: Rows of the global batch.
     checkpoint_every: Steps between two checkpoints.
     log_every: Steps between two rows of the log.
@@ -36,6 +38,7 @@ class TrainConfig:
 
   steps: int | None = None
   minutes: float | None = None
+  stop_at: float = 1.0
   batch_size: int = 16
   checkpoint_every: int = 500
   log_every: int = 20

@@ -200,7 +200,7 @@ def measure_validation(
 
   with prefetch.prefetch(batches) as prefetched:
     bar = tqdm.trange(
-      count, desc="held out", unit="batch", dynamic_ncols=True, disable=not multihost.is_first()
+      count, desc="validation", unit="batch", dynamic_ncols=True, disable=not multihost.is_first()
     )
     measured = [
       jax.device_get(trainer.evaluate(params, trainer.put(next(prefetched)))) for _ in bar

@@ -211,10 +211,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
   """Catches SIGTERM, and yields a function that returns True after any process received it.
 
   All processes call that function once per step and get the same answer, at most two calls after
-  the
-  signal: the tiny collective of one call is read in the next one, when it has long finished.
-    Outside
-  the main thread, where Python handles no signals, none is noticed.
+  the signal: the tiny collective of one call is read in the next one, when it has long finished.
+  Outside the main thread, where Python handles no signals, none is noticed.
   """
   signalled = threading.Event()
   is_main = threading.current_thread() is threading.main_thread()

@@ -195,7 +195,7 @@ class Run:
       stack.callback(bar.close)
       timer = stack.enter_context(contextlib.closing(clock.Clock()))
 
-      while self.done < total:
+      while self.done < self._end(total):
         self.done += 1
         with timer.waiting():
           batch = next(prefetched)
@@ -228,14 +228,14 @@ class Run:
 
         # An earlier start may have lowered the length from this step on, where it had logged a row.
         total = self.plan.total(self.done)
-        if self.done % self.config.log_every == 0 or self.done == total:
+        if self.done % self.config.log_every == 0 or self.done == self._end(total):
           row = self._log_interval(segment, log, timer=timer, batch=batch)
           bar.set_postfix_str(metrics.line(row))
           self.plan.keep_time(self.done, self.seconds)
           total = self.plan.total(self.done)
           bar.total = total
 
-        if stop or self.done % self.config.checkpoint_every == 0 or self.done == total:
+        if stop or self.done % self.config.checkpoint_every == 0 or self.done == self._end(total):
           self._save(segment, total)
         if stop:
           self.checkpoints.wait()
@@ -249,6 +249,10 @@ class Run:
       self.checkpoints.wait()
 
     return segment.train_state
+
+  def _end(self, total: int) -> int:
+    """Returns the last step of this start of a run of `total` steps."""
+    return max(1, round(self.config.stop_at * total))
 
   def _log_interval(
     self,

@@ -63,6 +63,7 @@ DOMAIN = SimulatedDomain(
   environment="rlds_builders.atari.environment:make",
   expert="rlds_builders.atari.expert:make",
   agent_id="rollouts-v1",
+  corrects=False,  # the search goes on from its own course
   # As in the paper (Reed et al. 2022, section 5.2).
   held_out=("boxing",),
 )

@@ -71,6 +71,10 @@ class Bot:
 
     return np.asarray(Actions.done if self._bot is None else self._previous, np.int32)
 
+  def executed(self, action: np.ndarray) -> None:
+    """Takes note that another action than the bot's was executed: it plans from there."""
+    self._previous = Actions(int(action))
+
 
 def make(environment: BabyAI, task: str) -> Bot:
   """Returns the bot of a level, for an environment of the same level."""

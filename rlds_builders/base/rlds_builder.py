@@ -297,6 +297,10 @@ def example(
   is_terminal = is_last & (columns["discount"][-2] == 0)
   steps.update(is_first=is_first, is_last=is_last, is_terminal=is_terminal)
 
+  # Where the policy acted, the expert only labelled its steps.
+  if row.actor.startswith(results.POLICY):
+    agent_id = f"{row.actor}, corrected by {agent_id}"
+
   return {
     "steps": steps,
     "episode_metadata": {

@@ -77,8 +77,10 @@ class Environment(dm_env.Environment):
 
     Returns:
       A dict that must be JSON serializable. Where the task defines success, the entry "success"
-      must be a bool. All other entries are kept in the dataset as `episode_metadata["info"]`,
-      for instance what was drawn at random.
+      must be a bool. The entry "group", from reset() on, is a text that episodes share which hide
+      the same from their observations, such as the goal: prompts are drawn from it. All other
+      entries are kept in the dataset as `episode_metadata["info"]`, for instance what was drawn at
+      random.
     """
     return {}
 

@@ -12,4 +12,5 @@ DOMAIN = SimulatedDomain(
   environment="rlds_builders.rgb_stacking.environment:make",
   expert="rlds_builders.rgb_stacking.expert:make",
   agent_id="scripted-v1",
+  corrects=False,  # the expert follows the stages of its own plan
 )

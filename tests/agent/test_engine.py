@@ -4,20 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small_network
 from engine_cases import CONFIG, LAYOUTS, SPECS, WINDOW, executed, make_engine, most_likely, observe
 
 from gato_jax.agent import buckets, step
 from gato_jax.errors import GatoError
-from gato_jax.model import Gato, cache, init_params
+from gato_jax.model import Gato, cache
 from gato_jax.tokens import codec, packing
 from gato_jax.tokens.vocabulary import Kind
 
 
 @pytest.fixture(scope="module")
 def params():
-  return jax.tree.map(
-    lambda x: 4 * x, init_params(CONFIG, jax.random.key(3))
-  )  # large: decided, not near uniform
+  return small_network.random_params()  # large: decided, not near uniform
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +114,7 @@ def test_actions_are_those_of_the_full_forward_pass_however_tasks_join_and_leave
   assert total > 300 and wrong == 0
 
 
+@pytest.mark.slow  # compiles nine programs
 def test_nothing_compiles_after_compile(acting_params):
   engine = make_engine(acting_params, 5)
   said = []
@@ -290,3 +290,25 @@ def test_ten_thousand_steps_take_no_more_memory_and_compile_nothing(acting_param
       live.append((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(jax.live_arrays())))
   assert len({arrays for _, arrays in live}) == 1
   assert live[-1][0] - live[1][0] < 2000  # KiB
+
+
+def test_an_action_depends_on_the_steps_of_its_history(acting_params):
+  """With history_steps=2 the step before the last changes nothing, the last one does."""
+  # One layer could not tell: with two, hidden states of the last step know of the one before it.
+  task = "a.arm"
+
+  def last_action(numbers, **act):
+    engine = make_engine(acting_params, 1, [task], **act)
+    engine.start(0, task, 0)
+    for number in numbers:
+      action = engine.act({0: engine.pack(task, observe(task, 0, number))})[0]
+    return action
+
+  one = last_action([0, 1, 2], history_steps=1)
+  np.testing.assert_array_equal(one, last_action([5, 6, 2], history_steps=1))
+  np.testing.assert_array_equal(one, last_action([0, 1, 2], memory_steps=1))
+
+  two = last_action([0, 1, 2], history_steps=2)
+  assert not np.array_equal(two, last_action([0, 6, 2], history_steps=2))
+  assert not np.array_equal(two, one)
+  np.testing.assert_array_equal(last_action([0, 1, 2], history_steps=9), last_action([0, 1, 2]))

@@ -137,7 +137,8 @@ def test_points_are_kept_and_bad_ones_named(tmp_path):
     points.read(tmp_path / "none.jsonl")
 
 
-@pytest.mark.parametrize("score", [True, False])
+# Half a minute of fits each; without scores the page has less.
+@pytest.mark.parametrize("score", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_page_with_its_files(tmp_path, score):
   made = make_points(score=score)
   series, others = (analysis.analyse(made, draws=20, size=size) for size in analysis.SIZES)

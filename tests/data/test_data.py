@@ -221,6 +221,7 @@ def test_windows_of_one_step_share_a_row_and_not_a_segment(dummy_tfds):
   assert set(np.unique(batch["kinds"][batch["targets"]])) == {Kind.ACTION}
 
 
+@pytest.mark.slow  # builds and prepares all of python_docs
 def test_documents_fill_rows(tmp_path):
   import importlib
 
@@ -250,7 +251,8 @@ def test_documents_fill_rows(tmp_path):
   assert seen.min() > 0.4 * seen.mean()
 
 
-@pytest.mark.parametrize("batches", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.slow  # reads thousands of batches
+@pytest.mark.parametrize("batches", [1_000, 10_000])
 def test_memory_stays_flat(dummy_tfds, batches):
   """A cached dataset or a leaking iterator would make memory grow."""
   iterator = make_input(dummy_tfds).batches()

@@ -60,7 +60,7 @@ def truth(made, data, pieces):
 
 
 def test_the_prepared_data_has_both_actions(data):
-  pushed = data._index["disturbed"]
+  pushed = data.index["disturbed"]
   assert pushed.sum() == 10
   for index, is_pushed in enumerate(pushed):
     window = data.read([(index, 0, int(data.lengths[index]))])

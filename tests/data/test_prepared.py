@@ -206,7 +206,7 @@ def test_damaged_files_are_refused_and_prepared_again(copy, name, damage):
 )
 def test_damage_inside_the_file_is_one_clear_error(copy, damage):
   data = prepared.load(copy, "dummy.reach")
-  offset, size = int(data._index["offset"][3]), prepared_format.step_dtype(data.spec).itemsize
+  offset, size = int(data.index["offset"][3]), prepared_format.step_dtype(data.spec).itemsize
   path = copy / REACH / prepared_format.FOLDER / "data.bin"
   content = bytearray(path.read_bytes())
   if damage == "zero steps":
@@ -270,7 +270,7 @@ def test_check_finds_a_prepared_form_that_tells_otherwise(copy, field):
   """The checksums are right, the values are not: only the comparison with records can tell."""
   assert check.check(copy, "dummy.reach", 128)["problems"] == []
   data = prepared.load(copy, "dummy.reach")
-  dtype, offset = prepared_format.step_dtype(data.spec), int(data._index["offset"][7])
+  dtype, offset = prepared_format.step_dtype(data.spec), int(data.index["offset"][7])
   path = copy / REACH / prepared_format.FOLDER / "data.bin"
   content = bytearray(path.read_bytes())
   step = np.frombuffer(content[offset : offset + dtype.itemsize], dtype).copy()

@@ -15,6 +15,7 @@ from gato_jax.data.mixture import FineTuneConfig, MixtureConfig
 from gato_jax.documents import ImageConfig
 from gato_jax.env.collect import CollectConfig
 from gato_jax.evaluate import EvaluateConfig
+from gato_jax.evaluate.corrections import DaggerConfig
 from gato_jax.model import GatoConfig
 from gato_jax.serve.server import ServeConfig
 from gato_jax.train.config import TrainConfig
@@ -27,6 +28,7 @@ TABLES = "## Classes of the library\n"
 SECTIONS = {
   "act": ActConfig,
   "collect": CollectConfig,
+  "dagger": DaggerConfig,
   "data": MixtureConfig,
   "evaluate": EvaluateConfig,
   "fine_tune": FineTuneConfig,

@@ -59,11 +59,25 @@ def test_check_finds_nothing_wrong_with_the_dummy_domain(tmp_path):
       (DUMMY, "--config.data_dir=gs://bucket/data"),
       "--config.data_dir=gs://bucket/data: buckets and other",
     ),
-    ("train", (DUMMY, "--config.workdir=s3://work"), "--config.workdir=s3://work: "),
-    ("evaluate", (DUMMY, "--results=gs://b"), "--results=gs://b: "),
+    pytest.param(
+      "train",
+      (DUMMY, "--config.workdir=s3://work"),
+      "--config.workdir=s3://work: ",
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      "evaluate", (DUMMY, "--results=gs://b"), "--results=gs://b: ", marks=pytest.mark.slow
+    ),
     ("check", ("--domain=dummy", "--data_dir=gs://b"), "--data_dir=gs://b: "),
-    ("report", (DUMMY, "--runs=work/a,gs://b"), "--runs=gs://b: "),
-    ("serve", (DUMMY, "--config.act.remove=gs://b"), "--config.act.remove=gs://b: "),
+    pytest.param(
+      "report", (DUMMY, "--runs=work/a,gs://b"), "--runs=gs://b: ", marks=pytest.mark.slow
+    ),
+    pytest.param(
+      "serve",
+      (DUMMY, "--config.act.remove=gs://b"),
+      "--config.act.remove=gs://b: ",
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_a_mistake_ends_in_one_line(verb, arguments, said):

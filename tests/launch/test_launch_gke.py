@@ -148,7 +148,7 @@ def test_the_manifest_says_what_was_asked_for():
 
 
 @pytest.mark.slow  # 390 MB to install
-@pytest.mark.skipif(not XPK.exists(), reason="`make setup-tests` could not install xpk")
+@pytest.mark.skipif(not XPK.exists(), reason="`make setup-slow-tests` could not install xpk")
 @pytest.mark.parametrize(
   ("topology", "slices"), [("v5e:4x4", 2), ("v5p:4x8x8", 1), ("v4:2x2x4", 1), ("v6e:16x16", 4)]
 )

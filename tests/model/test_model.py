@@ -68,9 +68,7 @@ def test_causality_by_gradients(params):
   length = x.shape[1]
 
   def hidden_at(x, position):
-    hidden = NETWORK.apply(
-      {"params": params}, x, batch["segments"], batch["kinds"], method="decode"
-    )
+    hidden = NETWORK.apply({"params": params}, x, batch, method="decode")
     return jnp.square(hidden[0, position]).sum()
 
   influence = jax.jit(

@@ -77,9 +77,10 @@ def alone():
 @pytest.mark.parametrize(
   ("shape", "accumulate"),
   [
-    ((8, 1, 1), 1),
-    ((1, 8, 1), 1),
-    pytest.param((2, 2, 2), 1, marks=pytest.mark.slow),  # the last one has its axes too
+    # The last one has the axes of those that are slow.
+    pytest.param((8, 1, 1), 1, marks=pytest.mark.slow),
+    pytest.param((1, 8, 1), 1, marks=pytest.mark.slow),
+    pytest.param((2, 2, 2), 1, marks=pytest.mark.slow),
     ((1, 1, 2), 1),
     ((1, 1, 1), 4),
     ((2, 2, 2), 2),
@@ -172,6 +173,7 @@ def test_a_process_knows_its_rows():
     sharding.check_batch(sharding.make_mesh(), 16, accumulate=3)
 
 
+@pytest.mark.slow  # half a minute of XLA for a TPU slice
 @pytest.mark.parametrize("mesh", [(2, 2, 1)])
 def test_weight_gradients_are_reduce_scattered_on_tpus(mesh):
   """Compiles for a real slice (v5e:2x2).

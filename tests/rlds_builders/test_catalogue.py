@@ -303,6 +303,7 @@ def test_robots_train_and_are_described(tmp_path, monkeypatch, task):
   assert all(key in described for key in source.observation)
 
 
+@pytest.mark.slow  # two processes of a verb, and a dataset of the catalogue
 def test_the_spec_of_what_is_recorded_is_read_without_tensorflow(tmp_path, monkeypatch):
   domain = rlds_builders.get("unplugged_control_suite")
   (tmp_path / "experiment.py").write_text(

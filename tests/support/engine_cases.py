@@ -20,6 +20,9 @@ CONFIG = small_network.SMALL
 WINDOW = CONFIG.memory_length
 
 
+PADDED_STEPS = 32  # episodes are padded to a multiple
+
+
 WORDS = ("go", "go to the red ball", "pick up a key then open the door")
 
 
@@ -97,6 +100,21 @@ def observe(task: str, seed: int, number: int) -> dict:
   return observation
 
 
+@jax.jit
+def _logits(params, chunk: dict) -> jax.Array:
+  """Logits [L, vocabulary] of one row, in which each position sees the last WINDOW."""
+  kinds = chunk["kinds"]
+  length = kinds.shape[1]
+  distance = np.arange(length)[:, None] - np.arange(length)
+  own = (distance >= 0) & (distance <= WINDOW) & (kinds != Kind.PADDING)[0]
+  own |= np.eye(length, dtype=bool)
+
+  x = Embedding(CONFIG).apply({"params": params["embedding"]}, chunk)
+  mask = WindowMask(own[None], distance_table(length - 1, CONFIG.width))
+  hidden = transformer.Decoder(CONFIG).apply({"params": params["decoder"]}, x, mask)
+  return hidden[0] @ params["embedding"]["tokens"].T
+
+
 def most_likely(
   params, task: str, observations: list[dict], actions: list[np.ndarray]
 ) -> np.ndarray:
@@ -106,34 +124,29 @@ def most_likely(
   """
   one = LAYOUTS[task]
   stacked = {key: np.stack([np.asarray(o[key]) for o in observations]) for key in observations[0]}
-  steps = one.encode(stacked, np.stack(actions))
   n = len(actions)
+
+  # Padded by the last step, so that few programs are compiled; a causal mask never looks there.
+  padded = -(-n // PADDED_STEPS) * PADDED_STEPS
+  repeats = np.where(np.arange(padded) < n, np.arange(padded), n - 1)
+  stacked = {key: column[repeats] for key, column in stacked.items()}
+  steps = one.encode(stacked, np.stack(actions)[repeats])
+
   kinds = steps.kinds.reshape(1, -1)
   chunk = {
     "tokens": steps.tokens.reshape(1, -1),
     "kinds": kinds,
     "locals": steps.locals.reshape(1, -1),
     "patches": steps.patches.reshape(1, -1, 16, 16, 3),
-    "patch_positions": np.tile(one.patch_positions, (n, 1))[None],
+    "patch_positions": np.tile(one.patch_positions, (padded, 1))[None],
     "patch_slots": np.where(kinds == Kind.PATCH, np.cumsum(kinds == Kind.PATCH, axis=1) - 1, 0),
   }
-  length = kinds.shape[1]
-  distance = np.arange(length)[:, None] - np.arange(length)
-  own = (distance >= 0) & (distance <= WINDOW) & (kinds != Kind.PADDING)[0] | np.eye(
-    length, dtype=bool
-  )
 
-  @jax.jit
-  def logits(params):
-    x = Embedding(CONFIG).apply({"params": params["embedding"]}, chunk)
-    attendance = WindowMask(own[None], distance_table(length - 1, CONFIG.width))
-    hidden = transformer.Decoder(CONFIG).apply({"params": params["decoder"]}, x, attendance)
-    return hidden[0] @ params["embedding"]["tokens"].T
-
-  scores = np.array(logits(params))
+  scores = np.array(_logits(params, chunk))
   low, high = one.legal_actions()
   tokens = np.zeros(actions[0].size * n, np.int64)
-  for i, position in enumerate(np.flatnonzero(kinds[0] == Kind.ACTION)):
+  positions = np.flatnonzero(kinds[0] == Kind.ACTION)[: tokens.size]
+  for i, position in enumerate(positions):
     legal = slice(low[i % len(low)], high[i % len(low)] + 1)
     tokens[i] = legal.start + np.argmax(scores[position - 1, legal])
   return tokens.reshape(n, -1)

@@ -38,19 +38,24 @@ class History:
     steps: Largest number of steps.
   """
 
-  def __init__(self, prompts: Any, memory_length: int, memory_steps: int):
+  are_demonstrations = False
+
+  def __init__(self, prompts: Any, memory_length: int, memory_steps: int, history_steps: int):
     """Prepares the histories of one task.
 
     Args:
       prompts: The task's agent.prompts.Prompts.
       memory_length: Length of the KV cache in tokens (model.memory_length).
       memory_steps: Steps after which acting empties the cache (act.memory_steps); 0 for never.
+      history_steps: Steps that an action depends on (act.history_steps); 0 for all.
     """
     self.layout: layout.TokenLayout = prompts.layout
     self.steps = memory_length // self.layout.length
     if memory_steps:
       # The step that is answered is one of `memory_steps` and no part of its own history.
       self.steps = min(self.steps, prompts.steps + memory_steps - 1)
+    if history_steps:
+      self.steps = min(self.steps, history_steps - 1)
 
     self._prompts = prompts
     self._memory_steps = memory_steps
@@ -76,8 +81,9 @@ class History:
     """
     self._episode = number, observation, action
 
-  def choose(self, seed: int) -> layout.Steps:
+  def choose(self, seed: int, group: int = 0) -> layout.Steps:
     """Returns the encoded steps before step `seed` of the episode, after its prompt."""
+    del group  # recorded episodes name none
     assert self._episode is not None, "follow an episode first"
     number, observation, action = self._episode
 
@@ -235,14 +241,26 @@ class Follower:
       act: An agent.ActConfig.
       task: Name "domain.task".
       data: The task's episodes.
+
+    Raises:
+      GatoError: There is a prompt, and the steps behind it are not seen as its own are.
     """
     self._task = task
     self._data = data
 
+    # The past is shown in the prompt's place, where all steps are seen alike.
+    prompts = policy.prompts(task, act)
+    if prompts.steps and (act.history_steps or policy.model_config.past_actions == "hidden"):
+      raise GatoError(
+        f"{task}: measuring with a prompt needs act.history_steps=0 and a network that sees past "
+        "actions; measure with --config.act.prompt=none"
+      )
+
     self._history = History(
-      policy.prompts(task, act),
+      prompts,
       memory_length=policy.model_config.memory_length,
       memory_steps=act.memory_steps,
+      history_steps=act.history_steps,
     )
     self._engine = policy.engine([task], slots=_SLOTS, config=act, prompts={task: self._history})
 

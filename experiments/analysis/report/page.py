@@ -17,10 +17,12 @@ from experiments.analysis.report import (
   html,
   language_scores,
   language_table,
+  repeated_actions,
   table,
 )
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.env import results
+from gato_jax.env.repeats import STILL_STEPS
 from gato_jax.evaluate import scores as scoring
 from gato_jax.evaluate import videos
 from gato_jax.evaluate.baselines import Baseline
@@ -105,6 +107,8 @@ def write(
     rollouts=_rollouts(videos_directory, out, scores=scores),
     **_control_values(scores, out, style=style),
     **_above_expert_values(above_expert.compare(rows, scores, actor, step, keep), out),
+    repeats=repeated_actions.by_domain(rows, actor, step),
+    still_steps=STILL_STEPS,
     **_language_values(measured, pictures, out=out),
     **_action_values(actions),
     **_curve_values(scoring.scores_by_step(rows, baselines or {}, actor), metrics, out, style),

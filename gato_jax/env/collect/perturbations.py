@@ -53,8 +53,16 @@ class PerturbedExpert:
     self.expert_action = getattr(self._expert, "expert_action", action)
 
     executed = self._perturb(action, timestep)
+    if not np.array_equal(executed, action):
+      self.executed(executed)
+
     self._step += 1
     return executed
+
+  def executed(self, action: Any) -> None:
+    """Tells the expert, if it wants to know, that another action than its own was executed."""
+    if tell := getattr(self._expert, "executed", None):
+      tell(action)
 
   def _perturb(self, action: Any, timestep: dm_env.TimeStep | None) -> Any:
     """Returns the action that is executed in place of `action`."""
@@ -123,6 +131,39 @@ class ExpertWithMistakes(PerturbedExpert):
       is_mistaken = self._random.random() < self._probability
       self._mistake = self._random_actor.act(timestep) if is_mistaken else None
     return action if self._mistake is None else self._mistake
+
+
+class CorrectedPolicy(PerturbedExpert):
+  """A policy that acts while an expert beside it says what it would have done (Ross et al. 2011).
+
+  Each step executes the expert's action with a probability, otherwise the policy's.
+  """
+
+  def __init__(
+    self, expert: Any, policy: loop.Actor, task: str, spec: dm_specs.BoundedArray, beta: float
+  ):
+    """Initializes the policy.
+
+    Args:
+      expert: As in PerturbedExpert.
+      policy: Acts in every step, since its memory must not have gaps.
+      task: As in PerturbedExpert.
+      spec: As in PerturbedExpert.
+      beta: Probability that a step executes the expert's action.
+    """
+    super().__init__(expert, task, spec)
+    self._policy = policy
+    self._beta = beta
+
+  def reset(self, seed: int) -> None:
+    super().reset(seed)
+    self._policy.reset(0, seed)
+    self._random = randomness.generator(f"correction/{self._task}", seed)
+
+  def _perturb(self, action: Any, timestep: dm_env.TimeStep | None) -> Any:
+    assert timestep is not None
+    policy_action = self._policy.act({0: timestep})[0]
+    return action if self._random.random() < self._beta else policy_action
 
 
 class CheckedEnvironment:

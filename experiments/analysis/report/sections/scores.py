@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from experiments.analysis.report import run_figures, study_page
+from experiments.analysis.report import repeated_actions, run_figures, study_page
 from gato_jax.env import results
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import baselines
@@ -95,6 +95,9 @@ def section(study: study_page.Study, out: pathlib.Path) -> study_page.Section:
     ],
     "means": means,
     "differences": differences,
+    "repeated_actions": repeated_actions.by_arm(
+      [(str(run.labels["arm"]), run.rows) for run in runs]
+    ),
     "scores": [
       _score_row(task, arm, arms[arm][task]) for task in tasks for arm in arms if task in arms[arm]
     ],

@@ -112,7 +112,7 @@ def train(workdir, batches, steps=STEPS, profile_steps=None, **settings):
   loop.train(
     model_config=train_process.CONFIG,
     train_config=loop.TrainConfig(
-      **{"batch_size": 4, "checkpoint_every": 7, "log_every": 2, **settings}, steps=steps
+      **{"batch_size": 4, "checkpoint_every": 14, "log_every": 2, **settings}, steps=steps
     ),
     optimizer_config=optimizer.OptimizerConfig(
       peak_learning_rate=3e-2, warmup_steps=2, decay_steps=STEPS

@@ -1,0 +1,59 @@
+"""Hidden goal: does a network read its prompt, where only the prompt tells where to go?
+
+Trained on 65 goals of a grid, always behind an episode with the same goal; played on them and on 16
+goals that never trained, with the right prompt, with one of another goal, and with none. A second
+network is trained without prompts.
+
+for verb in collect build study report; do
+  python -m experiments.$verb --config=experiments/configs/studies/hidden_goal.py
+done
+
+What came out: docs/history.md.
+"""
+
+import ml_collections
+
+from experiments.analysis import studies
+from experiments.configs import default
+
+STEPS = 3000
+WINDOW = 8  # steps of four tokens, of which a prompt takes four
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = default.get_config("tiny")
+  config.name = "hidden_goal"
+  config.domains = default.domains(hidden_goal=(1.0, "known"))
+
+  # Four steps spread over the prompt's episode, of which the last one stands in the goal, and up to
+  # four of the sample's own. Acting reads the prompt again every four steps, as in training.
+  config.data.update(
+    sequence_length=128,
+    window_steps=WINDOW,
+    prompt_probability=1.0,
+    prompt_spread_probability=1.0,
+  )
+  config.act.update(prompt="spread", memory_steps=4, prompt_share=16 / 128)
+
+  config.model.update(
+    width=128, heads=2, key_size=64, feed_forward=768, memory_length=128, past_actions="hidden"
+  )
+  config.optimizer.peak_learning_rate = 1e-3
+  config.train.update(steps=STEPS, batch_size=32, checkpoint_every=STEPS, keep=1)
+  config.collect.episodes = 2000
+  config.evaluate.update(episodes=200, videos=False, tasks=("hidden_goal.known", "hidden_goal.new"))
+
+  prompted = {"right": {}, "wrong": {"act.prompt_group": "other"}, "none": {"act.prompt": "none"}}
+  without = {"data.prompt_probability": 0.0, "act.prompt": "none"}
+  runs = [
+    studies.StudyRun("prompted", verbs=("train",)),
+    studies.StudyRun("unprompted", without, labels={"arm": "trained without prompts"}),
+  ]
+  for arm, changes in prompted.items():
+    labels = {"arm": f"{arm} prompt"}
+    runs.append(
+      studies.StudyRun(arm, changes, labels=labels, plays="prompted", verbs=("evaluate",))
+    )
+  config.study = studies.section("scores", runs)
+
+  return config

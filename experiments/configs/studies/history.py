@@ -1,0 +1,103 @@
+"""History: what are earlier observations, earlier actions and corrections worth to a clone?
+
+A network that sees its own past may copy its last action instead of looking at the state (de Haan
+et al. 2019). The arms add one cure after the other, on tasks where a velocity or a memory matters
+and on tasks whose state says everything, as a check of harm.
+
+python -m experiments.collect --config=experiments/configs/studies/history.py
+python -m experiments.build --config=experiments/configs/studies/history.py
+python -m experiments.study --config=experiments/configs/studies/history.py
+python -m experiments.report --config=experiments/configs/studies/history.py
+
+What was predicted and what came out: docs/history.md.
+"""
+
+import ml_collections
+
+from experiments.analysis import studies
+from experiments.configs import default
+
+STEPS = 800
+WINDOW = 4  # steps
+
+# Settings of the arms. Windows of one step pack as many of them into a row as fit.
+ONE_STEP = {"data.window_steps": 1, "act.memory_steps": 1}
+SEEN = {"data.window_steps": WINDOW, "act.history_steps": WINDOW}
+HIDDEN = SEEN | {"model.past_actions": "hidden"}
+DROPOUT = HIDDEN | {"data.history_dropout": 0.5}
+DAGGER = ("dagger", "evaluate")
+
+ARMS: dict[str, tuple[dict, tuple[str, ...]]] = {
+  "one step": (ONE_STEP, ("train", "evaluate")),
+  "seen, expert's past": (SEEN | {"data.past_actions": "expert"}, ("train", "evaluate")),
+  "seen": (SEEN, ("train", "evaluate")),
+  "hidden": (HIDDEN, ("train", "evaluate")),
+  "hidden, dropout": (DROPOUT, ("train", "evaluate")),
+  "hidden, dropout, DAgger": (DROPOUT, DAGGER),
+  "one step, DAgger": (ONE_STEP, DAGGER),
+}
+
+
+def get_config(seeds: int = 1) -> ml_collections.ConfigDict:
+  """Returns the study.
+
+  Args:
+    seeds: Training seeds of each arm.
+  """
+  config = default.get_config("tiny")
+  config.name = "history"
+  config.domains = default.domains(
+    # Velocities are hidden, or have to be seen in pixels.
+    control_suite_positions=(
+      0.3,
+      "cartpole-balance",
+      "cartpole-swingup",
+      "pendulum-swingup",
+      "point_mass-easy",
+      "reacher-easy",
+    ),
+    control_suite_pixels=(0.08, "point_mass-easy"),
+    # Behind doors and in other rooms.
+    babyai=(0.16, "FindObjS5", "GoToObjMazeS4R2"),
+    labyrinth=(0.08, "forage"),
+    sokoban=(0.08, "boxes_1"),
+    # The state says everything.
+    control_suite=(0.18, "pendulum-swingup", "point_mass-easy", "reacher-easy"),
+    meta_world=(0.12, "button-press-v3", "dial-turn-v3"),
+  )
+
+  config.data.update(sequence_length=208, prompt_probability=0.0)
+  config.data.observation_text_targets = False
+  config.act.prompt = "none"
+
+  # The demo's network: 5.3M parameters, 4.2M of them the token table.
+  config.model.update(width=128, heads=2, key_size=64, feed_forward=768, memory_length=208)
+  config.optimizer.peak_learning_rate = 2e-3
+  config.train.update(steps=STEPS, batch_size=24, checkpoint_every=STEPS, keep=1)
+  config.evaluate.update(episodes=20, videos=False)
+  config.dagger.update(rounds=2, episodes=20)
+
+  config.collect.domain_episodes = ml_collections.ConfigDict(
+    dict(
+      control_suite_positions=120,
+      control_suite_pixels=60,
+      babyai=3000,
+      labyrinth=400,
+      sokoban=6000,
+      control_suite=120,
+      meta_world=120,
+    )
+  )
+  # The MuJoCo experts are pushed off their path, so that the network sees how to come back.
+  config.collect.disturbance = ml_collections.ConfigDict(
+    dict(control_suite=0.3, control_suite_positions=0.3, control_suite_pixels=0.3, meta_world=0.25)
+  )
+
+  runs = []
+  for seed in range(seeds):
+    for number, (arm, (changes, verbs)) in enumerate(ARMS.items()):
+      seeded = changes | {"data.seed": seed, "train.seed": seed}
+      runs.append(studies.StudyRun(f"A{number}-{seed}", seeded, labels={"arm": arm}, verbs=verbs))
+  config.study = studies.section("scores", runs)
+
+  return config
