@@ -1,4 +1,4 @@
-"""What a sample shows of the past: cut histories, prompts that are marked, corrections."""
+"""Samples and what they show of the past: cut histories, prompts that are marked, corrections."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ from gato_jax.evaluate import scores as scoring
 
 @dataclasses.dataclass(frozen=True)
 class Repeats:
-  """How an actor's episodes repeat actions.
+  """Rates at which an actor's episodes repeat actions.
 
   Attributes:
     rate: Mean over episodes of the share of action tokens that are those of the step before.
