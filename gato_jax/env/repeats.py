@@ -1,4 +1,4 @@
-"""Counts how often an actor repeats its actions: the mark of a clone that copies instead of looking.
+"""Counts how often an actor repeats its actions, the mark of a clone that copies.
 
 A network that sees its past actions can lower its loss by copying the last one, and then stands
 still when it acts (de Haan et al. 2019; docs/history.md). Experts repeat actions, too, so the rates
