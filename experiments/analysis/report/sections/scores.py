@@ -95,13 +95,14 @@ def section(study: study_page.Study, out: pathlib.Path) -> study_page.Section:
     ],
     "means": means,
     "differences": differences,
-    "repeated_actions": repeated_actions.by_arm(
-      [(str(run.labels["arm"]), run.rows) for run in runs]
-    ),
     "scores": [
       _score_row(task, arm, arms[arm][task]) for task in tasks for arm in arms if task in arms[arm]
     ],
   }
+
+  # Rows of older versions know no repeats.
+  if repeats := repeated_actions.by_arm([(str(run.labels["arm"]), run.rows) for run in runs]):
+    tables["repeated_actions"] = repeats
 
   # Most domains define no success.
   if any(score.successes is not None for of_arm in arms.values() for score in of_arm.values()):
