@@ -4,13 +4,19 @@ Document tasks are measured on their validation split: bits per byte, chrF and B
 and VQA accuracy (<workdir>/language.jsonl). Recorded tasks are measured on the episodes of their
 validation split (data.validation_every): the error of each number of the action
 (<workdir>/actions.jsonl). Rows that exist are not measured again. experiments.report shows them.
+
+With --cloning it measures the control tasks along the expert's episodes instead: the loss by place
+in the window, and how often the most likely action is a copy of the last one
+(<workdir>/cloning.jsonl, docs/history.md).
 """
 
 import sys
 
+import tqdm
 from absl import flags
 
 from experiments import cli
+from experiments.analysis import cloning
 from experiments.analysis.language import measure, validation
 from experiments.analysis.recorded import measure as recorded
 from experiments.analysis.recorded import rows
@@ -21,7 +27,10 @@ from gato_jax.data.mixture import MixtureConfig
 from gato_jax.domain import DocumentDomain, RecordedDomain, SimulatedDomain
 from gato_jax.env import results
 from gato_jax.errors import GatoError
+from gato_jax.model import GatoConfig
 from gato_jax.storage import lock
+from gato_jax.tokens import codec
+from gato_jax.train import checkpoint
 
 _DOCUMENTS = flags.DEFINE_integer(
   "documents",
@@ -43,7 +52,17 @@ _STEP = flags.DEFINE_integer(
 )
 
 
+_CLONING = flags.DEFINE_bool(
+  "cloning", False, "Measures control tasks along the expert's episodes instead."
+)
+
+
 def main(experiment: cli.Experiment) -> None:
+  if _CLONING.value:
+    with lock.only_writer(experiment.workdir, "measure"):
+      measure_cloning(experiment)
+    return
+
   candidates = [
     (domain, task)
     for domain, task in experiment.all_tasks
@@ -68,6 +87,45 @@ def main(experiment: cli.Experiment) -> None:
       measure_documents(experiment, policy, documents)
     if episodes:
       measure_episodes(experiment, policy, episodes)
+
+
+def measure_cloning(experiment: cli.Experiment) -> None:
+  """Measures the control tasks that train along the expert's episodes, and prints their rates."""
+  tasks = [
+    cli.name_of(domain, task)
+    for domain, task in experiment.tasks
+    if isinstance(domain, SimulatedDomain)
+  ]
+  if not tasks:
+    raise GatoError(f"{experiment.config.name} trains no control task, so there is no clone")
+
+  params, meta, step = checkpoint.load_for_acting(experiment.workdir / "checkpoints", _STEP.value)
+  mixture = experiment.section(MixtureConfig, "data", name=f"{experiment.config.name}.cloning")
+
+  rows_of_tasks: list[cloning.CloningRow] = []
+  for task in tqdm.tqdm(tasks, desc="measure", unit="task", dynamic_ncols=True):
+    rows_of_tasks += cloning.measure(
+      params,
+      GatoConfig.from_json(meta["model"]),
+      mixture,
+      task,
+      tfds_dir=experiment.tfds,
+      text=codec.TextCodec(meta["tokenizer"]),
+      step=step,
+    )
+
+  # Measured as one: rows of another checkpoint or split would not compare.
+  path = experiment.workdir / cloning.ROWS
+  path.unlink(missing_ok=True)
+  results.append(path, rows_of_tasks)
+
+  for line in cloning.by_task(rows_of_tasks):
+    print("  ".join(f"{name} {_cell(value)}" for name, value in line.items()))
+  print(f"measure: checkpoint {step}, {len(rows_of_tasks)} rows are in {path}")
+
+
+def _cell(value: object) -> str:
+  return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def measure_documents(experiment: cli.Experiment, policy: agent.Policy, tasks: list[str]) -> None:

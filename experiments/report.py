@@ -14,6 +14,7 @@ from typing import Any
 from absl import flags
 
 from experiments import cli
+from experiments.analysis import cloning
 from experiments.analysis.language import measure
 from experiments.analysis.recorded import rows as recorded
 from experiments.analysis.report import (
@@ -172,6 +173,7 @@ def report_run(experiment: cli.Experiment) -> None:
     measured=measured,
     pictures=played / measure.IMAGES,
     actions=actions,
+    cloned=list(results.read(played / cloning.ROWS, cloning.CloningRow)),
   )
 
   if measured:

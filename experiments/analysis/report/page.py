@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.analysis import run_metrics
+from experiments.analysis import cloning, run_metrics
 from experiments.analysis.language import measure
 from experiments.analysis.report import (
   above_expert,
@@ -42,6 +42,7 @@ def write(
   measured: Mapping[str, Sequence[measure.DocumentRow]] | None = None,
   pictures: pathlib.Path | None = None,
   actions: Sequence[action_scores.ActionScore] = (),
+  cloned: Sequence[cloning.CloningRow] = (),
   keep: float = MixtureConfig.keep,
 ) -> tuple[pathlib.Path, list[scoring.TaskScore]]:
   """Writes the report and returns (the page's path, the scores in it).
@@ -60,6 +61,7 @@ def write(
     measured: Task -> rows of texts, captions and answers (language_scores.newest).
     pictures: Directory of the images of these rows.
     actions: Scores of recorded tasks (action_scores.scores).
+    cloned: Rows of control tasks along the expert's episodes (experiments/analysis/cloning.py).
     keep: The run's data.keep.
 
   Raises:
@@ -109,6 +111,7 @@ def write(
     **_above_expert_values(above_expert.compare(rows, scores, actor, step, keep), out),
     repeats=repeated_actions.by_domain(rows, actor, step),
     still_steps=STILL_STEPS,
+    cloned=cloning.by_task(cloned),
     **_language_values(measured, pictures, out=out),
     **_action_values(actions),
     **_curve_values(scoring.scores_by_step(rows, baselines or {}, actor), metrics, out, style),
