@@ -18,9 +18,11 @@ NOTHING_SELECTED = 5  # pytest's exit status when -k or -m leaves no test of a f
 
 
 def run_file(target: str, options: list[str]) -> tuple[str, int, str, float]:
-  """(target, pytest's exit status, its output, seconds).
+  """Runs a test file in a process of its own.
 
-  A negative status is the signal that ended the process.
+  Returns:
+    The target, pytest's exit status, its output, and the seconds that it took. A negative status is
+    the signal that ended the process.
   """
   began = time.monotonic()
   command = [
@@ -40,7 +42,7 @@ def run_file(target: str, options: list[str]) -> tuple[str, int, str, float]:
 
 
 def summary(output: str) -> str:
-  """pytest's last line, "3 passed in 0.1s"; C extensions may print warnings after it."""
+  """Returns pytest's last line, "3 passed in 0.1s"; C extensions may print warnings after it."""
   lines = [line for line in output.splitlines() if re.search(r"\bin [\d.]+s\b", line)]
   return lines[-1] if lines else "no summary: pytest did not end by itself"
 
