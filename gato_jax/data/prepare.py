@@ -195,7 +195,8 @@ def _write_episodes(source: records.EpisodeRecords, file: BinaryIO, task: str) -
 
 def _group(metadata: Mapping[str, Any]) -> str:
   """Returns the group that an episode's info names; "" where it names none."""
-  return str(json.loads(metadata["info"]).get("group", ""))
+  # Datasets of older versions have no info.
+  return str(json.loads(metadata.get("info", "{}")).get("group", ""))
 
 
 def _compressor() -> zstandard.ZstdCompressor:

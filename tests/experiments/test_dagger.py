@@ -21,7 +21,6 @@ def run(verb, tmp_path, *flags):
     f"data_dir={tmp_path}/data",
     f"workdir={tmp_path}/run",
     "train.steps=9",
-    "train.minutes=None",
     "train.batch_size=4",
     "train.checkpoint_every=100",
     "train.log_every=1",
