@@ -135,6 +135,7 @@ def built(data_dir):
   return run("build", data_dir)
 
 
+@pytest.mark.slow  # builds all documents that are here
 def test_build_makes_what_it_can_and_says_what_is_missing(built):
   assert built.returncode == 0, built.stderr[-2000:]
   said = [line for line in built.stderr.splitlines() if "left out: " in line]
@@ -146,6 +147,7 @@ def test_build_makes_what_it_can_and_says_what_is_missing(built):
   )
 
 
+@pytest.mark.slow  # counts what the test above has built
 def test_describe_prints_the_rows(built, data_dir, dummy_raw):
   done = run("describe", data_dir)
   assert done.returncode == 0, done.stderr[-2000:]

@@ -192,6 +192,7 @@ def test_products_of_a_scan_are_those_of_the_unrolled_layers():
     )  # recomputed blocks and the masked half of the scores
 
 
+@pytest.mark.slow  # a quarter of a minute of XLA
 def test_memory_adds_up_to_what_xla_says():
   found = needs(True)
   memory, batch = found.memory, SHAPES.batch()

@@ -10,7 +10,7 @@ import rlds_builders
 from gato_jax.data import demonstrations
 from gato_jax.domain import environment_task_spec
 from gato_jax.env import logs
-from gato_jax.model import GatoConfig, abstract_params, init_params
+from gato_jax.model import GatoConfig, abstract_params
 from gato_jax.tokens import codec
 from gato_jax.train import checkpoint
 
@@ -52,9 +52,7 @@ def write(path: pathlib.Path, dummy_raw: pathlib.Path) -> pathlib.Path:
 
   It holds checkpoint 5 and demonstrations.
   """
-  params = jax.tree.map(
-    lambda x: 4 * x, init_params(SMALL, jax.random.key(3))
-  )  # large: decided, not near uniform
+  params = random_params()
   domain, task_specs = rlds_builders.get("dummy"), {}
   for task in domain.tasks:
     environment = domain.make_environment(task)

@@ -121,6 +121,7 @@ def test_an_error_of_training_is_not_swallowed(tmp_path, monkeypatch):
   assert end.exit_code == 1
 
 
+@pytest.mark.slow  # two processes that train
 def test_training_tells_wandb_and_says_where_it_comes_from(tmp_path, dummy_tfds):
   command = [
     sys.executable,

@@ -143,6 +143,7 @@ def test_minutes_are_planned_once(tmp_path):
   )  # the timed steps left no trace
 
 
+@pytest.mark.slow  # trains three times
 def test_more_minutes_extend_a_run_and_fewer_end_it(tmp_path):
   (tmp_path / "plan.json").write_text('{"steps": 4, "minutes": 60.0}')
   train_here(tmp_path, minutes=60.0)

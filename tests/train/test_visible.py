@@ -143,6 +143,7 @@ def test_a_spike_goes_back_and_leaves_its_batches_out(tmp_path, caplog):
   assert meta["position"] == STEPS + 3 and len(meta["losses"]["one"]) == STEPS
 
 
+@pytest.mark.slow  # trains twice, up to the bad batch and beyond
 def test_what_was_left_out_stays_out_after_a_restart(tmp_path):
   train(tmp_path, spoiled, steps=35)
   train(tmp_path, spoiled)
@@ -150,6 +151,7 @@ def test_what_was_left_out_stays_out_after_a_restart(tmp_path):
   assert checkpoint.newest_meta(tmp_path / "checkpoints")["position"] == STEPS + 3
 
 
+@pytest.mark.slow  # trains twice up to the bad batch
 def test_without_rollbacks_or_checkpoint_a_spike_stops(tmp_path):
   with pytest.raises(GatoError, match="at step 31.*lower optimizer.peak_learning_rate"):
     train(tmp_path / "none_allowed", spoiled, rollbacks=0)
