@@ -37,7 +37,7 @@ def run(verb, tmp_path, *flags):
   return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.slow  # eight processes that import JAX or TensorFlow: a minute and a half
+@pytest.mark.slow  # a dozen processes that import JAX or TensorFlow
 def test_two_rounds_within_one_run_and_nothing_twice(tmp_path):
   for verb in ("collect", "build"):
     status, output = run(verb, tmp_path)

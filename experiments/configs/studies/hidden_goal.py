@@ -16,7 +16,7 @@ import ml_collections
 from experiments.analysis import studies
 from experiments.configs import default
 
-STEPS = 3000
+STEPS = 2000
 WINDOW = 8  # steps of four tokens, of which a prompt takes four
 
 
@@ -35,11 +35,12 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.act.update(prompt="spread", memory_steps=4, prompt_share=16 / 128)
 
+  # 2.4M parameters, 2.1M of them the token table.
   config.model.update(
-    width=128, heads=2, key_size=64, feed_forward=768, memory_length=128, past_actions="hidden"
+    width=64, heads=2, key_size=32, feed_forward=384, memory_length=128, past_actions="hidden"
   )
-  config.optimizer.peak_learning_rate = 1e-3
-  config.train.update(steps=STEPS, batch_size=32, checkpoint_every=STEPS, keep=1)
+  config.optimizer.peak_learning_rate = 2e-3
+  config.train.update(steps=STEPS, batch_size=16, checkpoint_every=STEPS, keep=1)
   config.collect.episodes = 2000
   config.evaluate.update(episodes=200, videos=False, tasks=("hidden_goal.known", "hidden_goal.new"))
 
