@@ -91,12 +91,11 @@ def report_study(experiment: cli.Experiment) -> None:
     played.append(study_page.Played(run, of_run.results, of_run.workdir))
   study = study_page.Study(config.name, json.loads(config.to_json()), played)
 
-  path = f"experiments/configs/studies/{config.name}.py"
   verbs = ("collect", "build", "study", "report")
   facts = {
     "config": config.name,
     "machine": _machine(),
-    "commands": [f"python -m experiments.{verb} --config={path}" for verb in verbs],
+    "commands": [f"python -m experiments.{verb} --config={cli.config_path()}" for verb in verbs],
   }
   index, section = study_page.write(
     experiment.workdir / "report", study, kind=config.study.kind, facts=facts
@@ -130,7 +129,7 @@ def report_scaling(experiment: cli.Experiment) -> None:
     points_text = f"{len(measured)}, of {path}"
   else:
     points_text = f"{len(measured)} of {len(grid.runs(grid_config))} runs of the grid"
-  config_flag = f"--config=experiments/configs/studies/{experiment.config.name}.py"
+  config_flag = f"--config={cli.config_path()}"
   facts = {
     "config": experiment.config.name,
     "points": points_text,
@@ -195,8 +194,7 @@ def _facts_of_run(experiment: cli.Experiment, is_measured: bool) -> dict[str, An
     verbs.insert(-1, "measure")
   run_flag = f" --run={experiment.run.name}" if experiment.run else ""
   commands = [
-    f"python -m experiments.{verb} --config=experiments/configs/{config.name}.py{run_flag}"
-    for verb in verbs
+    f"python -m experiments.{verb} --config={cli.config_path()}{run_flag}" for verb in verbs
   ]
 
   model_config = experiment.section(GatoConfig, "model")

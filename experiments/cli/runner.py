@@ -58,6 +58,11 @@ def run(main: Callable[[Experiment], None]) -> None:
   run_without_config(with_experiment)
 
 
+def config_path() -> str:
+  """Returns the path of the config file, as --config gives it."""
+  return config_flags.get_config_filename(flags.FLAGS["config"])
+
+
 def run_without_config(main: Callable[[], None]) -> None:
   """Runs a verb that has flags of its own and no --config; errors end as in `run`."""
 

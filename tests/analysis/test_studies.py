@@ -270,9 +270,7 @@ def test_a_study_as_a_person_runs_it(dummy_tfds, tmp_path):
     ("dummy.reach", "2", "2")
   ]
   page = (workdir / "report" / "index.html").read_text()
-  assert (
-    "data:image/png" in page and "experiments.study --config=experiments/configs/two.py" in page
-  )
+  assert "data:image/png" in page and f"experiments.study --config={tmp_path / 'two.py'}" in page
   failed = verb("study", "--config.model.width=32")
   assert failed.returncode == 1 and "base: train ended with status 1" in failed.stderr
   assert (

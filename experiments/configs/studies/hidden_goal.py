@@ -16,7 +16,7 @@ import ml_collections
 from experiments.analysis import studies
 from experiments.configs import default
 
-STEPS = 2000
+STEPS = 1000
 WINDOW = 8  # steps of four tokens, of which a prompt takes four
 
 
