@@ -9,6 +9,7 @@ The same command continues where it stopped. The experts must have collected and
 built before (experiments.collect, experiments.build).
 """
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def play_round(
     beta=config.beta**round_number,
     step=policy.step,
   )
+  missing = [dataclasses.replace(job, chunk_steps=policy.chunk_steps(act)) for job in missing]
   if not missing:
     print(f"dagger: all episodes of round {round_number} are in {raw}")
     return

@@ -64,10 +64,10 @@ def main(experiment: cli.Experiment) -> None:
     policy = agent.Policy(experiment.workdir)
     policy.check_environment(environment_task_spec(domain, task, environment))
     return_target = policy.return_target(_TASK.value, act)
-    local = policy.actor(_TASK.value, slots=1, config=act)
+    engine = policy.engine([_TASK.value], slots=1, config=act)
     # Compiled before the clock runs: the first action would miss its deadline by seconds.
-    local.engine.compile()
-    actor = local
+    engine.compile()
+    actor = policy.actor_of(engine, _TASK.value, act)
 
   with tqdm.tqdm(
     total=_STEPS.value, unit="action", desc=f"{_TASK.value}, {hz:g} Hz", dynamic_ncols=True

@@ -73,6 +73,12 @@ def main(experiment: cli.Experiment) -> None:
   if not task_specs:
     raise GatoError(f"the checkpoint in {experiment.workdir} knows no task to act in")
 
+  if policy.chunk:
+    raise GatoError(
+      f"the checkpoint in {experiment.workdir} predicts {policy.chunk} actions a step, "
+      "which clients do not expect; serve one that was trained without data.chunk"
+    )
+
   act = experiment.section(agent.ActConfig, "act")
   engine = policy.engine(list(task_specs), slots=config.sessions, config=act)
   _say(f"checkpoint {policy.step} of {experiment.workdir}; tasks: {', '.join(task_specs)}")

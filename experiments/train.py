@@ -188,7 +188,11 @@ def _load_played(
       continue
 
     data = prepared.load(
-      experiment.tfds, name, keep=data_config.keep, with_returns=data_config.returns
+      experiment.tfds,
+      name,
+      keep=data_config.keep,
+      with_returns=data_config.returns,
+      chunk=data_config.chunk,
     )
     assert isinstance(data, prepared.PreparedEpisodes), name
     datasets[name] = data

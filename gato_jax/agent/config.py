@@ -31,6 +31,8 @@ class ActConfig:
       half of a window.
     action_steps: Environment steps that each action is held for (realtime.ActionRepeat); the policy
       sees the first of them.
+    chunk_steps: Actions of each chunk that are executed before the policy is asked again, for
+      checkpoints that were trained with data.chunk; 0: all of them.
     remove: File of directions, of experiments.interpret, that are removed from the residual stream;
       "": none.
     return_target: Return to aim for, in units of the expert's, for checkpoints that were trained
@@ -45,6 +47,7 @@ class ActConfig:
   history_steps: int = 0
   prompt_share: float = 0.5
   action_steps: int = 1
+  chunk_steps: int = 0
   remove: str = ""
   return_target: float = 1.0
 

@@ -10,7 +10,7 @@ from gato_jax.agent.engine import Engine
 from gato_jax.agent.generation import TextGenerator
 from gato_jax.agent.prompts import Prompts
 from gato_jax.data import demonstrations
-from gato_jax.env import returns
+from gato_jax.env import chunks, loop, returns
 from gato_jax.errors import GatoError, check_name
 from gato_jax.model import GatoConfig, cache, removal
 from gato_jax.task import TaskSpec, spec_difference
@@ -59,13 +59,34 @@ class Policy:
     Raises:
       GatoError: It has another one.
     """
-    # The return to go is added to observations by an actor, not by the environment.
-    difference = spec_difference(returns.without_return_to_go(self.spec(spec.name)), spec)
+    # Actors add the return to go to observations and cut chunks of actions, not environments.
+    trained = returns.without_return_to_go(self.spec(spec.name))
+    of_environment = chunks.with_chunk(spec, self.chunk) if self.chunk else spec
+    difference = spec_difference(trained, of_environment)
     if difference:
       raise GatoError(
         f"{spec.name}: the checkpoint in {self.workdir} was trained on another spec ({difference});"
         " collect, build and train again, or evaluate with the code that trained it"
       )
+
+  @property
+  def chunk(self) -> int:
+    """Actions that the network predicts after one observation; 0 for a single one."""
+    return int(self.meta.get("config", {}).get("data", {}).get("chunk", 0))
+
+  def chunk_steps(self, config: ActConfig) -> int:
+    """Returns how many actions of a chunk are executed; 0 for a network without chunks.
+
+    Raises:
+      GatoError: The config asks for more than the network predicts, or for chunks of a network that
+        knows none.
+    """
+    if config.chunk_steps > self.chunk:
+      raise GatoError(
+        f"act.chunk_steps={config.chunk_steps}, but the checkpoint in {self.workdir} predicts "
+        f"{self.chunk or 1} actions a step (data.chunk); ask for fewer, or train with larger chunks"
+      )
+    return config.chunk_steps or self.chunk
 
   def return_target(self, task: str, config: ActConfig) -> returns.ReturnTarget | None:
     """Returns the return that episodes of a task aim for; None: the task knows no returns.
@@ -144,6 +165,12 @@ class Policy:
     """Returns a generator that reads and writes texts and images."""
     return TextGenerator(self.model_config, self.acting_params, self.text)
 
-  def actor(self, task: str, slots: int, config: ActConfig) -> GatoActor:
+  def actor(self, task: str, slots: int, config: ActConfig) -> loop.Actor:
     """Returns an actor for up to `slots` copies of one task's environment."""
-    return GatoActor(self.engine([task], slots, config), task)
+    return self.actor_of(self.engine([task], slots, config), task, config)
+
+  def actor_of(self, engine: Engine, task: str, config: ActConfig) -> loop.Actor:
+    """Returns an actor for one task of an engine, whose chunks it executes one action at a time."""
+    actor = GatoActor(engine, task)
+    steps = self.chunk_steps(config)
+    return chunks.ChunkedActor(actor, steps) if steps else actor

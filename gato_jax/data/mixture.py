@@ -39,6 +39,9 @@ class MixtureConfig:
       have done. A sample's last step, which no later step sees, always holds the labels, so that
       its later action tokens are conditioned as when acting. Prompts always hold the executed
       actions.
+    chunk: Actions that a timestep holds and the network predicts after one observation: its own and
+      those that follow (gato_jax/env/chunks.py); 0 for its own alone. act.chunk_steps says how many
+      of them are executed.
     corrections: Share of a control task's sequences that are corrections of the policy itself
       (experiments/dagger.py), once there are any.
     keep: Episodes train whose return is at least this share of the expert return; 0 keeps all.
@@ -72,6 +75,7 @@ class MixtureConfig:
   prompt_spread_probability: float = 0.0
   labels: str = ""
   past_actions: str = "executed"
+  chunk: int = 0
   corrections: float = 0.25
   keep: float = 0.8
   returns: bool = False
@@ -91,6 +95,9 @@ class MixtureConfig:
     ):
       if value not in allowed:
         raise GatoError(f"data.{name}={value!r}: use one of {', '.join(map(repr, allowed))}")
+
+    if self.chunk < 0:
+      raise GatoError(f"data.chunk={self.chunk}: a number of actions, or 0")
 
     for name, share in (
       ("history_dropout", self.history_dropout),

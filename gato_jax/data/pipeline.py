@@ -93,7 +93,9 @@ class Input:
 
     for name in sorted(config.weights):
       share = config.weights[name] / total
-      data = prepared.load(tfds_dir, name, keep=config.keep, with_returns=config.returns)
+      data = prepared.load(
+        tfds_dir, name, keep=config.keep, with_returns=config.returns, chunk=config.chunk
+      )
 
       # No correction is held out, since the validation loss is that of the expert's episodes.
       corrections = None
@@ -189,7 +191,7 @@ def _load_corrections(
     )
 
   # The policy's returns say nothing about how good the labels are.
-  data = prepared.load(directory, task, keep=0.0)
+  data = prepared.load(directory, task, keep=0.0, chunk=config.chunk)
   assert isinstance(data, prepared.PreparedEpisodes), task
   return data
 

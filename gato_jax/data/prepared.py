@@ -5,10 +5,8 @@ mapped: resident memory stays flat, and a truncated file is an error, not a SIGB
 """
 
 import functools
-import json
 import math
 import pathlib
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,13 +15,13 @@ import zstandard
 
 from gato_jax.data import prepared_format, records
 from gato_jax.data.demonstrations import Demonstration
+from gato_jax.data.prepared_documents import PreparedDocuments
 from gato_jax.data.prepared_file import PreparedFile
-from gato_jax.data.prepared_format import BLOCK_TOKENS, CHECK_BYTES, FOLDER, IMAGE, TOKEN
-from gato_jax.env import results, returns
+from gato_jax.env import chunks, results, returns
 from gato_jax.env.returns import RETURN_TO_GO
 from gato_jax.errors import GatoError
 from gato_jax.task import TaskSpec
-from gato_jax.tokens import document_layout, fields, patches, vocabulary
+from gato_jax.tokens import fields
 from gato_jax.tokens.vocabulary import Kind
 
 # Distinct texts that are cached: an instruction repeats through an episode.
@@ -34,123 +32,6 @@ _PROMPT_GROUPS = 128
 
 # Steps [start, stop) of an episode: (episode, start, stop).
 Piece = tuple[int, int, int]
-
-
-class PreparedDocuments(PreparedFile):
-  """The sequences of a document task: one a document, of a captioned image one a caption.
-
-  Attributes:
-    spec: The task's spec.
-    directory: Directory of the dataset.
-    tokenizer: Fingerprint of the tokenizer that made the tokens.
-    lengths: int64 [sequences], tokens of each sequence.
-    patches: int64 [sequences], patches among them.
-    documents: int64 [sequences], index of the document that the sequence is of.
-  """
-
-  def __init__(self, directory: pathlib.Path, spec: TaskSpec):
-    super().__init__(directory, spec)
-    header = json.loads((directory / FOLDER / "prepared.json").read_text())
-    self.tokenizer = header["tokenizer"]
-    self.lengths = self.index["length"]
-    self.patches = self.index["patches"]
-    self.documents = self.index["document"]
-
-  def window(self, index: int, start: int, stop: int) -> document_layout.DocumentTokens:
-    """Reads tokens [start, stop) of a sequence, and the patches among them.
-
-    Raises:
-      GatoError: The file does not hold what was written.
-    """
-    offset = int(self.index["offset"][index])
-    image_count = int(self.index["pictures"][index])
-
-    # With images, the patches before `start` have to be counted, so tokens are read from the first.
-    first = 0 if image_count else start
-    tokens_offset = offset + image_count * IMAGE.itemsize
-    ids = self._tokens(tokens_offset, int(self.lengths[index]), start=first, stop=stop)
-
-    # The window's range among all patches of the sequence.
-    is_patch = ids == prepared_format.PATCH_MARK
-    first_patch = int(is_patch[: start - first].sum())
-    end_patch = int(is_patch.sum())
-    pixels, positions = self._patches(offset, image_count, start=first_patch, stop=end_patch)
-
-    ids = ids[start - first :]
-    is_patch = is_patch[start - first :]
-    return document_layout.DocumentTokens(
-      tokens=np.where(is_patch, vocabulary.PADDING_ID, ids).astype(np.int32),
-      kinds=np.where(is_patch, Kind.PATCH, Kind.TEXT).astype(np.int32),
-      given=np.arange(start, stop) < self.index["given"][index],
-      patches=pixels,
-      positions=positions,
-    )
-
-  def _tokens(self, offset: int, length: int, start: int, stop: int) -> np.ndarray:
-    """Reads token ids [start, stop) of a sequence and verifies their check sums.
-
-    Args:
-      offset: Byte offset of the sequence's first token.
-      length: Tokens of the sequence.
-      start: First token.
-      stop: End, exclusive.
-    """
-    first_block = start // BLOCK_TOKENS
-    end_block = -(-stop // BLOCK_TOKENS)
-    block_bytes = BLOCK_TOKENS * TOKEN.itemsize + CHECK_BYTES
-
-    # The last block of a sequence may be shorter, with a check sum of its own.
-    block_count = -(-length // BLOCK_TOKENS)
-    sequence_bytes = length * TOKEN.itemsize + block_count * CHECK_BYTES
-    begin = first_block * block_bytes
-    end = min(end_block * block_bytes, sequence_bytes)
-    content = self.read_bytes(offset + begin, end - begin)
-
-    blocks = []
-    for block_start in range(0, len(content), block_bytes):
-      checked_block = content[block_start : block_start + block_bytes]
-      block = checked_block[:-CHECK_BYTES]
-      check = checked_block[-CHECK_BYTES:]
-      if zlib.crc32(block) != int.from_bytes(check, "little"):
-        raise self.damaged()
-      blocks.append(block)
-
-    ids = np.frombuffer(b"".join(blocks), TOKEN)
-    first_token = first_block * BLOCK_TOKENS
-    return ids[start - first_token : stop - first_token]
-
-  def _patches(
-    self, offset: int, image_count: int, start: int, stop: int
-  ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads patches [start, stop) of a sequence; only images that hold one of them are decoded.
-
-    Returns:
-      Patches uint8 [p, 16, 16, 3] and their positions int32 [p, 4].
-    """
-    pixels = [np.zeros([0, 16, 16, 3], np.uint8)]
-    positions = [np.zeros([0, 4], np.int32)]
-
-    table = np.frombuffer(self.read_bytes(offset, image_count * IMAGE.itemsize), IMAGE)
-
-    # Index of the image's first patch among the patches of the sequence.
-    first = 0
-    for image in table:
-      height = int(image["height"])
-      width = int(image["width"])
-      count = height * width // vocabulary.PATCH_SIDE**2
-
-      # The part of [start, stop) that lies in this image, relative to its first patch.
-      part = slice(max(0, start - first), max(0, min(first + count, stop) - first))
-      if part.start < part.stop:
-        frame = self.read_bytes(int(image["offset"]), int(image["size"]))
-        content = self.decompress(zstandard.ZstdDecompressor(), frame)
-        array = np.frombuffer(content, np.uint8).reshape(1, height, width, 3)
-        pixels.append(patches.to_patches(array)[0, part])
-        positions.append(patches.positions(height, width)[part])
-
-      first += count
-
-    return np.concatenate(pixels), np.concatenate(positions)
 
 
 class Window(NamedTuple):
@@ -183,7 +64,12 @@ class PreparedEpisodes(PreparedFile):
   """
 
   def __init__(
-    self, directory: pathlib.Path, spec: TaskSpec, keep: float = 0.8, with_returns: bool = False
+    self,
+    directory: pathlib.Path,
+    spec: TaskSpec,
+    keep: float = 0.8,
+    with_returns: bool = False,
+    chunk: int = 0,
   ):
     super().__init__(directory, spec)
     self._dtype = prepared_format.step_dtype(spec)
@@ -204,6 +90,10 @@ class PreparedEpisodes(PreparedFile):
 
     if with_returns:
       self.spec = returns.with_return_to_go(spec, self.expert_return)
+
+    self._chunk = chunk
+    if chunk:
+      self.spec = chunks.with_chunk(self.spec, chunk)
 
     self._text = functools.lru_cache(_CACHED_TEXTS)(self._read_text)
 
@@ -267,7 +157,7 @@ class PreparedEpisodes(PreparedFile):
     Raises:
       GatoError: The file does not hold what was written.
     """
-    steps = self._steps(pieces)
+    steps, action, expert_action = self._read_actions(pieces)
     ends = np.cumsum([stop - start for _, start, stop in pieces])
 
     observation = {}
@@ -283,9 +173,36 @@ class PreparedEpisodes(PreparedFile):
     if self.spec.expert_return is not None:
       observation[RETURN_TO_GO] = returns.percent(steps[RETURN_TO_GO], self.spec.expert_return)
 
-    return Window(
-      observation=observation, action=steps["action"], expert_action=steps["expert_action"]
-    )
+    return Window(observation=observation, action=action, expert_action=expert_action)
+
+  def _read_actions(self, pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads the packed steps [n] of several pieces, and their executed and expert's actions.
+
+    Where the spec has chunks, an action is that of its step and of those that follow, which may lie
+    beyond the piece.
+    """
+    if not self._chunk:
+      steps = self._steps(pieces)
+      return steps, steps["action"], steps["expert_action"]
+
+    longer = [
+      (episode, start, min(stop + self._chunk - 1, int(self.lengths[episode])))
+      for episode, start, stop in pieces
+    ]
+    steps = self._steps(longer)
+
+    # Where each longer piece begins and ends among the steps, and which of its steps are the piece.
+    ends = np.cumsum([stop - start for _, start, stop in longer])
+    own = []
+    own_ends = []
+    for (_, start, stop), (_, _, longer_stop), end in zip(pieces, longer, ends, strict=True):
+      first = end - (longer_stop - start)
+      own.append(first + np.arange(stop - start))
+      own_ends.append(np.full(stop - start, end))
+
+    positions = np.concatenate(own)
+    indices = chunks.chunk_indices(positions, np.concatenate(own_ends), self._chunk)
+    return steps[positions], steps["action"][indices], steps["expert_action"][indices]
 
   def returns_to_go(self, index: int, start: int, stop: int) -> np.ndarray:
     """Reads the returns-to-go of steps [start, stop) of one episode in units of reward.
@@ -351,6 +268,7 @@ def load(
   task: str,
   keep: float = 0.8,
   with_returns: bool = False,
+  chunk: int = 0,
   version: str = "1.0.0",
 ) -> PreparedEpisodes | PreparedDocuments:
   """Opens the prepared dataset of "domain.task" under `tfds_dir`.
@@ -360,6 +278,7 @@ def load(
     task: "domain.task".
     keep: Share of the expert return that an episode must reach to be kept.
     with_returns: True to add the return-to-go to the spec and the observations.
+    chunk: Actions of a timestep, its own and those that follow; 0 for its own alone.
     version: Version of the dataset.
 
   Raises:
@@ -375,4 +294,4 @@ def load(
   if spec.is_document:
     return PreparedDocuments(directory, spec)
 
-  return PreparedEpisodes(directory, spec, keep=keep, with_returns=with_returns)
+  return PreparedEpisodes(directory, spec, keep=keep, with_returns=with_returns, chunk=chunk)

@@ -160,7 +160,10 @@ class Evaluation:
       return_targets = {name: policy.return_target(name, act) for name in policy_tasks}
       todo = [
         dataclasses.replace(
-          job, action_steps=act.action_steps, return_target=return_targets.get(job.name)
+          job,
+          action_steps=act.action_steps,
+          chunk_steps=policy.chunk_steps(act),
+          return_target=return_targets.get(job.name),
         )
         for job in todo
       ]

@@ -56,6 +56,7 @@ class Job:
     video: Set if the episode is played for a video instead of a score.
     correction: Set if it is played to be corrected by the expert.
     action_steps: Steps for which each action of the policy is repeated.
+    chunk_steps: Actions of each chunk that are executed; 0 for a policy without chunks.
     return_target: The return that the policy is conditioned on; None for a policy without return
       conditioning.
   """
@@ -68,6 +69,7 @@ class Job:
   video: VideoRequest | None = None
   correction: CorrectionRequest | None = None
   action_steps: int = 1
+  chunk_steps: int = 0
   return_target: returns.ReturnTarget | None = None
 
   @property

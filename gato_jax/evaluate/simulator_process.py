@@ -30,7 +30,7 @@ from typing import Any
 import dm_env
 
 from gato_jax.domain import environment_task_spec
-from gato_jax.env import loop, realtime, results, returns, sequential, worker
+from gato_jax.env import chunks, loop, realtime, results, returns, sequential, worker
 from gato_jax.env.results import EXPERT, POLICY
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import jobs
@@ -180,9 +180,10 @@ class Simulator:
 
   def _make_actor(self, job: jobs.Job) -> loop.Actor:
     if job.actor == POLICY:
-      actor = realtime.ActionRepeat(
-        RemotePolicy(self._connection, self._environment), job.action_steps
-      )
+      actor: loop.Actor = RemotePolicy(self._connection, self._environment)
+      if job.chunk_steps:
+        actor = chunks.ChunkedActor(actor, job.chunk_steps)
+      actor = realtime.ActionRepeat(actor, job.action_steps)
       if job.return_target:
         return returns.ReturnConditionedActor(actor, job.return_target)
       return actor

@@ -248,6 +248,12 @@ class Follower:
     self._task = task
     self._data = data
 
+    if policy.chunk:
+      raise GatoError(
+        f"{task}: the checkpoint predicts {policy.chunk} actions a step, and recorded actions are "
+        "compared one by one; measure a checkpoint without data.chunk"
+      )
+
     # The past is shown in the prompt's place, where all steps are seen alike.
     prompts = policy.prompts(task, act)
     if prompts.steps and (act.history_steps or policy.model_config.past_actions == "hidden"):
