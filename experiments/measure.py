@@ -16,7 +16,8 @@ import tqdm
 from absl import flags
 
 from experiments import cli
-from experiments.analysis import cloning
+from experiments.analysis.cloning import measure as cloning
+from experiments.analysis.cloning import rows as cloning_rows
 from experiments.analysis.language import measure, validation
 from experiments.analysis.recorded import measure as recorded
 from experiments.analysis.recorded import rows
@@ -102,7 +103,7 @@ def measure_cloning(experiment: cli.Experiment) -> None:
   params, meta, step = checkpoint.load_for_acting(experiment.workdir / "checkpoints", _STEP.value)
   mixture = experiment.section(MixtureConfig, "data", name=f"{experiment.config.name}.cloning")
 
-  rows_of_tasks: list[cloning.CloningRow] = []
+  rows_of_tasks: list[cloning_rows.CloningRow] = []
   for task in tqdm.tqdm(tasks, desc="measure", unit="task", dynamic_ncols=True):
     rows_of_tasks += cloning.measure(
       params,
@@ -115,11 +116,11 @@ def measure_cloning(experiment: cli.Experiment) -> None:
     )
 
   # Measured as one: rows of another checkpoint or split would not compare.
-  path = experiment.workdir / cloning.ROWS
+  path = experiment.workdir / cloning_rows.ROWS
   path.unlink(missing_ok=True)
   results.append(path, rows_of_tasks)
 
-  for line in cloning.by_task(rows_of_tasks):
+  for line in cloning_rows.by_task(rows_of_tasks):
     print("  ".join(f"{name} {_cell(value)}" for name, value in line.items()))
   print(f"measure: checkpoint {step}, {len(rows_of_tasks)} rows are in {path}")
 

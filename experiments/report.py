@@ -14,7 +14,7 @@ from typing import Any
 from absl import flags
 
 from experiments import cli
-from experiments.analysis import cloning
+from experiments.analysis.cloning import rows as cloning
 from experiments.analysis.language import measure
 from experiments.analysis.recorded import rows as recorded
 from experiments.analysis.report import (

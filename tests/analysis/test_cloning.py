@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import small_network
 
-from experiments.analysis import cloning
+from experiments.analysis.cloning import measure as cloning
+from experiments.analysis.cloning import rows as cloning_rows
 from gato_jax.data import mixture, pipeline
 from gato_jax.model import Gato
 from gato_jax.tokens import codec
@@ -85,5 +86,5 @@ def test_a_row_a_place_and_a_line_a_task(params, dummy_tfds):
   assert rows[0].copied is None and 0 <= rows[1].repeated <= 1
   assert {row.split for row in rows} == {"train"}
 
-  (line,) = cloning.by_task(rows)
+  (line,) = cloning_rows.by_task(rows)
   assert line["places"] == 3 and line["loss, first step"] == rows[0].loss

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.analysis import cloning, run_metrics
+from experiments.analysis import run_metrics
+from experiments.analysis.cloning import rows as cloning
 from experiments.analysis.language import measure
 from experiments.analysis.report import (
   above_expert,
@@ -61,7 +62,7 @@ def write(
     measured: Task -> rows of texts, captions and answers (language_scores.newest).
     pictures: Directory of the images of these rows.
     actions: Scores of recorded tasks (action_scores.scores).
-    cloned: Rows of control tasks along the expert's episodes (experiments/analysis/cloning.py).
+    cloned: Rows of control tasks along the expert's episodes (experiments/analysis/cloning/).
     keep: The run's data.keep.
 
   Raises:

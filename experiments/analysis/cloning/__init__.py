@@ -1,0 +1,1 @@
+"""A clone along the episodes that it imitates: its loss by place, and how much it copies."""
