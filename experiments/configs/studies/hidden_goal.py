@@ -44,16 +44,19 @@ def get_config() -> ml_collections.ConfigDict:
   config.collect.episodes = 2000
   config.evaluate.update(episodes=200, videos=False, tasks=("hidden_goal.known", "hidden_goal.new"))
 
-  prompted = {"right": {}, "wrong": {"act.prompt_group": "other"}, "none": {"act.prompt": "none"}}
+  arms: dict[str, tuple[str, dict[str, str]]] = {
+    "right": ("right prompt", {}),
+    "wrong": ("wrong prompt", {"act.prompt_group": "other"}),
+    "none": ("no prompt", {"act.prompt": "none"}),
+  }
   without = {"data.prompt_probability": 0.0, "act.prompt": "none"}
   runs = [
     studies.StudyRun("prompted", verbs=("train",)),
     studies.StudyRun("unprompted", without, labels={"arm": "trained without prompts"}),
   ]
-  for arm, changes in prompted.items():
-    labels = {"arm": f"{arm} prompt"}
+  for name, (arm, changes) in arms.items():
     runs.append(
-      studies.StudyRun(arm, changes, labels=labels, plays="prompted", verbs=("evaluate",))
+      studies.StudyRun(name, changes, labels={"arm": arm}, plays="prompted", verbs=("evaluate",))
     )
   config.study = studies.section("scores", runs)
 
