@@ -240,7 +240,8 @@ def test_follow_takes_the_newest_and_ends_with_training(tmp_path):
         (folder / f"{step}.orbax-checkpoint-tmp").rename(folder / str(step))
       wait(lambda last=steps[-1]: any(f"step {last}:" in line for line in said) or last == 40)
 
-  thread = threading.Thread(target=train)
+  # A daemon, which does not outlive a test that failed.
+  thread = threading.Thread(target=train, daemon=True)
   thread.start()
   with simulator_pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)

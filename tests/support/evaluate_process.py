@@ -56,6 +56,9 @@ class Policy:
     self.step, self.meta = step, {"total_steps": total}
     self.engines: list[Wanderer] = []
 
+  def chunk_steps(self, act) -> int:
+    return 0
+
   def return_target(self, task: str, act) -> None:
     """Returns None, as a network that was trained without returns does."""
 
