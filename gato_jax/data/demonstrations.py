@@ -2,7 +2,8 @@
 
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,14 +57,11 @@ def read(workdir: pathlib.Path, task: str) -> list[Demonstration]:
   Raises:
     GatoError: There are none.
   """
-  arrays = _read(workdir, task)
-
-  # A demonstration has one key "<i>/action". Keys of observation fields, which may be called
-  # "action" too, have one more part.
-  count = sum(key.split("/")[1:] == ["action"] for key in arrays)
+  with _open(workdir, task) as file:
+    arrays = {key: file[key] for key in file.files}
 
   demonstrations = []
-  for i in range(count):
+  for i in range(_count(arrays)):
     prefix = f"{i}/observation/"
     observation = {}
     for key, value in arrays.items():
@@ -76,18 +74,31 @@ def read(workdir: pathlib.Path, task: str) -> list[Demonstration]:
 
 
 def read_groups(workdir: pathlib.Path, task: str) -> list[int]:
-  """Reads the number of the group of each of a task's demonstrations; 0 where there are none."""
-  arrays = _read(workdir, task)
-  count = sum(key.split("/")[1:] == ["action"] for key in arrays)
-  return arrays.get("groups", np.zeros(count, np.int64)).tolist()
+  """Reads the number of the group of each of a task's demonstrations; 0 where there are none.
+
+  Raises:
+    GatoError: There are no demonstrations.
+  """
+  # NumPy reads an array when it is asked for: the episodes themselves are not read again.
+  with _open(workdir, task) as file:
+    if "groups" in file.files:
+      return file["groups"].tolist()
+    return [0] * _count(file.files)
 
 
-def _read(workdir: pathlib.Path, task: str) -> dict[str, np.ndarray]:
+def _open(workdir: pathlib.Path, task: str) -> Any:
   path = _path(workdir, task)
   if not path.exists():
     raise GatoError(
       f"no demonstration in {path}; train writes it, or evaluate with --config.act.prompt=none"
     )
+  return np.load(path, allow_pickle=False)
 
-  with np.load(path, allow_pickle=False) as file:
-    return {key: file[key] for key in file.files}
+
+def _count(names: Iterable[str]) -> int:
+  """Returns how many demonstrations the arrays of these names are of.
+
+  Each has one key "<i>/action". Keys of observation fields, which may be called "action" too, have
+  one more part.
+  """
+  return sum(name.split("/")[1:] == ["action"] for name in names)

@@ -6,14 +6,13 @@ again: fewer calls, and no copying of the last action within a chunk.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
-import dm_env
 import numpy as np
 from dm_env import specs
 
 from gato_jax.env.loop import Actor
+from gato_jax.env.realtime import ActionRepeat
 from gato_jax.errors import GatoError
 from gato_jax.task import TaskSpec
 
@@ -47,34 +46,13 @@ def chunk_indices(starts: np.ndarray, ends: np.ndarray, size: int) -> np.ndarray
   return np.minimum(starts[:, None] + np.arange(size), ends[:, None] - 1)
 
 
-class ChunkedActor:
+class ChunkedActor(ActionRepeat):
   """Executes the first `steps` actions of each chunk that an actor gives, then asks again."""
 
   def __init__(self, actor: Actor, steps: int):
     if steps < 1:
       raise GatoError(f"act.chunk_steps={steps}: at least one action of a chunk is executed")
-    self._actor = actor
-    self._steps = steps
-    self._elapsed: dict[int, int] = {}
-    self._chunks: dict[int, Any] = {}
+    super().__init__(actor, steps)
 
-  def reset(self, slot: int, seed: int) -> None:
-    self._elapsed[slot] = 0
-    self._actor.reset(slot, seed)
-
-  def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> dict[int, Any]:
-    # Slots began their episodes at different times, so each has its own phase.
-    due = {
-      slot: timestep
-      for slot, timestep in timesteps.items()
-      if self._elapsed[slot] % self._steps == 0
-    }
-    if due:
-      self._chunks.update(self._actor.act(due))
-
-    actions = {}
-    for slot in timesteps:
-      actions[slot] = self._chunks[slot][self._elapsed[slot] % self._steps]
-      self._elapsed[slot] += 1
-
-    return actions
+  def _action(self, answer: Any, elapsed: int) -> Any:
+    return answer[elapsed]

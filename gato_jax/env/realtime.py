@@ -42,9 +42,17 @@ class ActionRepeat:
     if due:
       self._actions.update(self._actor.act(due))
 
+    executed = {}
     for slot in timesteps:
+      executed[slot] = self._action(self._actions[slot], self._elapsed[slot] % self._steps)
       self._elapsed[slot] += 1
-    return {slot: self._actions[slot] for slot in timesteps}
+
+    return executed
+
+  def _action(self, answer: Any, elapsed: int) -> Any:
+    """Returns what is executed `elapsed` steps after the actor gave `answer`."""
+    del elapsed
+    return answer
 
 
 @dataclasses.dataclass
