@@ -19,11 +19,13 @@ def dummy_raw(tmp_path_factory) -> pathlib.Path:
   """
   raw = tmp_path_factory.mktemp("data") / "raw"
   domain = rlds_builders.get("dummy")
+
   for task in domain.tasks:
     for index, seeds in collect.missing_shards(
       domain, task, raw, collect.CollectConfig(episodes=EPISODES)
     ):
       collect.collect_shard(domain, task, raw, index, seeds)
+
   return raw
 
 
@@ -53,4 +55,5 @@ def build_dummy(raw: pathlib.Path, tfds_dir: pathlib.Path) -> pathlib.Path:
   for task in domain.tasks:
     rlds_builder.build(domain, task, raw, tfds_dir)
     prepare.prepare(tfds_dir, f"dummy.{task}", codec.default_text_codec())
+
   return tfds_dir

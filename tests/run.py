@@ -72,6 +72,7 @@ def main() -> int:
 
   began = time.monotonic()
   statuses, counts = {}, dict.fromkeys(("passed", "failed", "error"), 0)
+
   with (
     tempfile.TemporaryDirectory() as compiled,
     concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool,
@@ -84,6 +85,7 @@ def main() -> int:
       "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
     futures = [pool.submit(run_file, target, options) for target in targets]
+
     for future in concurrent.futures.as_completed(futures):
       target, status, output, seconds = future.result()
       statuses[target] = status
@@ -95,12 +97,15 @@ def main() -> int:
       )
       if status not in (0, NOTHING_SELECTED):
         print(output, flush=True)
+
   failed = {t: s for t, s in statuses.items() if s not in (0, NOTHING_SELECTED)}
+
   for target, status in sorted(failed.items()):
     print(
       f"FAILED {target}: "
       + (f"ended by signal {-status}" if status < 0 else f"pytest's exit status {status}")
     )
+
   print(f"tests: {counts['passed']} passed, {counts['failed'] + counts['error']} failed")
   print(
     f"{len(statuses) - len(failed)} of {len(statuses)} files passed in {time.monotonic() - began:.0f} s"
@@ -110,6 +115,7 @@ def main() -> int:
   if all(status == NOTHING_SELECTED for status in statuses.values()):
     print(f"no test was selected by {' '.join(options)}", file=sys.stderr)
     return NOTHING_SELECTED
+
   return 0
 
 

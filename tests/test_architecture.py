@@ -93,6 +93,7 @@ def imports(source: str, file: str) -> list[tuple[int, str]]:
   `from a import b` counts as a.b.
   """
   found = []
+
   for node in ast.walk(ast.parse(source, file)):
     if isinstance(node, ast.Import):
       found += [(node.lineno, alias.name) for alias in node.names]
@@ -100,6 +101,7 @@ def imports(source: str, file: str) -> list[tuple[int, str]]:
       package = file.removesuffix(".py").split("/")[: -node.level] if node.level else []
       base = ".".join([*package, *([node.module] if node.module else [])])
       found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+
   return found
 
 
@@ -124,6 +126,7 @@ def violations(source: str, file: str) -> list[str]:
   ours = layer(module)
   if module.startswith("gato_jax.") and ours is None:
     found.append(f"{file}: no layer; give {module} a place in LAYERS (docs/architecture.md)")
+
   for line, name in imports(source, file):
     where = f"{file}:{line}: imports {name}"
     if free:
@@ -134,17 +137,21 @@ def violations(source: str, file: str) -> list[str]:
     above = ("rlds_builders", "launch", "experiments")
     if under(module, "gato_jax") and any(under(name, package) for package in above):
       found.append(f"{where}: the library knows tasks by their spec, never by name")
+
     if under(module, "rlds_builders") and under(name, "gato_jax"):
       allowed = (*BUILDERS_MAY_IMPORT, *(BASE_MAY_IMPORT if module == BUILDER_BASE else []))
       if not any(under(name, package) for package in allowed):
         found.append(f"{where}: builders see only {', '.join(allowed)}")
+
     if under(module, "rlds_builders") and under(name, "rlds_builders"):
       ours_folder, their_folder = (f"{path}.".split(".")[1] for path in (module, name))
       if their_folder not in (ours_folder, *SHARED_BUILDERS):
         found.append(f"{where}: a domain imports no other; what they share goes to a shared folder")
+
     for package, pattern in OWNERS.items():
       if under(name, package) and not re.fullmatch(pattern, file):
         found.append(f"{where}: only files matching {pattern} may")
+
   return found
 
 
@@ -171,11 +178,13 @@ def package(module: str) -> str:
 def package_graph(sources: dict[str, str]) -> dict[str, set[str]]:
   """Package -> the packages that its modules import, from file -> source."""
   graph: dict[str, set[str]] = defaultdict(set)
+
   for file, source in sources.items():
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     for _, name in imports(source, file):
       if name.split(".")[0] in ("gato_jax", "experiments", "rlds_builders", "launch"):
         graph[package(module)].add(package(name))
+
   return {user: used - {user} for user, used in graph.items()}
 
 
@@ -280,6 +289,7 @@ def test_every_import_is_a_pinned_requirement():
     "requirements.txt", "benchmarks/requirements.txt", "rlds_builders/procgen/requirements.txt"
   )
   missing = set()
+
   for path in files():
     file = path.relative_to(ROOT).as_posix()
     for line, name in imports(path.read_text(), file):
@@ -291,11 +301,14 @@ def test_every_import_is_a_pinned_requirement():
         or any((ROOT / folder / f"{top}.py").exists() for folder in ("tests", "tests/support"))
       ):
         continue
+
       owners = [normal(d) for d in distributions.get(top, [top])]
+
       if not any(owner in required for owner in owners):
         missing.add(
           f"{file}:{line}: {top} ({', '.join(owners) or 'not installed'}) is not in requirements.txt"
         )
+
   assert not missing, "\n".join(sorted(missing))
 
 

@@ -43,8 +43,11 @@ def test_with_a_system_library_that_does_not_load(tmp_path):
   libraries.mkdir()
   (libraries / "libOSMesa.so.8").touch()  # an empty file: the loader refuses it
   done = setup(tmp_path, PYTHON=os.path.realpath(sys.executable), LD_LIBRARY_PATH=str(libraries))
+
   assert done.returncode == 1
+
   (line,) = done.stderr.splitlines()
+
   assert line.startswith("setup: system packages are missing") and "libosmesa6" in line
   assert not (tmp_path / ".venv").exists()
 
@@ -53,9 +56,12 @@ def test_what_is_done_is_not_repeated(tmp_path):
   """With a valid stamp the script says nothing and installs nothing."""
   done = subprocess.run(["bash", "launch/setup.sh"], cwd=ROOT, capture_output=True, text=True)
   stamp = ROOT / ".venv" / "setup.stamp"
+
   assert done.returncode == 0 and stamp.exists(), done.stderr
+
   written = stamp.stat().st_mtime_ns
   done = subprocess.run(["bash", "launch/setup.sh"], cwd=ROOT, capture_output=True, text=True)
+
   assert (done.returncode, done.stdout, done.stderr) == (
     0,
     "",

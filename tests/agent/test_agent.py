@@ -35,6 +35,7 @@ def test_actions_do_not_depend_on_who_else_is_in_the_batch(policy):
     return {e.seed: round(e.episode_return, 3) for e in episodes}
 
   together = play([11, 12, 13, 14, 15], 3)
+
   assert together[14] == play([14], 1)[14] and together[11] == play([11], 1)[11]
   assert len(set(together.values())) == 5
 
@@ -44,10 +45,12 @@ def first_action(policy, seeds=(2,), **act):
   environment = DOMAIN.make_environment("reach")
   actor = policy.actor("dummy.reach", 1, agent.ActConfig(temperature=0.0, **act))
   actions = []
+
   for seed in seeds:
     environment.seed(seed)
     actor.reset(0, seed)
     actions.append(actor.act({0: environment.reset()})[0].tolist())
+
   return actions
 
 
@@ -60,6 +63,7 @@ def test_each_prompt_is_read_and_changes_what_is_done(policy):
   actions["another task's"] = first_action(
     policy, seeds, prompt="end", prompt_task="dummy.reach_discrete"
   )
+
   assert len({str(one) for one in actions.values()}) == 5, actions
 
 
@@ -68,15 +72,19 @@ def test_a_prompt_of_another_task_that_cannot_be_shown_is_refused(policy, small_
     agent.ActConfig(prompt="none", prompt_task="a.b")
   with pytest.raises(GatoError, match="did you mean 'dummy.reach_discrete'"):
     first_action(policy, prompt_task="dummy.reach_discreet")
+
   with pytest.raises(
     GatoError,
     match=r"act.prompt_task=dummy.reach_discrete takes 2\d tokens, a prompt has 12 .*0.05",
   ):
     first_action(policy, prompt_task="dummy.reach_discrete", prompt_share=0.05)
+
   path = small_workdir / "demonstrations" / "dummy.reach_discrete.npz"
   path.rename(tmp_path / "away.npz")
+
   with pytest.raises(GatoError, match="no demonstration in .*reach_discrete"):
     first_action(policy, prompt_task="dummy.reach_discrete")
+
   (tmp_path / "away.npz").rename(path)
 
 
@@ -85,6 +93,7 @@ def test_prompts_are_the_pieces_they_are_called(policy):
   demonstrations_ = demonstrations.read(policy.workdir, "dummy.reach")
   room = 4 * one.length
   lengths = [len(action) for _, action in demonstrations_]
+
   assert min(lengths) > 4
 
   def chosen(where, seed):
@@ -93,12 +102,15 @@ def test_prompts_are_the_pieces_they_are_called(policy):
     return prompt.choose(seed).tokens[:, one.action.slice]
 
   encoded = [one.encode(*shown).tokens[:, one.action.slice] for shown in demonstrations_]
+
   for where, pieces in (("start", [e[:4] for e in encoded]), ("end", [e[-4:] for e in encoded])):
     assert {chosen(where, seed).tobytes() for seed in range(30)} == {
       piece.tobytes() for piece in pieces
     }
+
   pieces = {chosen("uniform", seed).tobytes() for seed in range(60)}
   every = {e[i : i + 4].tobytes() for e in encoded for i in range(len(e) - 3)}
+
   assert pieces <= every and len(pieces) > len(every) / 2
   np.testing.assert_array_equal(chosen("uniform", 7), chosen("uniform", 7))
 
@@ -110,6 +122,7 @@ def test_each_prompt_takes_what_fits_of_its_own_episode(policy):
   shown = prompts.Prompts(
     one, [(observation, action), short], 4 * one.length, agent.ActConfig(prompt="end")
   )
+
   assert shown.steps == 4
   assert {len(shown.choose(seed).tokens) for seed in range(20)} == {1, 4}
 
@@ -121,12 +134,14 @@ def test_two_tasks_that_look_alike_do_not_act_alike(policy):
   environment = DOMAIN.make_environment("reach")
   environment.seed(3)
   packed = engine.pack(task, flatten(environment.reset().observation))
+
   for seed, name in ((3, task), (3, task), (4, task), (3, "dummy.another")):
     engine.start(0, task, seed)
     engine._episodes[0].task = name
     noise = engine._episodes[0].noise
     engine._episodes[0].task = task
     actions.append((noise, engine.act({0: packed})[0].tolist()))
+
   assert actions[0] == actions[1] and len({str(one) for one in actions}) == 3
 
 
@@ -138,16 +153,19 @@ def test_episodes_longer_than_the_memory_go_on(policy):
   environment = DOMAIN.make_environment("reach_discrete")
   actor = policy.actor("dummy.reach_discrete", 1, agent.ActConfig())
   (episode,) = loop.run_episodes([environment], actor, [1])
+
   assert episode.length * policy.layout("dummy.reach_discrete").length > 3 * CONFIG.memory_length
 
 
 def test_an_environment_of_another_spec_is_refused_by_field(policy):
   spec = policy.spec("dummy.reach")
   changed = TaskSpec.from_json(spec.to_json() | {"max_text_tokens": {"instruction": 13}})
+
   with pytest.raises(
     GatoError, match="trained on another spec .max_text_tokens 'instruction': 12 against 13"
   ):
     policy.check_environment(changed)
+
   policy.check_environment(spec)
 
 
@@ -156,9 +174,12 @@ def test_unknown_tasks_and_missing_files_are_named(policy, small_workdir, tmp_pa
     policy.actor("dummy.reech", 1, agent.ActConfig())
   with pytest.raises(GatoError, match="no checkpoint in .*experiments.train"):
     agent.Policy(tmp_path)
+
   (small_workdir / "demonstrations" / "dummy.reach.npz").rename(tmp_path / "away.npz")
+
   with pytest.raises(GatoError, match="no demonstration in .*prompt=none"):
     policy.actor("dummy.reach", 1, agent.ActConfig())
+
   (tmp_path / "away.npz").rename(small_workdir / "demonstrations" / "dummy.reach.npz")
 
 

@@ -41,6 +41,7 @@ def test_tokens_on_the_device_are_those_of_the_layout(task):
   nearby = np.concatenate(
     [edges, np.nextafter(edges, np.float32(9)), np.nextafter(edges, np.float32(-9))]
   )
+
   for number in range(20):
     observation = observe(task, number, 0)
     for key, spec in SPECS[task].observation.items():
@@ -48,6 +49,7 @@ def test_tokens_on_the_device_are_those_of_the_layout(task):
         observation[key] = (
           np.random.default_rng(number).choice(nearby, spec.shape).astype(np.float32)
         )
+
     packed = packing.pack(one, observation)
     values, ids = np.zeros([1, shape.tokens], np.float32), np.zeros([1, shape.tokens], np.int32)
     lines = np.zeros([1, 16 * shape.patches, packing.LINE], np.uint8)
@@ -61,10 +63,12 @@ def test_tokens_on_the_device_are_those_of_the_layout(task):
     expected = one.encode(
       {key: np.asarray(value)[None] for key, value in observation.items()}, None
     )
+
     for name in ("tokens", "kinds", "locals"):
       np.testing.assert_array_equal(
         chunk[name][0, 1 : n + 2], getattr(expected, name)[0], err_msg=name
       )
+
     np.testing.assert_array_equal(chunk["patches"][0, : one.patch_count], expected.patches[0])
     np.testing.assert_array_equal(
       chunk["patch_positions"][0, : one.patch_count], one.patch_positions
@@ -80,11 +84,14 @@ def test_actions_are_those_of_the_full_forward_pass_however_tasks_join_and_leave
   Each acts on its own steps only, and episodes end and begin at any time.
   """
   engine = make_engine(acting_params, 4)
+
   assert sorted(len(shape.tasks) for shape in engine.buckets) == [1, 1, 3]
+
   random = np.random.default_rng(0)
   tasks = list(SPECS)
   done: list[tuple[str, list, list]] = []
   episodes: dict[int, tuple[str, int, list, list]] = {}
+
   for number in range(160):
     for slot in range(4):
       if slot not in episodes or random.random() < 0.03:
@@ -92,25 +99,33 @@ def test_actions_are_those_of_the_full_forward_pass_however_tasks_join_and_leave
           done.append((episodes[slot][0], *episodes[slot][2:]))
         episodes[slot] = (tasks[int(random.integers(len(tasks)))], number, [], [])
         engine.start(slot, *episodes[slot][:2])
+
     asked = [slot for slot in range(4) if random.random() < 0.6]
     packed = {}
+
     for slot in asked:
       task, seed, observations, _ = episodes[slot]
       observations.append(observe(task, seed, len(observations)))
       packed[slot] = engine.pack(task, observations[-1])
+
     for slot, action in engine.act(packed).items():
       episodes[slot][3].append(action)
+
   done += [(task, observations, actions) for task, _, observations, actions in episodes.values()]
   done = [one for one in done if one[2]]
+
   assert {task for task, *_ in done} == set(tasks)
   assert (
     max(len(actions) * LAYOUTS[task].length for task, _, actions in done) > 2 * WINDOW
   )  # the memory wrapped
+
   wrong = total = 0
+
   for task, observations, actions in done:
     expected = most_likely(params, task, observations, actions)
     wrong += (executed(task, actions) != expected).sum()
     total += expected.size
+
   assert total > 300 and wrong == 0
 
 
@@ -119,27 +134,34 @@ def test_nothing_compiles_after_compile(acting_params):
   engine = make_engine(acting_params, 5)
   said = []
   engine.compile(said.append)
+
   assert len(said) == len(engine.buckets) * len(engine.batch_sizes) and engine.batch_sizes == [
     1,
     4,
     5,
   ]
+
   compiled = []
   jax.monitoring.register_event_duration_secs_listener(
     lambda event, seconds, **kw: compiled.append(event) if "backend_compile" in event else None
   )
+
   for number, (slot, task) in enumerate(
     [(0, "a.arm"), (1, "a.leg"), (2, "b.grid"), (3, "a.keys"), (4, "b.game")] * 2
   ):
     engine.start(slot, task, number)
     engine.act({s: engine.pack(t, observe(t, 0, 0)) for s, t in [(slot, task)]})
+
   everyone = {
     s: engine.pack(t, observe(t, 1, 1))
     for s, t in enumerate(["a.arm", "a.leg", "b.grid", "a.keys", "b.game"])
   }
   engine.act(everyone)
+
   assert not compiled
+
   jax.jit(lambda x: x + len(said))(jnp.ones(3))
+
   assert compiled  # the listener does hear
 
 
@@ -154,6 +176,7 @@ def test_samples_do_not_depend_on_the_company(acting_params):
         slot: engine.pack(task, observe(task, seed, number)) for slot, (task, seed) in slots.items()
       }
       actions = engine.act(packed)
+
     return {(task, seed): actions[slot] for slot, (task, seed) in slots.items()}
 
   alone = act(make_engine(acting_params, 1, ["a.keys"], temperature=1.0), {0: ("a.keys", 7)})
@@ -161,13 +184,16 @@ def test_samples_do_not_depend_on_the_company(acting_params):
     make_engine(acting_params, 3, temperature=1.0),
     {0: ("a.arm", 7), 1: ("a.keys", 8), 2: ("a.keys", 7)},
   )
+
   np.testing.assert_array_equal(alone["a.keys", 7], together["a.keys", 7])
+
   seeds = {
     tuple(
       act(make_engine(acting_params, 1, ["a.arm"], temperature=1.0), {0: ("a.arm", s)})["a.arm", s]
     )
     for s in range(4)
   }
+
   assert len(seeds) == 4
 
 
@@ -178,15 +204,18 @@ def test_sampled_actions_are_legal_and_follow_the_probabilities(params, acting_p
   """
   task, n = "b.grid", 2000
   observation = observe(task, 1, 0)
+
   for temperature in (5.0, 20.0):
     engine = make_engine(acting_params, 100, [task], temperature=temperature)
     counts = np.zeros(7)
     packed = engine.pack(task, observation)
+
     for first in range(0, n, 100):
       for slot in range(100):
         engine.start(slot, task, first + slot)
       for action in engine.act(dict.fromkeys(range(100), packed)).values():
         counts[action] += 1
+
     one = LAYOUTS[task]
     steps = one.encode({k: np.asarray(v)[None] for k, v in observation.items()}, None)
     chunk = {name: getattr(steps, name) for name in ("tokens", "kinds", "locals", "patches")}
@@ -201,6 +230,7 @@ def test_sampled_actions_are_legal_and_follow_the_probabilities(params, acting_p
     probability = np.asarray(
       jax.nn.softmax((params["embedding"]["tokens"][:7] @ hidden) / temperature)
     )
+
     assert probability.max() < 0.9
     np.testing.assert_allclose(counts / n, probability, atol=4 * np.sqrt(0.25 / n))
 
@@ -212,12 +242,15 @@ def test_the_memory_starts_anew_every_so_many_steps(acting_params):
   (first, *_, again) = [
     engine.act({0: engine.pack("a.arm", observe("a.arm", 0, number))})[0] for number in (0, 1, 2, 0)
   ]
+
   np.testing.assert_array_equal(first, again)
+
   remembering = make_engine(acting_params, 1, ["a.arm"])
   remembering.start(0, "a.arm", 0)
   actions = [
     remembering.act({0: engine.pack("a.arm", observe("a.arm", 0, n))})[0] for n in (0, 1, 2, 0)
   ]
+
   np.testing.assert_array_equal(actions[0], first)
   assert not np.array_equal(actions[3], first)
 
@@ -258,15 +291,19 @@ def test_misuse_is_named_and_changes_nothing(acting_params):
   engine = make_engine(acting_params, 2, ["a.arm", "a.leg"])
   packed = engine.pack("a.arm", observe("a.arm", 0, 0))
   engine.start(0, "a.arm", 0)
+
   with pytest.raises(
     GatoError, match="slot 1 has no episode, the observation is of a.arm; call start"
   ):
     engine.act({0: packed, 1: packed})
+
   engine.start(1, "a.leg", 0)
+
   with pytest.raises(
     GatoError, match="slot 1 has an episode of a.leg, the observation is of a.arm"
   ):
     engine.act({0: packed, 1: packed})
+
   with pytest.raises(GatoError, match="slot 2 does not exist: there are 2"):
     engine.start(2, "a.arm", 0)
   with pytest.raises(GatoError, match="unknown task: 'a.amr'; did you mean 'a.arm'"):
@@ -284,10 +321,12 @@ def test_ten_thousand_steps_take_no_more_memory_and_compile_nothing(acting_param
   engine.start(0, "a.arm", 0)
   packed = [engine.pack("a.arm", observe("a.arm", 0, number)) for number in range(50)]
   live = []
+
   for number in range(10_000):
     engine.act({0: packed[number % 50]})
     if number % 1000 == 500:
       live.append((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(jax.live_arrays())))
+
   assert len({arrays for _, arrays in live}) == 1
   assert live[-1][0] - live[1][0] < 2000  # KiB
 
@@ -305,10 +344,12 @@ def test_an_action_depends_on_the_steps_of_its_history(acting_params):
     return action
 
   one = last_action([0, 1, 2], history_steps=1)
+
   np.testing.assert_array_equal(one, last_action([5, 6, 2], history_steps=1))
   np.testing.assert_array_equal(one, last_action([0, 1, 2], memory_steps=1))
 
   two = last_action([0, 1, 2], history_steps=2)
+
   assert not np.array_equal(two, last_action([0, 6, 2], history_steps=2))
   assert not np.array_equal(two, one)
   np.testing.assert_array_equal(last_action([0, 1, 2], history_steps=9), last_action([0, 1, 2]))

@@ -59,8 +59,10 @@ def test_log_probabilities_are_those_of_the_training_network(params, acting_para
   one.read(["something else", picture(9)])
   one.forget()
   scores, expected = one.score(DOCUMENTS[name]), trained(params, DOCUMENTS[name])
+
   np.testing.assert_allclose(scores[1:], expected[1:], atol=1e-4)
   assert expected[1:].std() > 0.5
+
   if name in ("text", "page"):  # nothing stands before its first token
     assert scores[0] == pytest.approx(-np.log(vocabulary.TEXT_SIZE))
   else:
@@ -88,12 +90,16 @@ def test_pairs_follow_each_other_as_in_training(params, acting_params):
 def test_the_oldest_is_forgotten(acting_params):
   """Two layers reach back twice the memory's 256 positions and no further."""
   one, words = make_reader(acting_params), document_layout.encode([WORDS * 32], TEXT)
+
   assert len(words.tokens) > 600
+
   last = []
+
   for changed in (600, 0, 80, 400, 595):
     words.tokens[changed] = TEXT.encode(" red")[0]
     one.forget()
     last.append(one._read_document(words, scored=True)[601])
+
   assert last[0] == last[1] == last[2]
   assert last[2] != last[3] != last[4]
 
@@ -117,8 +123,11 @@ def test_a_caption_does_not_begin_as_a_question_does(acting_params, monkeypatch)
   monkeypatch.setattr(
     generation, "_choose", lambda params, hidden, *rest: choose(params, row, *rest)
   )
+
   assert list(network.write(2, 0.0, 0)) == [question, question]
+
   first, second = network.write(2, 0.0, 0, caption=True)
+
   assert first != question and second == question
 
 
@@ -135,6 +144,7 @@ def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
   <pad>, <unk> and action tokens are never drawn.
   """
   network, table = make_reader(acting_params), acting_params.embedding["tokens"]
+
   for wanted in (0, 1, TEXT.end, 40, vocabulary.TEXT_SIZE + 3):  # its own row predicts it
     chosen = int(
       generation._choose(
@@ -142,6 +152,7 @@ def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
       )
     )
     assert (chosen == wanted) == (wanted in (TEXT.end, 40)) and TEXT.writable[chosen]
+
   network.read([WORDS])
   state = network._state.hidden
   temperature, keys = 40.0, jax.random.split(jax.random.key(0), 500)
@@ -155,12 +166,15 @@ def test_draws_follow_the_probabilities_and_are_text(params, acting_params):
   )
   expected = np.exp(scores - scores.max()) * TEXT.writable
   expected /= expected.sum()
+
   assert TEXT.writable[drawn].all() and not TEXT.writable[[0, 1]].any() and TEXT.writable[TEXT.end]
+
   for part in np.array_split(np.argsort(-expected), 8):
     share = expected[part].sum()
     assert (np.isin(drawn, part)).mean() == pytest.approx(
       share, abs=4 * float(np.sqrt(share / 500))
     )
+
   assert expected.max() < 0.5
 
 
@@ -178,7 +192,9 @@ def test_the_end_is_read_once_before_what_follows(
   choices = iter({"red": red, "end": TEXT.end}[one] for one in drawn.split())
   monkeypatch.setattr(generation, "_choose", lambda *a: next(choices))
   network.read(parts[:2])
+
   assert list(network.write(tokens, 0.0, 0)) == [red]
+
   if asked:
     network.end()
   after = network.score(DOCUMENTS["caption"])
@@ -186,6 +202,7 @@ def test_the_end_is_read_once_before_what_follows(
     document_layout.encode(parts, TEXT, end=asked or "end" in drawn),
     document_layout.encode(DOCUMENTS["caption"], TEXT),
   ]
+
   np.testing.assert_allclose(
     after, trained(params, document_layout.join(whole))[-len(after) :], atol=1e-4
   )
@@ -209,16 +226,20 @@ def test_a_stream_of_broken_bytes_loses_nothing_and_does_not_wait_for_ever():
   bytes_of = {b: TEXT.encode("\U0001f600").tolist()[i] for i, b in enumerate("\U0001f600".encode())}
   start = bytes_of[0xF0] - 0xF0  # byte pieces stand in a row
   euro, cut = [start + b for b in "€".encode()], [start + 0xF0, start + 0x9F]
+
   assert list(generation.stream(TEXT, euro)) == ["€"]
   assert "".join(generation.stream(TEXT, [*cut, *TEXT.encode("x")])) == TEXT.decode(
     [*cut, *TEXT.encode("x")]
   )
   assert list(generation.stream(TEXT, cut)) == [TEXT.decode(cut)]  # the end of what was written
+
   shown, ids = [], iter([start + 0x80] * 9)
+
   for piece in generation.stream(TEXT, ids):
     shown.append(piece)
     if len(shown) == 3:
       break
+
   assert len(list(ids)) == 3  # at most three wait
 
 
@@ -260,10 +281,15 @@ def test_captions_answers_and_continuations(params, generate, png):
   greedily = dict(temperature=0.0, max_tokens=6)
   shown, question = picture(7, 64, 64), documents.ask("what?")
   out, err = generate(image=png, **greedily)
+
   assert out == said(params, shown).lstrip() + "\n" and "checkpoint 5 of" in err
+
   out, err = generate(image=png, question="what?", **greedily)
+
   assert out == said(params, shown, question).lstrip() + "\n" and err.endswith("Q: what?\nA: ")
+
   out, err = generate(text=WORDS, **greedily)
+
   assert out == said(params, WORDS) + "\n" and err.endswith(WORDS) and WORDS not in out
   assert generate(image=png, text="It is", **greedily).out == said(params, shown, "It is") + "\n"
 
@@ -289,6 +315,7 @@ def test_a_dialogue_remembers_its_turns(params, generate, png, monkeypatch):
     ]
   )
   expected = [answer, greedy(params, turn, 3)]
+
   assert out == "".join(f"{TEXT.decode(ids).lstrip()}\n" for ids in expected)
   assert read == [*turn.tokens, *expected[1][:-1]]  # the last one waits for another turn
   assert "Q: what?\nA: " in err and err.count("A: ") == 2
@@ -318,6 +345,8 @@ def test_what_cannot_be_done_is_one_line(params, generate, png, tmp_path):
     with pytest.raises(GatoError, match=message) as e:
       generate(**settings)
     assert "\n" not in str(e.value)
+
   save(tmp_path, params, {})
   out, err = generate(folder=tmp_path, text="x", max_tokens=2)
+
   assert "never trained on text" in err and out.endswith("\n")

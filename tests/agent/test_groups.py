@@ -18,12 +18,14 @@ STEPS = 7
 def episodes(count):
   """Demonstrations whose every observation says which one it is."""
   shown = []
+
   for number in range(count):
     columns = {
       key: np.stack([observe(TASK, number, step)[key] for step in range(STEPS)])
       for key in SPECS[TASK].observation
     }
     shown.append((columns, np.full((STEPS, 3), number / 8, np.float32)))
+
   return shown
 
 
@@ -46,9 +48,11 @@ def shown(prompt):
 def test_an_episode_is_shown_its_own_group():
   a, b = group_id("a"), group_id("b")
   groups = [a, b, a, b]
+
   assert shown(prompts(groups))(a) == {0, 2}
   assert shown(prompts(groups, prompt_group="other"))(a) == {1, 3}
   assert shown(prompts(groups, prompt_group="any"))(a) == {0, 1, 2, 3}
+
   # An episode without a group is shown any.
   assert shown(prompts(groups))(0) == {0, 1, 2, 3}
 
@@ -66,6 +70,7 @@ def test_a_spread_prompt_has_the_first_step_the_last_and_those_between():
   steps = prompts([0], room=3 * one.length, prompt="spread").choose(0)
   picked = [0, 3, 6]
   expected = one.encode({key: column[picked] for key, column in columns.items()}, action[picked])
+
   np.testing.assert_array_equal(steps.tokens, expected.tokens)
 
   np.testing.assert_array_equal(layout.spread_steps(10, 10), np.arange(10))
@@ -79,6 +84,7 @@ def test_demonstrations_keep_their_groups(tmp_path):
 
   # Files of older versions have none.
   demonstrations.write(tmp_path, "a.old", episodes(2))
+
   assert demonstrations.read_groups(tmp_path, "a.old") == [0, 0]
 
 

@@ -32,6 +32,7 @@ def test_differences_and_superiority_by_hand():
     1.0
   ] * 10  # in collection order: the best window of two has a mean of 10
   (one,) = compare(rows_of("a.b", [10.0, 12.0], expert)).values()
+
   assert (one.everything.episodes, one.kept.episodes) == (20, 10)  # 80 % of 10 and more
   assert (one.everything.mean, one.kept.mean, one.mean) == (5.5, 10.0, 11.0)
   assert one.everything.effect == pytest.approx(100 * (11 - 5.5) / (5.5 - 1))
@@ -51,6 +52,7 @@ def test_what_is_above_is_found_and_what_is_not_is_not():
   )
   rows += rows_of("a.below", draw.normal(9, 1, 30), expert)
   found = compare(rows, keep=0)
+
   assert [found[f"a.{name}"].everything.is_above for name in ("above", "alike", "below")] == [
     True,
     False,
@@ -76,6 +78,7 @@ def errors(agent, expert, trials=100):
   The tests are ours, Welch's alone and permutations alone.
   """
   draw, found = np.random.default_rng(1), np.zeros(3)
+
   for _ in range(trials):
     pair = agent(draw), expert(draw)
     welch = stats.ttest_ind(*pair, equal_var=False, alternative="greater")
@@ -85,6 +88,7 @@ def errors(agent, expert, trials=100):
       p < above_expert.LEVEL
       for p in (above_expert._p_value(*pair, draw), welch.pvalue, permuted.pvalue)
     ]
+
   return found / trials
 
 
@@ -93,8 +97,11 @@ def test_seldom_wrong_where_one_of_the_two_tests_alone_is_not(monkeypatch):
   ours, welch, _ = errors(
     lambda d: 10.0 * (d.random(20) > 0.1), lambda d: 10.0 * (d.random(30) > 0.1)
   )
+
   assert ours < 0.06 < welch  # failures in one of ten episodes
+
   ours, _, permuted = errors(lambda d: d.normal(0, 5, 20), lambda d: d.normal(0, 0.5, 400))
+
   assert ours < 0.06 < permuted  # a few wide episodes against many narrow ones
 
 
@@ -114,15 +121,20 @@ def test_a_page_has_the_table_where_there_are_episodes_of_experts(tmp_path):
   results.append(tmp_path / "results.jsonl", rows)
   nothing = tmp_path / "none"
   path, _ = page.write(tmp_path / "report", tmp_path / "results.jsonl", nothing, nothing, {})
+
   assert "<h2>Above the expert</h2>" in path.read_text()
+
   with (tmp_path / "report" / "above_expert.csv").open() as file:
     above = {line["task"]: line["above"] for line in csv.DictReader(file)}
+
   assert above == {"a.above": "both", "a.below": "no"}
+
   results.append(tmp_path / "without.jsonl", [row for row in rows if row.actor != "expert"])
   known = {task: page.Baseline(0.0, 10.0) for task in ("a.above", "a.below")}
   path, _ = page.write(
     tmp_path / "other", tmp_path / "without.jsonl", nothing, nothing, {}, baselines=known
   )
+
   assert "Above the expert" not in path.read_text()
 
 
@@ -135,6 +147,7 @@ def test_the_section_of_a_study(tmp_path):
   run = studies.StudyRun("one", plays="work/one", verbs=("evaluate",))
   study = study_page.Study("s", {"data": {"keep": 0.0}}, [study_page.Played(run, folder, folder)])
   path, section = study_page.write(tmp_path / "report", study, "above_expert", {})
+
   assert "above its expert on 1 of 2 tasks" in section.text[1] and "1 of 2" in path.read_text()
   assert section.tables["one"][0]["kept_episodes"] == 40  # keep=0 of the study's config
   assert (tmp_path / "report" / "above_expert_one.png").stat().st_size > 1000

@@ -47,13 +47,16 @@ def coco(data_dir: pathlib.Path, features: tfds.features.FeaturesDict) -> None:
 def test_coco_captions_of_tfds(tmp_path, monkeypatch):
   domain = rlds_builders.get("ms_coco")
   monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+
   with pytest.raises(
     MissingData, match=r"tfds:coco_captions/2014 is not in .*`tfds build coco_captions/2014` gets"
   ):
     domain.read_documents("tfds", "train", 32)
+
   with tfds.testing.mock_data():  # for the catalogue's own features
     features = tfds.builder("coco_captions/2014").info.features
   coco(tmp_path, features)
+
   for split, numbers in (("train", (0, 1, 2)), ("validation", (3, 4, 5))):
     found = list(domain.read_documents("tfds", split, 32))
     assert [one.captions[4] for one in found] == [f"pet {i}, caption 4" for i in numbers]
@@ -81,8 +84,11 @@ def test_stamps():
   train, validation = both(
     lambda split: rlds_builders.get("align").read_documents("stamps", split, 64)
   )
+
   assert len(train) + len(validation) > 700 and 20 < len(validation) < 60
+
   named = {one.captions[0]: one.image for one in train + validation}
+
   assert red(named["A red apple."]) > 0.4 and red(named["A rubber duck."]) < 0.1
   assert named["A rubber duck."][0, 0].tolist() == [255, 255, 255]  # it was transparent
   assert not any(".utf8=" in caption or not caption for caption in named)
@@ -94,8 +100,11 @@ def test_emoji():
   train, validation = both(
     lambda split: rlds_builders.get("ltip").read_documents("emoji", split, 64)
   )
+
   assert len(train) + len(validation) > 1700 and 50 < len(validation) < 130
+
   named = {one.captions[0]: one.image for one in train + validation}
+
   assert (
     red(named["red apple"]) > 0.3
     and red(named["flag: Denmark"]) > 0.3
@@ -103,7 +112,9 @@ def test_emoji():
   )
   assert "woman firefighter" in named and not any("skin tone" in name for name in named)
   assert not {one.image.tobytes() for one in train} & {one.image.tobytes() for one in validation}
+
   kinds = {one.name: one.kind for split in documents.SPLITS for one in emoji.find("ltip", split)}
+
   assert (
     kinds["woman firefighter"] == ("Smileys & People", "person-role")
     and kinds["zebra"][1] == "animal-mammal"
@@ -122,16 +133,19 @@ def test_pages_of_stamps_and_emoji():
   pages = list(read("pages", "validation", 32))
   again = list(read("pages", "validation", 32))
   shown = 0
+
   for page, same in zip(pages, again, strict=True):
     texts = "".join(part for part in page.segments if isinstance(part, str))
     assert (
       texts == "".join(part for part in same.segments if isinstance(part, str))
       and texts[0].isupper()
     )
+
     for part in page.segments:
       if not isinstance(part, str):
         shown += 1
         assert captions[part.tobytes()] in texts
+
   assert shown == 5 * len(single)
   assert next(iter(read("pages", "train", 32))).segments[0] != pages[0].segments[0]
 

@@ -34,6 +34,7 @@ def test_losses_are_those_of_the_network(params, dummy_tfds):
   losses, predicted = cloning._predict(small_network.SMALL, params, batch)
 
   hidden = Gato(small_network.SMALL).apply({"params": params}, batch)
+
   for row, position in np.argwhere(batch["targets"])[:20]:
     logits = np.asarray(params["embedding"]["tokens"] @ hidden[row, position - 1])
     expected = jax.nn.logsumexp(logits) - logits[batch["labels"][row, position]]
@@ -54,18 +55,23 @@ def test_places_and_copies(dummy_tfds, prompts):
   copies = np.roll(batch["tokens"], length, axis=1)
   token = cloning._tokens(batch, np.zeros(copies.shape), copies, length=length)
   later = token["place"] > 0
+
   assert token["copied"][later].all()
   assert 0 < token["repeated"][later].mean() < 1
 
   # Places count the steps of a sample, without those of its prompt.
   is_action = (batch["kinds"] == Kind.ACTION) & ~batch["prompts"]
+
   assert len(token["place"]) == is_action.sum()
+
   expected = []
+
   for row, position in np.argwhere(is_action):
     segment = batch["segments"][row]
     separators = (batch["kinds"][row] == Kind.SEPARATOR) & (segment == segment[position])
     separators &= ~batch["prompts"][row]
     expected.append(int(separators[:position].sum()) - 1)
+
   np.testing.assert_array_equal(token["place"], expected)
   assert max(expected) == (1 if prompts else 3)
 
@@ -82,9 +88,11 @@ def test_a_row_a_place_and_a_line_a_task(params, dummy_tfds):
     batches=2,
     rows=4,
   )
+
   assert [row.place for row in rows] == [0, 1, 2]
   assert rows[0].copied is None and 0 <= rows[1].repeated <= 1
   assert {row.split for row in rows} == {"train"}
 
   (line,) = cloning_rows.by_task(rows)
+
   assert line["places"] == 3 and line["loss, first step"] == rows[0].loss

@@ -72,6 +72,7 @@ def run(
   (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
   for start in starts:
     provenance.append(folder, start)
+
   if returns:
     played = [
       results.Row("dummy.reach", "gato", seed, r, 5, None, 1.0, 10)
@@ -79,6 +80,7 @@ def run(
     ]
     results.append(folder / "results.jsonl", played)
     baselines.write(folder, {"dummy.reach": baselines.Baseline(random=0.0, expert=expert)})
+
   return folder
 
 
@@ -92,6 +94,7 @@ def test_facts_differences_and_scores(tmp_path):
   (two / "held_out.json").write_text(json.dumps({"loss": 1.5, "loss/dummy": 1.25}))
   runs = comparison.load([one, two])
   facts = comparison.facts(runs)
+
   assert facts["git revision"] == ["aaaaaaaaaaaa bbbbbbbbbbbb+", "aaaaaaaaaaaa"] and facts[
     "starts"
   ] == ["2", "1"]
@@ -116,9 +119,12 @@ def test_the_page_and_its_tables(tmp_path):
     [run(tmp_path / "one"), run(tmp_path / "two", expert=20.0), run(tmp_path / "none", returns=())]
   )
   page = comparison.write(tmp_path / "out", runs).read_text()
+
   assert page.count("data:image/png") == 2 and "Nothing but folders, names and seeds" in page
   assert "Not to be compared: dummy.reach" in page
+
   rows = list(csv.DictReader((tmp_path / "out/tasks.csv").open()))
+
   assert (
     rows[0][""] == "dummy.reach" and rows[0]["none"] == "–" and rows[0]["two"].startswith("15.0")
   )
@@ -128,6 +134,7 @@ def test_runs_of_one_name_and_of_before_starts_were_kept(tmp_path):
   runs = comparison.load(
     [run(tmp_path / "a/w", starts=(), returns=()), run(tmp_path / "b/w", returns=())]
   )
+
   assert [r.label for r in runs] == [str(tmp_path / "a/w"), str(tmp_path / "b/w")]
   assert comparison.facts(runs)["starts"] == [
     "–",
@@ -141,6 +148,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
   (tmp_path / "empty").mkdir()
   bare = run(tmp_path / "bare")
   (bare / "baselines.json").unlink()
+
   for folders, said in (
     ([one], "two workdirs or more"),
     ([one, tmp_path / "." / "one"], "each once"),
@@ -167,9 +175,12 @@ def test_the_verb(tmp_path):
     )
 
   done = verb(f"--runs={one},{two}")
+
   assert done.returncode == 0, done.stderr
   assert "model.layers" in done.stdout and f"report: {tmp_path}/out/index.html" in done.stdout
+
   failed = verb(f"--runs={one}")
+
   assert (
     failed.returncode == 1
     and failed.stderr.startswith("error: --runs=")

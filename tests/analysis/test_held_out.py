@@ -53,16 +53,19 @@ def test_every_nth_episode_is_held_out_and_none_is_on_both_sides(dummy_tfds):
   data = prepared.load(dummy_tfds, "dummy.reach")
   config = mixture.MixtureConfig(sequence_length=128, validation_every=2, prompt_probability=0.5)
   drawn = {}
+
   for split in ("train", "validation"):
     made = windows.EpisodeWindows(data, TEXT, config, 512, split)
     random = np.random.default_rng(0)
     drawn[split] = {piece.episode for _ in range(300) for piece in made._draw(random)}
+
   assert drawn["validation"] == set(data.kept[1::2].tolist()) and len(drawn["validation"]) > 2
   assert drawn["train"] == set(data.kept.tolist()) - drawn["validation"]
   with pytest.raises(GatoError, match="to hold out there are none"):
     windows.EpisodeWindows(
       data, TEXT, mixture.MixtureConfig(sequence_length=128), 512, split="validation"
     )
+
   with pytest.raises(GatoError, match="to train on there are none"):
     windows.EpisodeWindows(data, TEXT, dataclasses.replace(config, validation_every=1), 512)
 
@@ -76,6 +79,7 @@ def test_both_sides_are_read_side_by_side(dummy_tfds):
   )
   alone = next(pipeline.Input(config, dummy_tfds, 4, TEXT, 512).batches())
   one, other = next(trains.batches()), next(held.batches())
+
   np.testing.assert_array_equal(one["tokens"], alone["tokens"])
   assert (one["tokens"] != other["tokens"]).any()
 
@@ -89,6 +93,7 @@ def test_the_loss_is_that_of_training_without_stochastic_depth():
   measured = trainer(1).evaluate(params, batch)  # drop_path 0.3, which must not matter
   for name in ("component_sums", "component_counts"):
     np.testing.assert_allclose(measured[name], expected[name], rtol=1e-5)
+
   assert (np.asarray(measured["component_counts"]) > 0).all()
 
 
@@ -120,21 +125,28 @@ def test_written_at_the_end_of_a_run(tmp_path):
     component_names=NAMES,
   )
   config = loop.TrainConfig(steps=3, batch_size=16, log_every=1, validation_batches=2)
+
   with pytest.raises(GatoError, match="no validation batches"):
     loop.train(train_config=config, **settings)
+
   loop.train(train_config=dataclasses.replace(config, validation_batches=0), **settings)
+
   assert not (tmp_path / "validation.json").exists()
+
   trained = loop.train(
     train_config=config, validation=lambda start, rows: batches(100 + start, rows), **settings
   )
   row = json.loads((tmp_path / "validation.json").read_text())
+
   assert row["step"] == 3 and row["batches"] == 2
   assert {"loss", "loss/one", "loss/two", "loss/one.a", "loss/one.b", "loss/two.c"} <= set(row)
+
   eight = trainer(8, data=8)
   sums = [
     eight.evaluate(trained.params, eight.put(b))
     for b, _ in zip(batches(100, np.arange(16)), "ab", strict=False)
   ]
   total = sum(np.asarray(s["component_sums"], np.float64).sum() for s in sums)
+
   assert row["target_tokens"] == sum(int(np.asarray(s["component_counts"]).sum()) for s in sums)
   assert row["loss"] == pytest.approx(total / row["target_tokens"], rel=1e-5)

@@ -136,6 +136,7 @@ def test_each_kind_has_its_rows_and_pictures(tfds_dir, measured, network):
   assert [(row.kind, row.document) for row in rows] == [
     (kind, place) for kind in KINDS for place in (0, 1, 2)
   ]
+
   for row in rows:
     (given,) = [
       one
@@ -143,7 +144,9 @@ def test_each_kind_has_its_rows_and_pictures(tfds_dir, measured, network):
       if i == row.document
     ]
     picture = measured / measure.IMAGES / row.task / f"{row.document}.png"
+
     assert picture.exists() == (row.kind in ("captions", "questions"))
+
     if row.kind == "questions":
       assert (row.question, row.references) == (given.question, list(given.answers))
       assert (
@@ -153,6 +156,7 @@ def test_each_kind_has_its_rows_and_pictures(tfds_dir, measured, network):
     else:
       texts = [part for s in documents.sequences(given) for part in s if isinstance(part, str)]
       assert row.bytes == len("".join(texts).encode()) and row.bits > row.bytes
+
     if row.kind == "captions":
       network.forget()
       network.read([given.image])
@@ -164,6 +168,7 @@ def test_only_what_is_missing_is_measured(tfds_dir, measured, network, tmp_path)
   path = tmp_path / measure.ROWS
   lines = (measured / measure.ROWS).read_text().splitlines(keepends=True)
   path.write_text("".join(lines[:4] + lines[5:]) + lines[-1][:30])  # one is lost, the last one torn
+
   assert validation.run(network, 5, directories(tfds_dir), tmp_path, 3) == 1
   assert sorted(map(str, read(tmp_path))) == sorted(map(str, read(measured)))
   assert validation.run(network, 5, directories(tfds_dir), tmp_path, 3) == 0
@@ -178,6 +183,7 @@ def test_a_training_row_read_through_the_memory(params, network, tfds_dir):
   batch = next(document_sets.inputs(tfds_dir, "captions").batches())
   one = {name: value[:1] for name, value in batch.items()}
   n = int((one["segments"] == 1).sum())
+
   assert n < document_sets.LENGTH and (one["tokens"][0] == document_sets.TEXT.end).sum() == 5
 
   @jax.jit
@@ -199,6 +205,7 @@ def test_a_training_row_read_through_the_memory(params, network, tfds_dir):
     one["patch_positions"][0, slots],
   )
   network.forget()
+
   np.testing.assert_allclose(network._read_document(row, scored=True), expected, atol=1e-4)
 
 
@@ -219,6 +226,7 @@ def test_bits_per_byte_by_hand():
     for i, cost in enumerate([(100.0, 50, 10), (20.0, 30, 6)])
   ]
   score = by_name(rows)["bits per byte"]
+
   assert score.value == pytest.approx(120 / 80) and score.chance == pytest.approx(
     16 * math.log2(32000) / 80
   )
@@ -242,8 +250,10 @@ def test_captions_are_scored_as_sacrebleu_does():
     references = [[of[min(i, len(of) - 1)] for _, of in some] for i in range(2)]
     expected = sacrebleu.corpus_bleu(written, references, lowercase=True).score
     assert by_name(captions(*some))["BLEU-4"].value == pytest.approx(expected) and expected > least
+
   found = by_name(captions(*pairs))
   chrf = [sacrebleu.CHRF(lowercase=True).sentence_score(one, of).score for one, of in pairs]
+
   assert (
     found["chrF"].value == pytest.approx(np.mean(chrf)) and found["chrF"].low < found["chrF"].value
   )
@@ -286,6 +296,7 @@ def test_questions_by_hand():
     )
   )
   exact, accuracy = found["exact match %"], found["VQA accuracy %"]
+
   assert (exact.value, exact.chance, exact.blind) == (25, 25, 50)
   assert accuracy.value == pytest.approx(100 * (0.9 + 1 + 1) / 4) and accuracy.chance == 25
   assert accuracy.blind == pytest.approx(100 * (0.9 + 0 + 1 + 1) / 4)
@@ -314,10 +325,14 @@ def test_page_of_language_alone(measured, tmp_path):
     pictures=measured / measure.IMAGES,
   )
   html = path.read_text()
+
   assert not scored and "Every task" not in html and "Text, captions and answers" in html
+
   shown = re.findall(r'<img src="(pictures/[^"]+)"', html)
+
   assert len(shown) == 6 and all((tmp_path / "report" / file).exists() for file in shown)
   assert "which is it, 100?" in html and "people: picture 100" in html
+
   for score in language_scores.scores(by_task):
     assert html.count(f"<td>{score.task}</td><td>{score.name}</td>") == 1
 
@@ -330,19 +345,24 @@ def test_page_of_both(measured, tmp_path):
   _, scored = page.write(
     tmp_path / "r", *paths, {}, measured=by_task
   )  # baselines alone are nothing to score
+
   assert not scored
+
   results.append(paths[0], [row for row in played if row.actor == "gato"])
   path, scored = page.write(
     tmp_path / "r", *paths, {}, measured=by_task, pictures=measured / measure.IMAGES
   )
   html = path.read_text()
+
   assert (
     len(scored) == len(test_report.TASKS)
     and "Every task" in html
     and "Text, captions and answers" in html
   )
   assert "Checkpoint of step 6,000" in html and "at step 5." in html
+
   path, _ = page.write(tmp_path / "r", *paths, {})
+
   assert "captions" not in path.read_text()
 
 
@@ -358,4 +378,5 @@ def test_examples_do_not_depend_on_what_was_written(measured, tmp_path):
   }
   folder = measured / measure.IMAGES
   one, two = (language_table.examples(rows, folder, tmp_path) for rows in (by_task, other))
+
   assert [example.file for example in one] == [example.file for example in two] and len(one) == 6

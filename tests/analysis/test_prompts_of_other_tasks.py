@@ -53,6 +53,7 @@ def episode(task: str, seed: int, length: int) -> tuple[dict[str, np.ndarray], n
   """Random observations and actions of one episode."""
   random, one = np.random.default_rng(seed), LAYOUTS[task]
   observation = {}
+
   for key, spec in one.spec.observation.items():
     if isinstance(spec, dm_specs.StringArray):
       observation[key] = np.array(["go to the red ball"] * length)
@@ -60,6 +61,7 @@ def episode(task: str, seed: int, length: int) -> tuple[dict[str, np.ndarray], n
       observation[key] = random.integers(0, 256, [length, *spec.shape], np.uint8)
     else:
       observation[key] = random.normal(size=[length, *spec.shape]).astype(spec.dtype)
+
   shape = [length, *one.action.spec.shape]
   is_discrete = one.action.kind == Kind.DISCRETE
   return observation, random.integers(0, 7, shape) if is_discrete else random.uniform(
@@ -84,7 +86,9 @@ def most_likely(params, parts: list[tuple[layout.TokenLayout, layout.Steps]]) ->
     "patch_slots": np.where(is_patch, np.cumsum(is_patch) - 1, 0)[None],
   }
   length = len(is_patch)
+
   assert length < CONFIG.memory_length
+
   past = np.tril(np.ones([length, length], bool)) & (join["kinds"] != Kind.PADDING) | np.eye(
     length, dtype=bool
   )
@@ -117,7 +121,9 @@ def test_actions_behind_the_prompt_are_those_of_the_full_forward_pass():
     for played, task in shown.items()
   }
   engine = Engine(CONFIG, cache.acting_params(CONFIG, params), LAYOUTS, given, 1, config)
+
   assert ("a.arm", "a.leg") in [shape.tasks for shape in engine.buckets]
+
   for played in shown:
     engine.start(0, played, 7)
     observation, _ = episode(played, 5, STEPS)
@@ -125,8 +131,11 @@ def test_actions_behind_the_prompt_are_those_of_the_full_forward_pass():
     actions = [engine.act({0: engine.pack(played, one)})[0] for one in steps]
     encoded = LAYOUTS[played].encode(observation, np.stack(actions))
     prompt = given[played].choose(7)
+
     assert len(prompt.tokens) > 1
+
     expected = most_likely(params, [(LAYOUTS[shown[played]], prompt), (LAYOUTS[played], encoded)])
+
     np.testing.assert_array_equal(
       encoded.tokens[:, LAYOUTS[played].action.slice], expected, err_msg=played
     )
@@ -136,9 +145,12 @@ def test_rows_from_before_the_setting_existed_were_played_with_its_default(tmp_p
   append(tmp_path / "results.jsonl", [Row("dummy.reach", "gato", 0, 1.0, 10, None, 1.0, 5)])
   (tmp_path / "act.json").write_text(json.dumps({"temperature": 1.0, "prompt": "start"}))
   run = evaluation.Evaluation([], tmp_path, EvaluateConfig(), simulators=None)
+
   with pytest.raises(
     GatoError, match="act.prompt_task '', not 'dummy.reach'; give other settings a folder"
   ):
     run.check_settings(ActConfig(prompt_task="dummy.reach"))
+
   run.check_settings(ActConfig())
+
   assert json.loads((tmp_path / "act.json").read_text())["prompt_task"] == ""

@@ -59,13 +59,17 @@ def test_given_what_acting_did_it_chooses_what_acting_chose(policy, dummy_tfds, 
     engine.pack(task, {key: column[t] for key, column in observation.items()}) for t in range(STEPS)
   ]
   acted = np.stack([engine.act({0: one})[0] for one in packed])
+
   assert len(np.unique(acted.reshape(STEPS, -1), axis=0)) > 1 or act.memory_steps == 1
 
   follower = measure.Follower(policy, act, task, data)
+
   np.testing.assert_array_equal(
     follower.actions(episode, observation, acted, np.arange(STEPS)), acted
   )
+
   other = follower.actions(episode, observation, recorded[::-1].copy(), np.arange(STEPS))
+
   assert (act.memory_steps == 1) == np.array_equal(other, acted)  # with a memory the past matters
 
 
@@ -73,12 +77,15 @@ def test_given_what_acting_did_it_chooses_what_acting_chose(policy, dummy_tfds, 
 def test_baselines_are_what_they_say(measured, dummy_tfds, task):
   source = records.EpisodeRecords(records.directory_of(dummy_tfds, task))
   found = [row for row in read(measured) if row.task == task]
+
   assert [row.episode for row in found] == list(
     range(4, 30, 5)
   )  # every fifth of thirty, and none that trained
+
   training = np.concatenate([source.episode(i)[1] for i in range(30) if i % 5 != 4])
   discrete = task == "dummy.reach_discrete"
   constant = np.bincount(training).argmax() if discrete else training.mean(axis=0)
+
   for row in found:
     actions = source.episode(row.episode).action
     at = measure._sample(f"steps/{task}/{row.episode}", len(actions), 5)
@@ -86,6 +93,7 @@ def test_baselines_are_what_they_say(measured, dummy_tfds, task):
     for expected, ours in ((before, row.copied), (constant, row.constant)):
       apart = expected != actions[at] if discrete else np.abs(expected - actions[at])
       np.testing.assert_allclose(ours, np.atleast_1d(apart.mean(axis=0)), rtol=1e-5, atol=1e-7)
+
     assert (
       row.steps == min(5, len(actions))
       and row.discrete == discrete
@@ -100,6 +108,7 @@ def read(workdir):
 def test_only_what_is_missing_is_measured(policy, dummy_tfds, measured, tmp_path):
   lines = (measured / rows.ROWS).read_text().splitlines(keepends=True)
   (tmp_path / rows.ROWS).write_text("".join(lines[:5] + lines[7:]))
+
   assert run(policy, dummy_tfds, tmp_path) == 2 and run(policy, dummy_tfds, tmp_path) == 0
   assert sorted(map(str, read(tmp_path))) == sorted(map(str, read(measured)))
   assert run(policy, dummy_tfds, tmp_path, act=agent.ActConfig(temperature=1.0), episodes=2) == 4
@@ -158,6 +167,7 @@ def test_scores_weigh_steps_and_resample_episodes():
   ours, other = action_scores.scores(
     [made(0, 9.0, step=6), made(1, 9.0, data="old"), made(0, 0.1), made(1, 0.4, 30)]
   )
+
   assert (ours.error, other.error) == pytest.approx((0.325, 0.3)) and (
     ours.episodes,
     ours.steps,
@@ -167,7 +177,9 @@ def test_scores_weigh_steps_and_resample_episodes():
     np.isnan(other.low) and not other.beats
   )  # each episode has the same error, larger than both others
   assert action_scores.scores([made(0, 9.0, step=6), made(0, 0.1)], step=6)[0].error == 9.0
+
   wide = action_scores.scores([made(i, e) for i, e in enumerate([0.1, 0.9, 0.1, 0.6])])[0]
+
   assert wide.error < wide.copied < wide.high and not wide.beats
 
 
@@ -176,14 +188,17 @@ def test_the_report_shows_them_alone(measured, tmp_path, capsys):
   paths = [tmp_path / name for name in ("none", "no", "nor")]
   path, scored = page.write(tmp_path / "report", *paths, {"config": "x"}, actions=found)
   text = path.read_text()
+
   assert (
     not scored
     and "Actions of recorded episodes" in text
     and "dummy.reach_discrete" in text
     and " %</td>" in text
   )
+
   action_scores.show(found)
   shown = capsys.readouterr().out
+
   assert (
     "last action" in shown and "at temperature 0 on " in shown and shown.count("dummy.reach ") == 2
   )

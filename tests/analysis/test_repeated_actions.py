@@ -40,4 +40,5 @@ def test_by_arm():
   ]
 
   old = results.Row("a.x", "gato", 0, 1.0, 50, None, 0.1, 5)
+
   assert repeated_actions.by_arm([("old", [old])]) == []

@@ -57,7 +57,9 @@ def test_the_minimum_is_a_minimum():
   losses = noisy(CHINCHILLA, n, d, 3)
   found = law.fit(n, d, losses)
   lowest = law.huber(found, n, d, losses)
+
   assert lowest < law.huber(CHINCHILLA, n, d, losses)
+
   for name in law.NAMES:
     for times in (0.99, 1.01):
       other = dataclasses.replace(found, **{name: getattr(found, name) * times})
@@ -73,6 +75,7 @@ def test_intervals_cover_the_truth():
   n, d = designed(5, 5)
   beyond = np.array([2e10]), np.array([6e11])
   covered = dict.fromkeys((*law.NAMES, "prediction"), 0)
+
   for seed in range(20):
     found = bootstrap.fit(n, d, noisy(CHINCHILLA, n, d, seed), draws=60, seed=seed)
     for name in law.NAMES:
@@ -81,6 +84,7 @@ def test_intervals_cover_the_truth():
       assert high > low
     _, low, high = found.prediction(2e10, 6e11)
     covered["prediction"] += low <= noisy(CHINCHILLA, *beyond, 1000 + seed)[0] <= high
+
   assert min(covered.values()) >= 14, covered
 
 
@@ -88,11 +92,13 @@ def test_intervals_cover_the_truth():
 def test_more_noise_gives_wider_intervals():
   n, d = designed(5, 5)
   widths = []
+
   for scale in (0.002, 0.02):
     low, high = bootstrap.fit(n, d, noisy(CHINCHILLA, n, d, 0, scale), draws=60).interval(
       lambda one: one.alpha
     )
     widths.append(high - low)
+
   assert widths[1] > 4 * widths[0]
 
 
@@ -102,22 +108,30 @@ def test_the_published_runs_give_the_published_constants():
   They exclude the first paper's, as the replication did.
   """
   n, d, losses = real_runs()
+
   assert len(n) == 124
+
   found = bootstrap.fit(n, d, losses, draws=200)
   for name in law.NAMES:
     low, high = found.interval(lambda one, name=name: getattr(one, name))
     assert low <= getattr(REPLICATION, name) <= high, (name, low, high)
+
   low, high = found.interval(lambda one: one.beta)
+
   assert not low <= CHINCHILLA.beta <= high
+
   # vpnls, another program, on these rows (its README; grid of 0.01): no better than ours, and the
   # same exponents
   vpnls = law.Law(E=1.8608, A=4.1479 * 1e6**0.36, B=1.0546 * 1e9**0.40, alpha=0.36, beta=0.40)
+
   assert law.huber(found.best, n, d, losses) <= law.huber(vpnls, n, d, losses) * 1.0001
   assert found.best.alpha == pytest.approx(
     vpnls.alpha, abs=0.03
   ) and found.best.beta == pytest.approx(0.40, abs=0.03)
+
   # Gopher's budget is best spent on about Chinchilla's 70B (the replication: 20 tokens a parameter)
   best = budget.optimum(found.best, SIX, 5.76e23, n)
+
   assert 5e10 < best.n < 1e11 and 15 < best.d / best.n < 26 and not best.inside
 
 
@@ -147,6 +161,7 @@ def test_best_size_has_the_closed_form():
   Hoffmann et al. 2022, equation 4.
   """
   n, _ = designed()
+
   for c in (1e20, 1e22, 1e25):
     total = CHINCHILLA.alpha + CHINCHILLA.beta
     g = (CHINCHILLA.alpha * CHINCHILLA.A / (CHINCHILLA.beta * CHINCHILLA.B)) ** (1 / total)
@@ -160,12 +175,15 @@ def test_cost_of_a_token_is_that_of_our_networks():
   from gato_jax.model import flops
 
   n, each = [], []
+
   for width in (64, 128, 192, 256, 384):
     config = dataclasses.replace(model_config.VARIANTS["tiny"], **grid.network(width))
     parameters, tables = points.count(config)
     n.append(parameters - tables)
     each.append(flops.train_step(config, rows=1, length=78, targets=10, patches=20) / 78)
+
   fitted = budget.cost(np.array(n), np.full(5, 1e6), np.array(each) * 1e6)
+
   assert fitted(np.array(n)) == pytest.approx(np.array(each), rel=0.06)
   assert budget.cost(*designed(), 6 * np.prod(designed(), axis=0)).weights == pytest.approx(6)
 
@@ -177,22 +195,28 @@ def test_isoflop_minima():
   """
   n = np.geomspace(3e8, 1.2e10, 9)
   budgets = np.array([1e20, 1e21])
+
   for shift in (1.0, 1.7):  # at the budgets, and at others around them, which are interpolated
     grid_n = np.concatenate([np.repeat(n, 4)])
     c = np.tile(np.array([1e20, 1e21, 3e19, 4e21]) * (1 if shift == 1.0 else 1 / shift), len(n))
     c = np.concatenate([c, np.full(len(n), 9e21)])
     grid_n = np.concatenate([grid_n, n])
     found = isoflop.profiles(grid_n, c, CHINCHILLA(grid_n, c / 6 / grid_n), budgets)
+
     assert len(found) == 2
+
     for one in found:
       best = budget.optimum(CHINCHILLA, SIX, one.flops, n)
       assert one.minimum == pytest.approx(best.n, rel=0.35), shift
       assert one.loss == pytest.approx(best.loss, rel=0.01)
+
     assert isoflop.exponent(found) == pytest.approx(CHINCHILLA.size_exponent, abs=0.1)
+
   large = np.geomspace(1e11, 1e12, 6)
   rising = isoflop.profiles(
     large, np.full(6, 1e20), CHINCHILLA(large, 1e20 / 6 / large), np.array([1e20])
   )
+
   assert rising[0].minimum is None and rising[0].loss is None and isoflop.exponent(rising) is None
   assert not isoflop.profiles(n[:3], np.full(3, 1e20), np.ones(3), np.array([1e20]))
   assert not isoflop.profiles(

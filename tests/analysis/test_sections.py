@@ -27,6 +27,7 @@ def played(
 ):
   """Writes a run with evaluation rows, from the returns of each task's episodes."""
   rows = []
+
   for task, values in returns.items():
     everybody = [(actor, 0, values_) for actor, values_ in ends.items()] + [("gato", step, values)]
     for actor, at, many in everybody:
@@ -37,6 +38,7 @@ def played(
         )
         for seed, v in enumerate(many)
       ]
+
   results.append(tmp_path / name / "results.jsonl", rows)
   run = studies.StudyRun(name, labels={"arm": arm} if arm else {}, verbs=verbs)
   return study_page.Played(run, tmp_path / name, tmp_path / name)
@@ -60,6 +62,7 @@ def test_arms_are_scored_between_the_same_baselines_and_repeats_count_together(t
     tmp_path / "one" / "results.jsonl", [results.Row("a.x", "gato", 0, 500.0, 9, None, 1.0, 4)]
   )
   arms = section.scored(runs)
+
   assert list(arms) == ["all", "scratch"]
   assert (
     arms["all"]["a.x"].task_score.score == pytest.approx(10 * (45 / 5 - 1))
@@ -78,11 +81,14 @@ def test_means_and_differences_by_hand(tmp_path):
   ]
   made = section.section(study(*runs, held_out=("a.y",)), tmp_path)
   means = {(row["tasks"], row["arm"]): row for row in made.tables["means"]}
+
   assert set(means) == set(
     itertools.product(("all tasks", "held out", "trained"), ("first", "other"))
   )
+
   # b.z, which one arm has not played, is in no mean.
   row = means["all tasks", "other"]
+
   assert (row["n"], row["mean"], row["less first"]) == (
     2,
     pytest.approx((100 + 30) / 2),
@@ -91,10 +97,13 @@ def test_means_and_differences_by_hand(tmp_path):
   assert means["held out", "other"]["less first"] == pytest.approx(20)
   assert means["all tasks", "first"]["less first"] is None
   assert row["difference_low"] < 35 < row["difference_high"] and row["excludes_0"]
+
   differences = {row["task"]: row for row in made.tables["differences"]}
+
   assert set(differences) == {"a.x", "a.y"} and differences["a.x"]["less first"] == pytest.approx(
     50
   )
+
   # Resamples of [5, 7] and [10, 12] have means of 5 to 7 and 10 to 12: the difference is 30 to 70,
   # and 0 is far.
   assert (differences["a.x"]["difference_low"], differences["a.x"]["difference_high"]) == (
@@ -115,6 +124,7 @@ def test_an_interval_of_a_difference_holds_what_it_promises():
   random = np.random.default_rng(0)
   one = section.ArmScore(None, np.zeros(1), (0,), None)
   outside = 0
+
   for trial in range(200):
     of = dataclasses.make_dataclass("Of", ["task"])(f"a.{trial}")
     drawn = [
@@ -123,6 +133,7 @@ def test_an_interval_of_a_difference_holds_what_it_promises():
     outside += section.difference(drawn[:1], drawn[1:]).excludes_0
     far = dataclasses.replace(drawn[1], episodes=drawn[1].episodes + 60)
     assert section.difference(drawn[:1], [far]).low > 20
+
   assert 2 <= outside <= 24  # nominal 10; a percentile interval of 20 episodes is a little narrow
 
 
@@ -132,6 +143,7 @@ def test_without_spread_there_is_no_interval(tmp_path):
   ]
   made = section.section(study(*runs), tmp_path)
   (row,) = made.tables["differences"]
+
   assert (
     row["less first"] == pytest.approx(10)
     and math.isnan(row["difference_low"])
@@ -158,13 +170,16 @@ def test_what_cannot_be_shown_is_said(tmp_path):
     studies.StudyRun("net", verbs=("train",)), tmp_path / "net", tmp_path / "net"
   )
   made = section.section(study(network, first, waiting), tmp_path)
+
   assert made.text[-1] == "Not played yet: late."
   with pytest.raises(GatoError, match="run nameless has no label 'arm'"):
     section.section(study(first, played(tmp_path, "nameless", "", {"a.x": [1]})), tmp_path)
+
   with pytest.raises(
     GatoError, match="no run of test has been played yet; run python -m experiments.study"
   ):
     section.section(study(waiting), tmp_path)
+
   with pytest.raises(GatoError, match="a.x: no rows of the 'random' baseline"):
     section.section(study(played(tmp_path, "alone", "x", {"a.x": [1]}, ends={})), tmp_path)
 
@@ -200,10 +215,14 @@ def test_the_page_of_twenty_tasks_and_six_arms(tmp_path):
   path, _ = study_page.write(
     tmp_path / "report", study(*runs), "scores", {"commands": ["the command"]}
   )
+
   assert "the command" in path.read_text()
+
   with Image.open(tmp_path / "report" / "scores.png") as image:
     width, height = image.size
+
   assert width > 900 and height / (6 * 23) > 12  # pixels a bar: 20 tasks and 3 means
+
   for name, count in (("task_by_arm", 20), ("means", 18), ("differences", 100), ("scores", 120)):
     with (tmp_path / "report" / f"{name}.csv").open() as file:
       assert len(list(csv.DictReader(file))) == count

@@ -46,6 +46,7 @@ def test_runs_come_behind_what_they_need():
     StudyRun("a"),
     StudyRun("p", plays="c", verbs=("evaluate",)),
   ]
+
   assert [run.name for run in studies.in_order(runs)] == ["a", "b", "c", "p"]
   assert studies.read(studies.section("scores", runs)) == studies.in_order(runs)
   assert json.loads(json.dumps(studies.section("scores", runs)))["runs"][1]["starts_from"] == "a"
@@ -82,6 +83,7 @@ def test_a_runs_changes_count_less_than_the_command_line(monkeypatch):
   monkeypatch.setattr(sys, "argv", ["train", "--config.train.seed=9"])
   config.train.seed = 9
   a, b, c, p = (cli.Experiment(config, name) for name in "abcp")
+
   assert (a.config.train.steps, a.config.train.seed, config.train.steps) == (7, 9, None)
   assert [one.fine_tune.start for one in (a, b, c, p)] == ["", "w/a", "else/where", ""]
   assert [str(one.workdir) for one in (a, b, c, p)] == ["w/a", "w/b", "w/c", "w/b"] and str(
@@ -114,16 +116,21 @@ def test_fine_tuning_takes_a_task_and_a_share_of_the_mixture():
     "evaluate.tasks": ("dummy.reach", "atari.b?xing"),
   }
   alone = cli.Experiment(config_of(**changes, **{"fine_tune.episodes": 3}))
+
   assert alone.subsets == {"atari.boxing": 3}
   assert alone.weights == {"atari.boxing": 1.0} and names(alone.all_tasks) == BOTH | {
     "atari.boxing"
   }
   assert names(alone.control_tasks) == {"dummy.reach", "atari.boxing"}
+
   with_replay = cli.Experiment(config_of(**changes, **{"fine_tune.replay": 0.25})).weights
+
   assert with_replay == {"atari.boxing": 0.75, "dummy.reach": 0.125, "dummy.reach_discrete": 0.125}
+
   in_mixture = cli.Experiment(
     config_of(**{"fine_tune.tasks": ("dummy.reach",), "fine_tune.replay": 0.1})
   ).weights
+
   assert in_mixture == {"dummy.reach": 0.9, "dummy.reach_discrete": 0.1}
   with pytest.raises(GatoError, match="beside tasks"):
     cli.Experiment(config_of(**{"fine_tune.replay": 0.1}))
@@ -135,17 +142,24 @@ def test_the_papers_study_and_ours():
   Boxing has ten episodes here.
   """
   runs = studies.read(fine_tuning.get_config("paper").study)
+
   assert len(runs) == 3 * 4 * 6 * 4 - 2 * 4 * 3  # of boxing there are not 100 or 1000
   assert {run.labels["task"] for run in runs} == set(small.HELD_OUT)
   assert {run.changes["train.steps"] for run in runs} == {10_000}
+
   after = studies.read(forgetting.get_config().study)[1:]
+
   assert [run.changes["fine_tune.replay"] for run in after] == [0.0, 0.05, 0.25]
+
   one_out = studies.read(leave_one_out.get_config("labyrinth").study)
+
   assert [run.changes["evaluate.tasks"] for run in one_out[1:3]] == [
     ("labyrinth.boxes_in_order",),
     ("labyrinth.forage",),
   ]
+
   held = cli.Experiment(leave_one_out.get_config("labyrinth"), "without-forage")
+
   assert names(held.tasks) == {
     "labyrinth.boxes_in_order",
     "labyrinth.hallway",
@@ -167,7 +181,9 @@ def test_subsets_of_episodes_are_nested_and_among_the_best(dummy_tfds):
   assert (
     chosen(3) == chosen(10)[:3] and len(set(chosen(10))) == 10 and chosen(10, draw=1) != chosen(10)
   )
+
   worst_of_best = np.sort(data.returns[data.kept])[-5]
+
   assert all(data.returns[i] >= worst_of_best for i in chosen(5, best=5))
   with pytest.raises(GatoError, match="31 episodes are asked for, 30 count"):
     chosen(31)
@@ -210,6 +226,7 @@ def test_runs_side_by_side_wait_only_for_what_they_need():
     StudyRun("free"),
   ]
   failures = study.run_all(studies.in_order(runs), Player(), tqdm.tqdm(disable=True))
+
   assert failures == ["broken: train ended"] and order == ["free", "slow", "needs_slow"]
 
 
@@ -248,30 +265,45 @@ def test_a_study_as_a_person_runs_it(dummy_tfds, tmp_path):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
 
   done = verb("study")
+
   assert done.returncode == 0, done.stderr
+
   again = verb("study", "--list")
+
   assert (
     again.stdout.splitlines()[0].startswith("base: finished") and "tuned: finished" in again.stdout
   )
+
   # It began where the other ended: at this rate nothing moves.
   base, tuned = (
     checkpoint.load_for_acting(workdir / name / "checkpoints")[0] for name in ("base", "tuned")
   )
+
   np.testing.assert_allclose(tuned["embedding"]["tokens"], base["embedding"]["tokens"], atol=1e-6)
   assert (workdir / "base" / "demonstrations" / "dummy.reach.npz").exists()  # held out, but played
+
   log = [
     json.loads(line) for line in (workdir / "tuned" / "metrics.jsonl").read_text().splitlines()
   ]
+
   assert not any("loss/dummy.reach_discrete" in row for row in log)
+
   done = verb("report")
+
   assert done.returncode == 0, done.stderr
+
   rows = list(csv.DictReader((workdir / "report" / "runs.csv").open()))
+
   assert [(row["task"], row["evaluations"], row["episodes_played"]) for row in rows] == [
     ("dummy.reach", "2", "2")
   ]
+
   page = (workdir / "report" / "index.html").read_text()
+
   assert "data:image/png" in page and f"experiments.study --config={tmp_path / 'two.py'}" in page
+
   failed = verb("study", "--config.model.width=32")
+
   assert failed.returncode == 1 and "base: train ended with status 1" in failed.stderr
   assert (
     "model.width" in failed.stderr and failed.stderr.count("train.log") == 2

@@ -50,26 +50,33 @@ def assert_same(a, b):
 def test_rlds_holds_what_the_simulator_gave(dummy_raw, dummy_tfds):
   data = prepared.load(dummy_tfds, "dummy.reach")
   assert len(data) == EPISODES
+
   directory = logs.task_directory(dummy_raw, "dummy", "reach")
   recorded = [e for shard in logs.shards(directory) for e in logs.read_shard(shard)]
+
   for index in (0, 13, EPISODES - 1):
     row, columns = recorded[index]
     observation, action = data.window(index, 0, row.length)
+
     np.testing.assert_array_equal(action, columns["action"][:-1])
+
     for key, values in observation.items():
       expected = columns[f"observation/{key}"][:-1]
       if key == "instruction":
         values = np.array([v.decode() for v in values])
       np.testing.assert_array_equal(values, expected, err_msg=key)
+
     assert data.lengths[index] == row.length and np.isclose(data.returns[index], row.episode_return)
 
 
 def test_rlds_flags_and_metadata(dummy_tfds):
   builder = tfds.builder_from_directory(dummy_tfds / "dummy/reach/1.0.0")
   assert builder.info.file_format.value == "array_record"
+
   for i, episode in zip(range(5), builder.as_data_source("train"), strict=False):
     steps = list(episode["steps"])
     metadata = episode["episode_metadata"]
+
     assert [s["is_first"] for s in steps] == [True] + [False] * (len(steps) - 1)
     assert [s["is_last"] for s in steps] == [False] * (len(steps) - 1) + [True]
     assert steps[-1]["is_terminal"] == bool(
@@ -111,6 +118,7 @@ def test_a_run_resumed_at_any_step_sees_the_same_batches(dummy_tfds):
   for start in (0, 1, 5, 11):
     assert_same(whole[start], take(make_input(dummy_tfds), 1, start=start)[0])
   rows = np.array([1, 2, 6])
+
   assert_same(
     {k: whole[9][k][rows] for k in FEATURES},
     take(make_input(dummy_tfds), 1, start=9, rows=rows)[0],
@@ -154,18 +162,22 @@ def test_a_rows_segments_decode_to_steps_of_one_episode_each(dummy_tfds):
   data, text = inputs.datasets["dummy.reach"], inputs.windows["dummy.reach"].layout
   known = places(data, text)
   seen = set()
+
   for batch in take(inputs, 3):
     for tokens, segments, kinds in zip(
       batch["tokens"], batch["segments"], batch["kinds"], strict=True
     ):
       steps = tokens[: len(tokens) // text.length * text.length].reshape(-1, text.length)
       numbers = segments[: steps.size].reshape(steps.shape).max(axis=1)
+
       assert np.all((segments == 0) == (kinds == Kind.PADDING))
+
       for segment in range(1, segments.max() + 1):
         found = [known[s.tobytes()] for s in steps[numbers == segment]]
         assert len({episode for episode, _ in found}) == 1
         assert [i for _, i in found] == list(range(found[0][1], found[0][1] + len(found)))
         seen.update(found)
+
   assert len({i for _, i in seen}) > 5
 
 
@@ -174,6 +186,7 @@ def test_prompts_come_from_another_kept_episode_and_take_at_most_half(dummy_tfds
   data, text = inputs.datasets["dummy.reach"], inputs.windows["dummy.reach"].layout
   known = {tokens: episode for tokens, (episode, _) in places(data, text).items()}
   prompted = 0
+
   for batch in take(inputs, 2):
     for tokens in batch["tokens"]:
       steps = tokens[: len(tokens) // text.length * text.length].reshape(-1, text.length)
@@ -182,6 +195,7 @@ def test_prompts_come_from_another_kept_episode_and_take_at_most_half(dummy_tfds
       prompted += bool(changes)
       assert not changes or changes[0] <= len(steps) // 2
       assert set(first) <= set(data.kept.tolist())
+
   assert prompted == 16
 
 
@@ -218,6 +232,7 @@ def test_windows_of_one_step_share_a_row_and_not_a_segment(dummy_tfds):
   separators = batch["kinds"] == Kind.SEPARATOR
   for segments, separator in zip(batch["segments"], separators, strict=True):
     assert np.array_equal(segments[separator], np.arange(1, separator.sum() + 1))
+
   assert set(np.unique(batch["kinds"][batch["targets"]])) == {Kind.ACTION}
 
 
@@ -232,6 +247,7 @@ def test_documents_fill_rows(tmp_path):
   prepare.prepare(tmp_path, "text.python_docs", TEXT)
   inputs = make_input(tmp_path, weights={"text.python_docs": 1.0})
   (batch,) = take(inputs, 1)
+
   assert batch["patches"].shape[1] == 0 and np.mean(batch["kinds"] == Kind.TEXT) > 0.95
   assert np.all(batch["locals"] == -1) and batch["targets"].mean() > 0.9
   assert len(TEXT.decode(batch["tokens"][0])) > 100 and batch["tokens"].max() < vocabulary.TEXT_SIZE
@@ -248,6 +264,7 @@ def test_documents_fill_rows(tmp_path):
   ][1]
   while seen.mean() < 60:
     rows.row(np.random.default_rng(int(seen.sum())), 0)
+
   assert seen.min() > 0.4 * seen.mean()
 
 
@@ -261,6 +278,7 @@ def test_memory_stays_flat(dummy_tfds, batches):
   before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   for _ in range(batches):
     next(iterator)
+
   assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before * 1.05
 
 
@@ -295,6 +313,7 @@ def test_a_half_written_log_is_one_clear_error(dummy_raw, tmp_path):
   shard = copy / "dummy/reach/shard-00001"
   log = max((p for p in shard.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
   log.write_bytes(log.read_bytes()[: log.stat().st_size // 2])
+
   with pytest.raises(
     GatoError, match="shard-00001: half-written or corrupt log; delete the folder"
   ):
@@ -312,8 +331,11 @@ def test_tfds_build_works_as_its_users_know_it(dummy_raw, tmp_path):
   done = subprocess.run(
     command, cwd=folder, env=os.environ | {"GATO_RAW_DIR": str(dummy_raw)}, capture_output=True
   )
+
   assert done.returncode == 0, done.stderr.decode()
+
   prepare.prepare(tmp_path, "dummy.reach", TEXT)
+
   assert len(prepared.load(tmp_path, "dummy.reach")) == EPISODES
 
 
@@ -332,6 +354,7 @@ def test_raw_logs_of_another_spec_are_refused(dummy_raw, tmp_path):
   logs.write_origin(copy, spec, before)
 
   observation = {**before["observation"], "clock": {**before["observation"]["clock"], "shape": [2]}}
+
   with pytest.raises(
     origin.OriginChanged, match="observation 'clock' was .*'shape': .1.*, now it is .*'shape': .2."
   ):

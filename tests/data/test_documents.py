@@ -33,6 +33,7 @@ def tfds_dir(tmp_path_factory):
     assert prepare.prepare(path, f"{kind}.{kind}", TEXT) and not prepare.prepare(
       path, f"{kind}.{kind}", TEXT
     )
+
   return path
 
 
@@ -41,10 +42,12 @@ def same(a, b) -> bool:
     return np.array_equal(a, b)
   if isinstance(a, tuple):
     return len(a) == len(b) and all(map(same, a, b))
+
   if dataclasses.is_dataclass(a):
     return type(a) is type(b) and all(
       same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a)
     )
+
   return a == b
 
 
@@ -53,6 +56,7 @@ def same(a, b) -> bool:
 def test_records_hold_the_documents_of_both_splits(tfds_dir, kind, split):
   source = records.DocumentRecords(records.directory_of(tfds_dir, f"{kind}.{kind}"), split)
   given = list(read(kind, split, 64))
+
   assert len(source) == len(given)
   assert all(same(source.document(i), one) for i, one in enumerate(given))
   assert (
@@ -65,32 +69,41 @@ def test_any_piece_of_a_sequence_is_what_it_was_made_of(tfds_dir, kind):
   data = prepared.load(tfds_dir, f"{kind}.{kind}")
   documents_read = list(read(kind, "train", 64))
   given = [(i, s) for i, one in enumerate(documents_read) for s in documents.sequences(one)]
+
   assert len(data) == len(given) and data.documents.tolist() == [i for i, _ in given]
+
   random = np.random.default_rng(0)
+
   for index, (i, sequence) in enumerate(given):
     whole = document_layout.encode(sequence, TEXT, given=documents.given(documents_read[i]))
     n = len(whole.tokens)
+
     assert (
       data.lengths[index] == n
       and data.patches[index] == len(whole.patches)
       and whole.tokens[-1] == TEXT.end
     )
+
     for start, stop in [(0, n), *np.sort(random.integers(0, n + 1, (4, 2))).tolist()]:
       piece = data.window(index, start, stop)
       shown = np.flatnonzero(whole.kinds == Kind.PATCH)
       shown = (shown >= start) & (shown < stop)
+
       assert np.array_equal(piece.tokens, whole.tokens[start:stop])
       assert np.array_equal(piece.kinds, whole.kinds[start:stop])
       assert np.array_equal(piece.given, whole.given[start:stop])
       assert np.array_equal(piece.patches, whole.patches[shown])
       assert np.array_equal(piece.positions, whole.positions[shown])
+
       cut = document_layout.cut(whole, start, stop - start)
+
       assert all(np.array_equal(getattr(cut, key), value) for key, value in vars(piece).items())
 
 
 def parts(batch, row: int, segment: int) -> list:
   """Decodes a segment of a row into texts and patches, independently of the pipeline."""
   found: list = []
+
   for at in np.flatnonzero(batch["segments"][row] == segment):
     if batch["kinds"][row, at] == Kind.PATCH:
       slot = batch["patch_slots"][row, at]
@@ -100,6 +113,7 @@ def parts(batch, row: int, segment: int) -> list:
       found[-1].append(int(batch["tokens"][row, at]))
     else:
       found.append([int(batch["tokens"][row, at])])
+
   return found
 
 
@@ -111,25 +125,34 @@ def test_five_pairs_make_a_row_each_picture_before_its_own_text(tfds_dir, kind):
     tuple(p.tobytes() for p in patches.to_patches(one.image[None])[0]): one
     for one in read(kind, "train", 64)
   }
+
   assert len(by_patches) == len(known)
   assert np.all((batch["segments"] == 1) == (batch["kinds"] != Kind.PADDING))  # they see each other
+
   seen = 0
+
   for row in range(4):
     run: list = []
     for part in parts(batch, row, 1):
       if isinstance(part, tuple):
         run.append(part)
         continue
+
       said = TEXT.decode(part[:-1])
+
       assert part[-1] == TEXT.end or part is parts(batch, row, 1)[-1]
+
       one = by_patches.get(tuple(pixels for pixels, _ in run))
+
       if one is not None:  # the first picture of a row that was cut is not whole
         expected = {"".join(p for p in s if isinstance(p, str)) for s in documents.sequences(one)}
         assert said in expected or not part[-1] == TEXT.end
         positions = patches.positions(*one.image.shape[:2])
         assert np.array_equal([p for _, p in run], positions)
         seen += 1
+
       run = []
+
   assert seen >= 16 if kind == "captions" else seen >= 12
   assert np.array_equal(batch["targets"][:, 1:], batch["kinds"][:, 1:] == Kind.TEXT)
 
@@ -169,6 +192,7 @@ def test_documents_are_packed_each_in_a_segment_of_its_own(tfds_dir, kind):
     for d in read(kind, "train", 64)
     for s in documents.sequences(d)
   ]
+
   for row in range(4):
     assert batch["segments"][row].max() > 1
     for segment in range(1, batch["segments"][row].max() + 1):
@@ -177,6 +201,7 @@ def test_documents_are_packed_each_in_a_segment_of_its_own(tfds_dir, kind):
         TEXT.decode([i for i in part if i != TEXT.end]) for part in found if isinstance(part, list)
       ]
       assert any(all(t in one for t in texts) for one in given), texts
+
   assert np.mean(batch["kinds"] == Kind.PADDING) < 0.2
 
 
@@ -199,6 +224,7 @@ def test_captions_of_one_picture_are_held_out_together(tfds_dir):
 def test_check_reads_it_all_and_sees_a_changed_pixel(tfds_dir, kind, tmp_path, monkeypatch):
   found = check.check(tfds_dir, f"{kind}.{kind}", LENGTH)
   assert found["problems"] == [] and found["documents"] == 24 and found["for validation"] == 4
+
   window = prepared.PreparedDocuments.window
 
   def changed(self, index, start, stop):
@@ -208,6 +234,7 @@ def test_check_reads_it_all_and_sees_a_changed_pixel(tfds_dir, kind, tmp_path, m
     return dataclasses.replace(piece, **{"patches" if kind != "text" else "tokens": values})
 
   monkeypatch.setattr(prepared.PreparedDocuments, "window", changed)
+
   assert (
     "the prepared tokens or pictures are not the record's"
     in check.check(tfds_dir, f"{kind}.{kind}", LENGTH)["problems"][0]
@@ -222,6 +249,7 @@ def test_a_damaged_picture_is_one_line(tfds_dir, tmp_path):
   content = bytearray(path.read_bytes())
   content[20:24] = b"oops"
   path.write_bytes(content)
+
   with pytest.raises(GatoError, match="^[^\n]*gato_prepared is damaged[^\n]*$"):
     data.window(0, 0, 4)
 
@@ -239,11 +267,13 @@ def test_a_dataset_is_built_again_for_another_size_and_kept_where_its_files_are_
   monkeypatch.setenv("GATO_IMAGE_SIDE", "64")  # build sets it; undone at the end
   folder = tmp_path / "sources/align"
   folder.mkdir(parents=True)
+
   for split in ("train", "val"):
     Image.fromarray(picture(1, 40, 30)).save(folder / f"{split}.png")
     (folder / f"{split}.jsonl").write_text(
       json.dumps({"image": f"{split}.png", "caption": "noise"})
     )
+
   align = rlds_builders.get("align")
 
   def built(side: int) -> bool:
@@ -255,7 +285,9 @@ def test_a_dataset_is_built_again_for_another_size_and_kept_where_its_files_are_
 
   assert built(64) and not built(64) and height() == 64
   assert built(32) and height() == 32
+
   shutil.rmtree(folder)
+
   assert not built(32)
   with pytest.raises(MissingData, match="sources/align is not there"):
     built(48)

@@ -50,6 +50,7 @@ def test_history_dropout_cuts_its_share_of_samples_to_three_steps(dummy_tfds):
   whole, cut, half = (
     np.concatenate([steps_of_samples(b) for b in bs]) for bs in (whole, cut, half)
   )
+
   assert whole.max() > 3 and set(cut) == {1, 2, 3}
   assert np.mean(whole > 3) > 1.5 * np.mean(half > 3) > 0
 
@@ -68,6 +69,7 @@ def test_prompts_are_marked(dummy_tfds):
 
   _, with_prompts = batches(dummy_tfds, window_steps=6, prompt_probability=1.0)
   marked = 0
+
   for batch in with_prompts:
     for prompts, segments in zip(batch["prompts"], batch["segments"], strict=True):
       for segment in range(1, segments.max() + 1):
@@ -76,6 +78,7 @@ def test_prompts_are_marked(dummy_tfds):
         assert not of_sample[-1] or segment == segments.max()
         assert np.all(of_sample[:-1] >= of_sample[1:])
         marked += int(of_sample.any())
+
   assert marked > 20
 
 
@@ -87,6 +90,7 @@ def corrected(tmp_path_factory):
   environment = domain.make_environment("reach")
   spec = environment_task_spec(domain, "reach", environment)
   policy = loop.PerSlot([loop.RandomExpert(environment.action_spec(), "test")])
+
   for shard in range(3):
     job = jobs.Job(
       domain,
@@ -97,6 +101,7 @@ def corrected(tmp_path_factory):
       correction=jobs.CorrectionRequest(home / "raw", shard, beta=0.0),
     )
     corrections.play(job, environment, spec, policy=policy)
+
   rlds_builder.build(domain, "reach", home / "raw", home / "tfds")
   prepare.prepare(home / "tfds", TASK, TEXT)
   return home / "tfds"
@@ -107,11 +112,13 @@ def test_corrections_have_a_share_of_their_own_and_the_experts_labels(dummy_tfds
     dummy_tfds, corrections_dir=corrected, corrections=0.25, window_steps=2, count=20
   )
   name = f"{TASK} (corrections)"
+
   assert inputs.shares == {name: 0.25, TASK: 0.75}
   assert list(inputs.expert_windows) == [TASK] and list(inputs.task_specs) == [TASK]
 
   components = np.concatenate([batch["components"] for batch in made])
   share = np.mean(components == inputs.names.index(name))
+
   assert 0.15 < share < 0.35
 
   # The executed actions are random ones: the labels differ nearly everywhere.
@@ -128,12 +135,14 @@ def test_corrections_count_for_nothing_else(dummy_tfds, corrected):
   """Neither the expert's return nor the demonstrations know of them."""
   with_them, _ = batches(dummy_tfds, corrections_dir=corrected, count=1)
   without, _ = batches(dummy_tfds, count=1)
+
   assert with_them.datasets[TASK].expert_return == without.datasets[TASK].expert_return
   assert len(with_them.datasets[TASK]) == EPISODES
   assert len(with_them.datasets[f"{TASK} (corrections)"].kept) == 3
 
   # A share of nothing, and the validation split, leave them out.
   none, _ = batches(dummy_tfds, corrections_dir=corrected, corrections=0.0, count=1)
+
   assert none.names == [TASK]
 
 

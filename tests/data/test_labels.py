@@ -24,10 +24,12 @@ def data(tmp_path_factory):
   raw, domain = tmp_path_factory.mktemp("labels") / "raw", rlds_builders.get("dummy")
   for index, seeds in ((0, range(2)), (1, range(10, 20))):
     collect.collect_shard(domain, "reach", raw, index, seeds, collect.TaskSettings(disturbance=0.8))
+
   assert (
     sum(row.actor != "expert" for row in logs.rows(logs.task_directory(raw, "dummy", "reach")))
     == 10
   )
+
   rlds_builder.build(domain, "reach", raw, raw.parent / "tfds")
   prepare.prepare(raw.parent / "tfds", TASK, TEXT)
   return prepared.load(raw.parent / "tfds", TASK, keep=0.0)
@@ -42,6 +44,7 @@ def rows(data, count=60, **changes):
     **{"sequence_length": 26 * STEPS, "keep": 0.0, "prompt_probability": 0.0} | changes
   )
   made = windows.EpisodeWindows(data, TEXT, config, 512)
+
   for seed in range(count):
     pieces = made._draw(np.random.default_rng(seed))
     row = made.row(np.random.default_rng(seed), 0)
@@ -62,10 +65,13 @@ def truth(made, data, pieces):
 def test_the_prepared_data_has_both_actions(data):
   pushed = data.index["disturbed"]
   assert pushed.sum() == 10
+
   for index, is_pushed in enumerate(pushed):
     window = data.read([(index, 0, int(data.lengths[index]))])
     assert is_pushed or (window.action == window.expert_action).all()
+
   window = data.read([(i, 0, int(n)) for i, n in enumerate(data.lengths)])
+
   assert (window.action != window.expert_action).any(axis=1).mean() > 0.2
 
 
@@ -79,6 +85,7 @@ def test_labels_are_the_experts_and_later_steps_see_what_was_executed(data, past
       actions, np.where(is_last[:, None] | (past == "expert"), expert, executed)
     )
     different += int((actions != labels).sum())
+
   assert (different > 50) == (past == "executed")
 
 
@@ -97,6 +104,7 @@ def test_prompts_hold_what_was_executed(data, past):
     np.testing.assert_array_equal(actions[is_prompt], executed[is_prompt])
     np.testing.assert_array_equal(labels, expert)
     different += int((executed != expert)[is_prompt].sum())
+
   assert different > 50
 
 
@@ -106,6 +114,7 @@ def test_a_return_belongs_to_what_was_executed(data):
     executed = truth(made, told, pieces)[0]
     np.testing.assert_array_equal(actions, executed)
     np.testing.assert_array_equal(labels, executed)
+
   for made, pieces, _, labels in rows(
     told, 5, sequence_length=27 * STEPS, returns=True, labels="expert"
   ):
@@ -127,13 +136,18 @@ def test_what_is_held_out_does_not_depend_on_how_many_episodes_train(data):
     windows.EpisodeWindows(data, TEXT, c, 512, split="validation").episodes.tolist()
     for c in (config, few)
   ]
+
   assert held[0] == held[1] == [2, 5, 8, 11]
+
   training = [windows.EpisodeWindows(data, TEXT, c, 512).episodes for c in (config, few)]
+
   assert [len(one) for one in training] == [8, 2] and set(training[1]) < set(training[0])
 
   # A prompt shows what trains and nothing else: the best of these, not of all.
   shown = data.best(among=training[1])
+
   assert len(shown) == 2
+
   for (observation, _), index in zip(
     shown, training[1][np.argsort(-data.returns[training[1]])], strict=True
   ):

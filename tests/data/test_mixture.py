@@ -64,14 +64,19 @@ def test_the_rows_are_the_papers():
     (name, float(weight))
     for name, _, weight in (line.rpartition(" ") for line in PAPER.split("\n") if line)
   )
+
   assert {name: row[0] for name, row in gato.ROWS.items()} == paper and len(paper) == 24
+
   rows = cli.Experiment(gato.get_config()).rows
+
   assert {name: row.weight for name, row in rows.items()} == paper
+
   control = sum(
     row.weight
     for row in rows.values()
     if any(not isinstance(d, DocumentDomain) for d, _ in row.tasks)
   )
+
   assert (
     abs(control - 85.3) < 0.15 and abs(sum(paper.values()) - 100) < 0.15
   )  # the paper's own rounding
@@ -82,12 +87,15 @@ def test_the_rows_are_the_papers():
 def test_a_domain_weighs_what_its_row_does():
   rows = cli.Experiment(gato.get_config()).rows.values()
   weights = {domain.name: (row.weight, domain.weight) for row in rows for domain, _ in row.tasks}
+
   assert all(own in (0.0, of_row) for of_row, own in weights.values()), weights
+
   others = {
     name
     for name, domain in rlds_builders.domains().items()
     if domain.weight and name not in weights
   }
+
   assert others == {"dummy"}  # nothing that has a share in the paper is forgotten
 
 
@@ -102,9 +110,12 @@ def test_domains_of_a_row_share_its_weight():
   config.domains.text.row = "dummy"
   experiment = cli.Experiment(config)
   tasks = [name for name in experiment.weights if not name.startswith("sokoban")]
+
   assert all(experiment.weights[name] == 4.0 / len(tasks) for name in tasks)
   assert experiment.weights["sokoban.boxes_1"] == 2.0
+
   config.domains.text.weight = 3.0
+
   with pytest.raises(GatoError, match="row 'dummy' has two weights, 4 and 3"):
     cli.Experiment(config)
 
@@ -138,8 +149,10 @@ def built(data_dir):
 @pytest.mark.slow  # builds all documents that are here
 def test_build_makes_what_it_can_and_says_what_is_missing(built):
   assert built.returncode == 0, built.stderr[-2000:]
+
   said = [line for line in built.stderr.splitlines() if "left out: " in line]
   said = sorted(line[line.index("left out: ") :] for line in said)
+
   assert [line.split(": ")[1] for line in said] == ["align.files", "dummy", "sokoban"]
   assert "data/sources/align" in said[0] and "run python -m experiments.collect" in said[1]
   assert (
@@ -151,6 +164,7 @@ def test_build_makes_what_it_can_and_says_what_is_missing(built):
 def test_describe_prints_the_rows(built, data_dir, dummy_raw):
   done = run("describe", data_dir)
   assert done.returncode == 0, done.stderr[-2000:]
+
   rows = {line.split("  ")[0].strip(): line.split()[1:] for line in done.stdout.splitlines()}
   played = [
     row.episode_return
@@ -158,6 +172,7 @@ def test_describe_prints_the_rows(built, data_dir, dummy_raw):
   ]
   expert = results.expert_return(played)
   kept = sum(one >= expert - 0.2 * abs(expert) for one in played)
+
   assert rows["Simulated"][:4] == ["1", "of", "2", str(kept)] and rows["Simulated"][-3:] == [
     "3.00",
     "75.00",

@@ -50,23 +50,31 @@ def test_prepared_windows_are_the_records(dummy_tfds):
     records.EpisodeRecords(dummy_tfds / REACH),
     prepared.load(dummy_tfds, "dummy.reach"),
   )
+
   assert len(source) == len(data) == EPISODES
+
   random = np.random.default_rng(0)
   pieces, expected = [], []
+
   for index in range(EPISODES):
     observation, action, _, _, metadata = source.episode(index)
     length = len(action)
+
     assert data.lengths[index] == length and data.returns[index] == metadata["return"]
+
     start, stop = np.sort(random.integers(length, size=2)) + (0, 1)
+
     for a, b in ((0, length), (start, stop)):
       pieces.append((index, int(a), int(b)))
       expected.append(
         {**{key: column[a:b] for key, column in observation.items()}, "action": action[a:b]}
       )
+
   random.shuffle(order := np.arange(len(pieces)))
   observation, action = data.windows(
     [pieces[i] for i in order]
   )  # all of them at once, in any order
+
   for key, column in {**observation, "action": action}.items():
     wanted = np.concatenate([expected[i][key] for i in order])
     assert column.dtype == wanted.dtype
@@ -77,6 +85,7 @@ def test_demonstrations_are_whole_episodes_and_long_ones_keep_their_ends(dummy_t
   data = prepared.load(dummy_tfds, "dummy.reach")
   order = data.kept[np.argsort(-data.returns[data.kept], kind="stable")[:4]]
   demonstrations.write(tmp_path, "dummy.reach", data.best())
+
   for index, (observation, action) in zip(
     order, demonstrations.read(tmp_path, "dummy.reach"), strict=True
   ):
@@ -84,9 +93,12 @@ def test_demonstrations_are_whole_episodes_and_long_ones_keep_their_ends(dummy_t
     np.testing.assert_array_equal(action, actions)
     np.testing.assert_array_equal(observation["camera"], whole["camera"])
     assert observation["instruction"].tolist() == [text.decode() for text in whole["instruction"]]
+
   step_bytes = 4 * (2 + 2 + 1 + 2) + 32 * 48 * 3  # position, velocity, clock, action; camera
   lengths = data.lengths[data.kept].tolist()
+
   assert max(lengths) > 5
+
   clocks = [
     seen["clock"][:, 0].tolist()
     for seen, _ in data.best(len(lengths), episode_bytes=5 * step_bytes)
@@ -94,6 +106,7 @@ def test_demonstrations_are_whole_episodes_and_long_ones_keep_their_ends(dummy_t
   wanted = [
     [0, 1, length - 2, length - 1] if length > 4 else list(range(length)) for length in lengths
   ]
+
   assert sorted(clocks) == sorted(wanted)
 
 
@@ -120,6 +133,7 @@ def test_the_work_of_a_window_does_not_grow_with_its_episode(short_and_long, mon
   monkeypatch.setattr(os, "pread", lambda *args: read.append(args[1]) or pread(*args))
   monkeypatch.setattr(zstandard, "ZstdDecompressor", Counted)
   work = {}
+
   for name in ("short", "long"):
     data = prepared.load(short_and_long, f"{name}.reach", keep=-10.0)
     layout = windows.EpisodeWindows(data, TEXT, mixture.MixtureConfig(), 512).layout
@@ -127,34 +141,45 @@ def test_the_work_of_a_window_does_not_grow_with_its_episode(short_and_long, mon
     data.windows(pieces)  # texts are read once and then remembered
     read.clear(), decoded.clear()
     observation, action = data.windows(pieces)
+
     assert len(layout.encode(observation, action).tokens) == 5 * len(pieces)
+
     work[name] = len(read), sum(n for n in read) - sum(decoded), len(decoded)
+
     assert sum(decoded) < 5 * len(pieces) * 1000
+
   assert work["short"] == work["long"]
   assert work["long"][0] == 2 * len(pieces) and work["long"][2] == 5 * len(pieces)
 
 
 def test_what_is_prepared_is_kept_until_its_records_change(copy):
   assert not prepare.prepare(copy, "dummy.reach", TEXT)
+
   (record,) = (copy / REACH).glob("*.array_record*")
   content = record.read_bytes()
   other = bytearray(content)
   other[len(content) // 3] ^= 1  # a rebuilt dataset differs in every compressed block
+
   for path, changed in (
     (record, bytes(other)),
     (info := copy / REACH / "dataset_info.json", info.read_bytes() + b" "),
   ):
     whole = path.read_bytes()
     path.write_bytes(changed)
+
     with pytest.raises(
       GatoError,
       match="was prepared from other records than those beside it; run .*experiments.build",
     ):
       prepared.load(copy, "dummy.reach")
+
     path.write_bytes(whole)
     prepared.load(copy, "dummy.reach")
+
   info.write_bytes(info.read_bytes() + b" ")
+
   assert prepare.prepare(copy, "dummy.reach", TEXT)
+
   prepared.load(copy, "dummy.reach")
 
 
@@ -169,11 +194,13 @@ def test_data_that_is_not_prepared_is_one_clear_error(copy):
 def test_another_format_is_prepared_again(copy):
   header = copy / REACH / prepared_format.FOLDER / "prepared.json"
   header.write_text(json.dumps(json.loads(header.read_text()) | {"format": 0}))
+
   with pytest.raises(
     GatoError, match=f"is of format 0, this version reads {prepared_format.FORMAT}; run"
   ):
     prepared.load(copy, "dummy.reach")
   assert prepare.prepare(copy, "dummy.reach", TEXT)
+
   first_batch(copy)
 
 
@@ -191,10 +218,12 @@ def test_damaged_files_are_refused_and_prepared_again(copy, name, damage):
   path = copy / REACH / prepared_format.FOLDER / name
   whole = path.read_bytes()
   path.unlink()
+
   if damage == "cut":
     path.write_bytes(whole[:-1])
   elif damage == "a bit":
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
   with pytest.raises(GatoError, match="is damaged; run python -m experiments.build"):
     prepared.load(copy, "dummy.reach")
   assert prepare.prepare(copy, "dummy.reach", TEXT)
@@ -209,6 +238,7 @@ def test_damage_inside_the_file_is_one_clear_error(copy, damage):
   offset, size = int(data.index["offset"][3]), prepared_format.step_dtype(data.spec).itemsize
   path = copy / REACH / prepared_format.FOLDER / "data.bin"
   content = bytearray(path.read_bytes())
+
   if damage == "zero steps":
     content[offset : offset + 2 * size] = bytes(2 * size)
   elif damage == "one bit of a step":
@@ -217,7 +247,9 @@ def test_damage_inside_the_file_is_one_clear_error(copy, damage):
     content[offset - 20] ^= 16  # in its last image, or in its text
   else:
     del content[offset:]
+
   path.write_bytes(content)
+
   with pytest.raises(
     GatoError,
     match="gato_prepared is damaged; delete the folder and run python -m experiments.build",
@@ -228,11 +260,14 @@ def test_damage_inside_the_file_is_one_clear_error(copy, damage):
 def test_every_byte_of_a_step_counts_in_its_sum(dummy_tfds):
   dtype = prepared_format.step_dtype(records.load_spec(dummy_tfds / REACH))
   zero = np.zeros(1, dtype)
+
   assert prepared_format.check_sums(zero) != zero["check"]  # a page that was never written
+
   size = dtype.itemsize - zero["check"].itemsize
   changed = np.zeros([size * 255, dtype.itemsize], np.uint8)
   for byte in range(size):
     changed[byte * 255 : (byte + 1) * 255, byte] = np.arange(1, 256)
+
   assert not np.isin(
     prepared_format.check_sums(zero), prepared_format.check_sums(changed.reshape(-1).view(dtype))
   )
@@ -257,10 +292,13 @@ def test_preparing_that_was_stopped_leaves_nothing_to_read(copy, monkeypatch):
     return episode(self, index)
 
   monkeypatch.setattr(records.EpisodeRecords, "episode", stopped)
+
   with pytest.raises(KeyboardInterrupt):
     prepare.prepare(copy, "dummy.reach", TEXT)
   assert not folder.exists() and folder.with_suffix(".partial").exists()
+
   monkeypatch.setattr(records.EpisodeRecords, "episode", episode)
+
   assert prepare.prepare(copy, "dummy.reach", TEXT)
   assert (folder / "data.bin").read_bytes() == whole and not folder.with_suffix(".partial").exists()
 
@@ -269,6 +307,7 @@ def test_preparing_that_was_stopped_leaves_nothing_to_read(copy, monkeypatch):
 def test_check_finds_a_prepared_form_that_tells_otherwise(copy, field):
   """The checksums are right, the values are not: only the comparison with records can tell."""
   assert check.check(copy, "dummy.reach", 128)["problems"] == []
+
   data = prepared.load(copy, "dummy.reach")
   dtype, offset = prepared_format.step_dtype(data.spec), int(data.index["offset"][7])
   path = copy / REACH / prepared_format.FOLDER / "data.bin"
@@ -279,6 +318,7 @@ def test_check_finds_a_prepared_form_that_tells_otherwise(copy, field):
   content[offset : offset + dtype.itemsize] = step.tobytes()
   path.write_bytes(content)
   (problem,) = check.check(copy, "dummy.reach", 128)["problems"]
+
   assert (
     problem.startswith("episode 7, steps 0 to ")
     and f"the prepared {field!r} is not the record's" in problem
@@ -293,24 +333,31 @@ def test_documents_are_prepared_again_for_another_tokenizer(tmp_path):
   )
   builder.download_and_prepare()
   task, directory = "text.python_docs", tmp_path / "text/python_docs/1.0.0"
+
   assert prepare.prepare(tmp_path, task, TEXT) and not prepare.prepare(tmp_path, task, TEXT)
+
   source, data = records.DocumentRecords(directory), prepared.load(tmp_path, task)
+
   for i in (0, 5, len(source) - 1):
     tokens = TEXT.encode(source.document(i))
     np.testing.assert_array_equal(data.window(i, 3, len(tokens) - 2).tokens, tokens[3:-2])
     assert data.window(i, 0, len(tokens) + 1).tokens[-1] == TEXT.end
+
   model = io.BytesIO()
   lines = [source.document(i)[:2000] for i in range(50)]
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter(lines), model_writer=model, vocab_size=400, minloglevel=2
   )
   other = codec.TextCodec(model.getvalue())
+
   with pytest.raises(
     GatoError, match="prepared with another tokenizer; run python -m experiments.build"
   ):
     first_batch(tmp_path, task, other)
   assert prepare.prepare(tmp_path, task, other)
+
   batch = first_batch(tmp_path, task, other)
+
   assert 0 < batch["tokens"].max() < 400
 
 
@@ -319,6 +366,7 @@ def test_a_corrupt_record_is_one_clear_error(copy):
   content = bytearray(record.read_bytes())
   content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
   record.write_bytes(content)
+
   with pytest.raises(GatoError, match="cannot be read .*run experiments.build again"):
     prepare.prepare(copy, "dummy.reach", TEXT)
   assert check.report(copy, "dummy.reach", 128) is None

@@ -44,6 +44,7 @@ SECTIONS = {
 def public_classes() -> list[tuple[str, str, str]]:
   """Returns (name, file, first line of the docstring) of the public classes of gato_jax."""
   rows = []
+
   for path in sorted((ROOT / "gato_jax").rglob("*.py")):
     for node in ast.parse(path.read_text()).body:
       if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
@@ -58,6 +59,7 @@ def public_classes() -> list[tuple[str, str, str]]:
 def settings() -> list[tuple[str, str]]:
   """Returns ("section.key", description) of every setting, from the dataclasses' docstrings."""
   rows = []
+
   for section, config in SECTIONS.items():
     docstring = inspect.getdoc(config)
     _, _, attributes = docstring.partition("Attributes:\n")

@@ -27,6 +27,7 @@ SIZE = 3
 def test_a_chunk_has_the_bounds_of_each_action(action):
   spec = chunks.with_chunk(TaskSpec("a.b", {"x": specs.Array((1,), np.float32)}, action), SIZE)
   assert spec.action.shape == (SIZE, *action.shape) and spec.action.dtype == action.dtype
+
   for i in range(SIZE):
     np.testing.assert_array_equal(
       spec.action.minimum[i], np.broadcast_to(action.minimum, action.shape)
@@ -49,6 +50,7 @@ def test_a_step_holds_its_action_and_those_that_follow(dummy_tfds, task):
     pieces = [(episode, 1, 4), (episode, length - 2, length), (episode, 0, 1)]
     read = chunked.read(pieces)
     steps = [1, 2, 3, length - 2, length - 1, 0]
+
     for row, step in enumerate(steps):
       following = [min(step + i, length - 1) for i in range(SIZE)]
       np.testing.assert_array_equal(read.action[row], whole.action[following])
@@ -66,13 +68,19 @@ def test_batches_predict_every_action_of_the_chunk(dummy_tfds):
     return inputs, next(inputs.batches())
 
   inputs, made = batch(SIZE)
+
   assert inputs.task_specs["dummy.reach"].action.shape == (SIZE, 2)
+
   is_action = made["kinds"] == Kind.ACTION
+
   assert made["targets"][is_action].all()
+
   steps = (made["kinds"] == Kind.SEPARATOR).sum()
+
   assert is_action.sum() == 2 * SIZE * steps
 
   inputs, made = batch(0)
+
   assert inputs.task_specs["dummy.reach"].action.shape == (2,)
 
 
@@ -98,6 +106,7 @@ def test_the_first_actions_of_a_chunk_are_executed_one_by_one():
   executed = [int(actor.act({0: step})[0]) for _ in range(3)]
   actor.reset(1, 0)  # another slot begins in the middle of a chunk
   executed += [{slot: int(a) for slot, a in actor.act({0: step, 1: step}).items()}]
+
   assert executed == [10, 11, 20, {0: 21, 1: 30}]
   assert inner.calls == [[0], [0], [1]]
 

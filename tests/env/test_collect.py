@@ -40,12 +40,14 @@ def failures(raw, task):
 def assert_logs_are_whole(raw, task):
   """Asserts that the logs hold every row's episode, with its own seed."""
   environment = failing_domain.make("fine")
+
   for shard in logs.shards(directory(raw, task)):
     for row, columns in logs.read_shard(shard):
       environment.seed(row.seed)
       np.testing.assert_array_equal(
         columns["observation/camera"][0], environment.reset().observation["camera"]
       )
+
   assert not list(directory(raw, task).glob("*.partial"))
 
 
@@ -64,13 +66,16 @@ def test_a_simulator_that_fails_costs_its_episode_only(tmp_path, capsys, task, r
   )  # an episode of the other tasks may take long on a busy machine
   verb.run(collection(tmp_path, task, "fine", episode_seconds=seconds))
   expected = [seed for seed in range(EPISODES) if seed not in failing_domain.BAD_SEEDS]
+
   assert seeds(tmp_path, task) == expected and seeds(tmp_path, "fine") == list(range(EPISODES))
   assert collections.Counter(f.seed for f in failures(tmp_path, task)) == dict.fromkeys(
     failing_domain.BAD_SEEDS, 2
   )
   assert all(reason in f.reason and f.task == f"failing.{task}" for f in failures(tmp_path, task))
   assert_logs_are_whole(tmp_path, task)
+
   said = capsys.readouterr()
+
   assert f"collect: 2 episodes were skipped (2 of failing.{task})" in said.out
   assert f"failing.{task} 15/15" in said.err and "4 failures" in said.err
   assert collection(tmp_path, task, "fine").is_complete
@@ -80,6 +85,7 @@ def test_an_episode_that_fails_once_is_not_lost(tmp_path, monkeypatch):
   monkeypatch.setenv(failing_domain.ONCE, str(tmp_path))
   one = collection(tmp_path / "raw", "slow_once_crash")
   verb.run(one)
+
   assert (
     seeds(tmp_path / "raw", "slow_once_crash") == list(range(EPISODES)) and not one.skipped
   )  # nor repeated
@@ -116,6 +122,7 @@ def test_a_killed_collector_goes_on_without_losing_or_repeating_an_episode(tmp_p
   environment = {**os.environ, "PYTHONPATH": paths, "FAILING_DOMAIN_PLAYED": str(note)}
   command = [sys.executable, collect_process.__file__, raw, "24", "slow"]
   safe: list[int] = []
+
   for _ in range(3):
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     process.stdout.readline()  # some are safe
@@ -123,18 +130,26 @@ def test_a_killed_collector_goes_on_without_losing_or_repeating_an_episode(tmp_p
     process.communicate()
     kept = [row for index in range(3) for row in logs.partial_rows(directory(raw, "slow"), index)]
     kept = [row.seed for row in kept] + seeds(raw, "slow")
+
     assert len(set(kept)) == len(kept) and set(safe) < set(kept)
+
     begun = played(note)
     again = subprocess.run(
       command[:2] + [raw, "0", "slow"], env=environment, check=True, capture_output=True
     )
+
     assert played(note) == begun and not again.stdout  # no worker went on
+
     note.write_text("")
+
     assert not {int(line.split()[1]) for line in begun} & set(
       safe
     )  # what was safe is not played again
+
     safe = kept
+
   subprocess.run(command, env=environment, check=True, capture_output=True)
+
   assert seeds(raw, "slow") == list(range(24))
   assert_logs_are_whole(raw, "slow")
 
@@ -143,11 +158,14 @@ def test_two_collectors_do_not_write_the_same_shards(tmp_path):
   one, other = collection(tmp_path, "slow"), collection(tmp_path, "slow")
   running = one.play()
   next(running)
+
   with pytest.raises(
     GatoError, match=r"another process collects failing.slow into .*; wait for it, or end it"
   ):
     list(other.play())
+
   running.close()
   for _ in collection(tmp_path, "slow").play():
     pass
+
   assert seeds(tmp_path, "slow") == list(range(EPISODES))

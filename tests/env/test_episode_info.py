@@ -54,15 +54,19 @@ def raw(tmp_path_factory):
 def test_info_goes_from_the_environment_into_rlds(raw, tmp_path):
   rows = logs.rows(logs.task_directory(raw, "dummy", "reach"))
   goals = []
+
   for seed in range(12):
     drawn = make("reach")
     drawn.seed(seed)
     drawn.reset()
     goals.append(drawn.goal.tolist())
+
   assert [row.info for row in rows] == [
     {"goal": goal, "names": {"colour": "red"}} for goal in goals
   ]
+
   rlds_builder.build(rlds_builders.get("dummy"), "reach", raw, tmp_path)
+
   assert [json.loads(m["info"])["goal"] for m in metadata(tmp_path)] == goals
   assert {m["success"] for m in metadata(tmp_path)} == {1}
 
@@ -75,6 +79,7 @@ def test_logs_without_info_are_built(raw, tmp_path):
     "".join(json.dumps({k: v for k, v in row.items() if k != "info"}) + "\n" for row in rows)
   )
   rlds_builder.build(rlds_builders.get("dummy"), "reach", tmp_path / "raw", tmp_path)
+
   assert {m["info"] for m in metadata(tmp_path)} == {b"{}"}
 
 
@@ -99,12 +104,17 @@ def test_datasets_that_were_built_without_info_train(raw, tmp_path, monkeypatch)
   monkeypatch.setattr(rlds_builder.EpisodeBuilder, "_info", old_info)
   monkeypatch.setattr(rlds_builder, "example", old_example)
   rlds_builder.build(rlds_builders.get("dummy"), "reach", raw, tmp_path)
+
   assert "info" not in metadata(tmp_path)[0]
+
   monkeypatch.undo()
+
   assert not rlds_builder.build(rlds_builders.get("dummy"), "reach", raw, tmp_path)  # it is kept
+
   prepare.prepare(tmp_path, "dummy.reach", TEXT)
   config = mixture.MixtureConfig(weights={"dummy.reach": 1.0}, sequence_length=128)
   batch = next(pipeline.Input(config, tmp_path, 4, TEXT, 512).batches())
+
   assert batch["targets"].any()
 
 

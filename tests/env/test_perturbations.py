@@ -39,9 +39,11 @@ def test_the_log_says_what_was_done_and_what_was_meant(tmp_path, settings):
   environment = domain.make_environment("reach")
   expert = domain.make_expert(environment, "reach")
   changed = 0
+
   for row, columns in collected(tmp_path, collect.TaskSettings(**settings)):
     executed, meant = columns["action"][:-1], columns["expert_action"][:-1]
     assert row.actor == ("expert" if row.seed < 10 else "expert, disturbed")
+
     if row.actor == "expert":
       np.testing.assert_array_equal(executed, meant)
     changed += int((executed != meant).any())
@@ -49,13 +51,16 @@ def test_the_log_says_what_was_done_and_what_was_meant(tmp_path, settings):
     # The next state follows from what was executed, and the expert would have done what was meant.
     environment.seed(row.seed)
     timestep = environment.reset()
+
     for t in range(row.length):
       np.testing.assert_array_equal(
         columns["observation/body/position"][t], timestep.observation["body"]["position"]
       )
       np.testing.assert_array_equal(meant[t], expert.act(timestep))
       timestep = environment.step(executed[t])
+
     assert timestep.last()
+
   assert changed > 3
 
 
@@ -75,6 +80,7 @@ def draws(domain, task, seeds):
   mistaken = perturbations.ExpertWithMistakes(Still(), name, spec, 1.0)
   random = loop.RandomExpert(spec, name)
   found = []
+
   for seed in seeds:
     environment.seed(seed)
     timestep = environment.reset()
@@ -85,6 +91,7 @@ def draws(domain, task, seeds):
     while not pushes[-1]:  # the first steps are not pushed in half of the episodes
       pushes.append(pushed.act(timestep)[0])
     found.append([scene[0], scene[1], pushes[-1], mistaken._probability, random.act(timestep)[0]])
+
   return np.array(found)
 
 
@@ -100,7 +107,9 @@ def test_no_stream_is_another_one():
     6,
   )  # the two domains are one environment: their scenes are equal, and nothing else is
   correlation = np.abs(stats.spearmanr(columns).statistic)
+
   np.testing.assert_allclose(correlation[0, 5], 1)
+
   for a in range(10):
     for b in range(a):
       if not (a in scenes and b in scenes):
@@ -123,6 +132,7 @@ def test_a_push_is_held_and_does_not_leave_the_bounds():
   pushed = perturbations.PushedExpert(Edge(), "a.b", CONTINUOUS, 0.5)
   pushed.reset(1)
   actions = np.stack([pushed.act(None) for _ in range(200)]).reshape(20, 10, 2)
+
   assert (
     (actions == actions[:, :1]).all()
     and (actions <= CONTINUOUS.maximum).all()
@@ -155,20 +165,26 @@ def test_a_step_that_is_not_what_the_spec_says_stops_its_task_after_the_first_fe
   tasks = [(quirky_domain.DOMAIN, task) for task in [*FAULTS, *good]]
   config = collect.CollectConfig(episodes=12, shard_episodes=4, workers=2, episode_seconds=120.0)
   collection = collect.Collection(tasks, tmp_path, config)
+
   with pytest.raises(
     GatoError, match=rf"^{len(FAULTS)} tasks were given up after failures in a row, [^\n]*$"
   ):
     verb.run(collection)
+
   for task, message in FAULTS.items():
     directory = logs.task_directory(tmp_path, "quirky", task)
     failures = list(results.read(directory / "failures.jsonl", Failure))
+
     assert 1 <= len(failures) <= config.failures + 1, task  # one more: of the other worker
+
     for failure in failures:
       assert "\n" not in failure.reason and re.search(message, failure.reason), (
         task,
         failure.reason,
       )
+
     assert not logs.shards(directory)
+
   for task in good:
     rows = logs.rows(logs.task_directory(tmp_path, "quirky", task))
     assert [row.seed for row in rows] == list(range(12)), task

@@ -128,13 +128,18 @@ def test_held_actions_are_asked_for_in_every_kth_step_of_each_slot():
   timestep = dm_env.restart(np.float32(0))
   actor.reset(0, 0)
   first = [float(actor.act({0: timestep})[0]) for _ in range(4)]
+
   assert first == [1, 1, 1, 2] and inner.asked == 2
+
   actor.reset(1, 0)
+
   assert {slot: float(a) for slot, a in actor.act({0: timestep, 1: timestep}).items()} == {
     0: 2,
     1: 3,
   }
+
   actor.reset(0, 0)
+
   assert float(actor.act({0: timestep})[0]) == 4
 
 

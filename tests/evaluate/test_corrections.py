@@ -41,6 +41,7 @@ def play(raw, beta, shard=0):
   environment.close()
   (shard_path,) = logs.shards(logs.task_directory(raw, "dummy", TASK))
   ((logged, columns),) = logs.read_shard(shard_path)
+
   assert logged == row
   return row, columns
 
@@ -56,13 +57,16 @@ def test_the_policy_acts_and_the_experts_labels_are_those_of_the_states_it_reach
   expert = DOMAIN.make_expert(environment, TASK)
   expert.reset(row.seed)
   low = environment.action_spec().minimum
+
   for step in range(row.length):
     np.testing.assert_array_equal(columns["expert_action"][step], expert.act(timestep))
     np.testing.assert_array_equal(
       columns["action"][step], low * np.ones_like(columns["action"][step])
     )
     timestep = environment.step(columns["action"][step])
+
   environment.close()
+
   assert np.any(columns["action"][:-1] != columns["expert_action"][:-1])
 
 
@@ -84,7 +88,9 @@ def test_what_is_complete_is_not_played_again(tmp_path):
     )
 
   assert [job.correction.shard for job in missing(1)] == [0, 1, 2]
+
   play(tmp_path, beta=0.0, shard=0)
+
   assert [job.correction.shard for job in missing(1)] == [1, 2]
   assert [job.seed - FIRST_CORRECTION_SEED for job in missing(2)] == [3, 4, 5]
 
@@ -110,6 +116,7 @@ def test_an_expert_that_asks_is_told_what_was_executed():
   actor = perturbations.CorrectedPolicy(expert, policy, "a.b", environment_spec, beta=0.5)
   actor.reset(0)
   executed = [float(actor.act(loop.dm_env.restart(None))[0]) for _ in range(20)]
+
   assert policy.seen == 20 and set(executed) == {-1.0, 0.5}
   assert expert.told == [action for action in executed if action != 0.5]
 

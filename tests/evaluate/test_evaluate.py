@@ -7,11 +7,8 @@ import dataclasses
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
-import threading
-import time
 
 import broken_domain
 import pytest
@@ -20,10 +17,10 @@ from evaluate_process import STEP, Policy, Wanderer, evaluate
 
 import rlds_builders
 from gato_jax import agent
-from gato_jax.env import loop, realtime, results
+from gato_jax.env import realtime, results
 from gato_jax.env.sequential import play, random_actor
 from gato_jax.errors import GatoError
-from gato_jax.evaluate import EvaluateConfig, baselines, evaluation, follow, jobs, simulator_pool
+from gato_jax.evaluate import EvaluateConfig, baselines, evaluation, jobs, simulator_pool
 from gato_jax.randomness import FIRST_EVALUATION_SEED
 
 
@@ -32,17 +29,21 @@ def test_a_policys_parallel_episodes_are_the_sequential_ones(small_workdir, tmp_
   act = agent.ActConfig(prompt="none", memory_steps=3, action_steps=action_steps)
   policy = agent.Policy(small_workdir)
   config = EvaluateConfig(episodes=4, workers=3)
+
   with simulator_pool.Simulators(config, tmp_path / "log") as simulators:
     run = evaluation.Evaluation(
       [(DUMMY, task) for task in DUMMY.tasks], tmp_path, config, simulators
     )
     assert run.play(run.missing(policy.step), "evaluate", policy, act) == 0
+
   rows = list(results.read(tmp_path / "results.jsonl"))
   seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 4)
+
   for task in DUMMY.tasks:
     actor = realtime.ActionRepeat(policy.actor(f"dummy.{task}", 1, act), action_steps)
     alone = play(DUMMY, task, lambda _, actor=actor: actor, "gato", seeds, 1, step=5)
     assert facts(alone) == facts(row for row in rows if row.task == f"dummy.{task}")
+
   assert simulators.actions == sum(-(-row.length // action_steps) for row in rows)
 
 
@@ -53,6 +54,7 @@ def test_rows_of_other_settings_are_not_mixed(tmp_path):
   results.append(run.path, [results.Row("dummy.reach", "gato", 0, 1.0, 5, True, 0.1, 5)])
   again = evaluation.Evaluation([], tmp_path, EvaluateConfig(), None)
   again.check_settings(agent.ActConfig(temperature=0.5))
+
   with pytest.raises(
     GatoError,
     match=r"played with act.temperature 0.5, not 1.0, act.action_steps 1, not 2; .*--results",
@@ -74,6 +76,7 @@ def test_mujoco_in_parallel_is_mujoco_alone(tmp_path):
   todo = jobs.missing([(domain, task)], "random", 0, 3, [])
   with simulator_pool.Simulators(EvaluateConfig(workers=2), tmp_path / "log") as simulators:
     rows = [row for _, row in simulators.play(todo)]
+
   assert facts(rows) == facts(
     play(
       domain, task, random_actor(f"{domain.name}.{task}"), "random", [job.seed for job in todo], 1
@@ -93,23 +96,30 @@ def test_kill_and_continue(tmp_path):
   ]
   environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{SUPPORT}"}
   path = tmp_path / "results.jsonl"
+
   for kills in (3, 9):
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     wait(lambda n=kills: path.exists() and path.read_bytes().count(b"\n") >= n)
     process.kill()
     process.wait()
     kept = path.read_bytes()
+
     assert kept.count(b"\n") < 24
+
     wait(lambda: not children_of(tmp_path))  # a simulator does not outlive the policy
     with path.open("ab") as file:
       file.write(kept.splitlines()[0][:40])  # what a kill in the middle of a write leaves
+
   subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+
   assert path.read_bytes().startswith(kept)
   assert facts(results.read(path)) == facts(
     sequential(["slow", "fine"], range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 12))
   )
+
   before = path.read_bytes()
   subprocess.run(command, env=environment, check=True)
+
   assert path.read_bytes() == before
 
 
@@ -140,28 +150,36 @@ def test_a_broken_simulator_costs_its_episode(tmp_path, monkeypatch, capsys, tas
   )
   run = evaluate(tmp_path, [task], config)
   seeds = [FIRST_EVALUATION_SEED + i for i in range(6)]
+
   assert broken_domain.BAD_SEED in seeds
   with pytest.raises(GatoError, match=r"1 episodes failed; see .*failures.jsonl"):
     run.check()
+
   (failure,) = failures(tmp_path)
+
   assert (failure["task"], failure["seed"], failure["step"]) == (
     f"broken.{task}",
     broken_domain.BAD_SEED,
     STEP,
   )
   assert reason in failure["reason"] and reason in capsys.readouterr().err
+
   if task != "nan":
     assert (
       "broken_domain.py" in pathlib.Path(failure["log"]).read_text()
     )  # where it crashed, hung or raised
+
   assert not children_of(tmp_path)
   assert {row.seed for row in run.rows} == set(seeds) - {broken_domain.BAD_SEED}
 
   (tmp_path / "mended").touch()
   again = evaluate(tmp_path, [task], config)
   again.check()
+
   assert [row.seed for row in again.rows[5:]] == [broken_domain.BAD_SEED]
+
   expected = [row[1:] for row in facts(sequential(["fine"], seeds))]  # without the task's name
+
   assert [row[1:] for row in facts(results.read(tmp_path / "results.jsonl"))] == expected
 
 
@@ -185,6 +203,7 @@ def test_simulators_import_no_jax_and_no_tensorflow(tmp_path):
 def test_another_spec_than_the_trained_one_is_one_error(small_workdir, tmp_path):
   other = dataclasses.replace(DUMMY, environment="broken_domain:make_discrete")
   policy, config = agent.Policy(small_workdir), EvaluateConfig(episodes=5, workers=2)
+
   with simulator_pool.Simulators(config, tmp_path / "simulators.log") as simulators:
     todo = jobs.missing([(other, "reach")], "gato", 5, 5, [])
     with pytest.raises(
@@ -204,116 +223,25 @@ def test_a_budget_leaves_the_worst_known_tasks_rows(tmp_path):
     for t, step, value in known
   ]
   results.append(tmp_path / "results.jsonl", rows)
+
   with simulator_pool.Simulators(config, tmp_path / "log") as simulators:
     tasks = [(broken_domain.DOMAIN, task) for task in ("slow", "fine", "hang")]
     run = evaluation.Evaluation(tasks, tmp_path, config, simulators)
+
     assert run.baselines(lambda *_: [], lambda _: means) == []
+
     todo = run.missing(STEP)
+
     assert [job.task for job in todo] == 4 * ["hang"] + 4 * ["fine"] + 4 * ["slow"]
     assert run.play(todo[8:], "evaluate", Policy(), agent.ActConfig(), minutes=0.2 / 60) in (
       2,
       3,
     )  # 40 steps of 10 ms are an episode
+
   assert [row.seed for row in run.rows[len(rows) :]] == [
     FIRST_EVALUATION_SEED,
     FIRST_EVALUATION_SEED + 1,
   ][: len(run.rows) - len(rows)]
-
-
-def test_follow_takes_the_newest_and_ends_with_training(tmp_path):
-  config = EvaluateConfig(episodes=2, workers=2)
-  folder, said, loaded, deleted = tmp_path / "checkpoints", [], [], []
-
-  def load():
-    step = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
-    if step == 30 and not deleted:
-      deleted.append(step)
-      raise GatoError("30: cannot be read")
-    loaded.append(Policy(step, 40))
-    return loaded[-1]
-
-  def train():
-    for steps in ([10, 20], [30], [40]):
-      time.sleep(0.3)
-      for step in steps:
-        (folder / f"{step}.orbax-checkpoint-tmp").mkdir(parents=True)
-        (folder / f"{step}.orbax-checkpoint-tmp").rename(folder / str(step))
-      wait(lambda last=steps[-1]: any(f"step {last}:" in line for line in said) or last == 40)
-
-  # A daemon, which does not outlive a test that failed.
-  thread = threading.Thread(target=train, daemon=True)
-  thread.start()
-  with simulator_pool.Simulators(config, tmp_path / "log") as simulators:
-    run = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
-    follow.follow(
-      run,
-      folder,
-      load,
-      agent.ActConfig(),
-      minutes=0,
-      idle_seconds=60,
-      videos=True,
-      say=said.append,
-      poll_seconds=0.05,
-    )
-  thread.join()
-  assert [policy.step for policy in loaded] == [
-    20,
-    30,
-    40,
-  ] and "evaluate: 30: cannot be read" in said
-  for step in (20, 30, 40):
-    assert facts(r for r in run.rows if r.step == step) == facts(
-      sequential(["fine"], range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 2), step)
-    )
-  films = sorted(p.name for p in (tmp_path / "videos").glob("*.gif"))
-  assert films == ["broken.fine.best.gif", "broken.fine.worst.gif"]
-  again = evaluation.Evaluation([(broken_domain.DOMAIN, "fine")], tmp_path, config, simulators)
-  follow.follow(
-    again, folder, load, agent.ActConfig(), minutes=0, idle_seconds=0, videos=True, say=said.append
-  )
-  assert len(again.rows) == len(run.rows) and said[-1] == "evaluate: step 40 is the last of the run"
-
-
-def test_follow_ends_when_nothing_comes(tmp_path):
-  said = []
-  limits = dict(minutes=0, idle_seconds=0.1, poll_seconds=0.05)
-  follow.follow(None, tmp_path, None, None, videos=False, say=said.append, **limits)
-  assert said == [f"evaluate: no new checkpoint in {tmp_path} for 0.00166667 minutes"]
-
-
-def test_sigterm_ends_the_verb_in_one_line(tmp_path):
-  command = [
-    sys.executable,
-    "-m",
-    "experiments.evaluate",
-    "--config=experiments/configs/dummy.py",
-    "--follow",
-  ]
-  command += [
-    "--config.evaluate.baselines=measure",
-    f"--config.workdir={tmp_path}",
-    "--config.evaluate.workers=2",
-  ]
-  with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-    wait(
-      lambda: (
-        (tmp_path / "results.jsonl").exists()
-        and len(list(results.read(tmp_path / "results.jsonl"))) == 24
-      )
-    )
-    process.send_signal(signal.SIGTERM)
-    assert "error: interrupted; run the same command again to continue" in process.stderr.read()
-  assert process.returncode == 1
-  rows = list(results.read(tmp_path / "results.jsonl"))
-  seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 6)
-  for task in DUMMY.tasks:  # baselines are played by the simulators alone
-
-    def experts(environments, task=task):
-      return loop.PerSlot([DUMMY.make_expert(e, task) for e in environments])
-
-    mine = [row for row in rows if (row.task, row.actor) == (f"dummy.{task}", "expert")]
-    assert facts(mine) == facts(play(DUMMY, task, experts, "expert", seeds, 1))
 
 
 def test_films_show_the_best_and_the_worst(tmp_path):
@@ -326,11 +254,15 @@ def test_films_show_the_best_and_the_worst(tmp_path):
     assert len(policy.engines) == 1  # compiled once
     made = {p: p.stat().st_mtime_ns for p in (tmp_path / "videos").iterdir()}
     run.record_videos(policy, agent.ActConfig())
+
   assert made == {
     p: p.stat().st_mtime_ns for p in (tmp_path / "videos").iterdir()
   }  # not filmed twice
+
   returns = {row.seed: row.episode_return for row in run.rows}
+
   assert len(returns) == 5 and len(run.rows) == 5  # a film is not an episode
+
   for kind, choose in (("best", max), ("worst", min)):
     shown = json.loads((tmp_path / f"videos/broken.fine.{kind}.json").read_text())
     assert shown["seed"] == choose(returns, key=returns.get) and shown["step"] == STEP
@@ -348,6 +280,7 @@ def test_a_film_is_drawn_in_a_process_of_its_domain(tmp_path):
     run.play(run.missing(STEP), "evaluate", policy, agent.ActConfig())
     run.record_videos(policy, agent.ActConfig())
     run.check()
+
   assert len(list((tmp_path / "videos").glob("*.gif"))) == 4 and len(policy.engines) == 1
 
 
@@ -372,22 +305,30 @@ def test_baselines_by_source(tmp_path, dummy_raw):
     )
 
   played, rows, means = prepare("available", "a")
+
   assert played == {("dummy.reach", "random", FIRST_EVALUATION_SEED + i) for i in range(2)}
   assert [row.actor for row in rows] == ["expert"] * 3 and list(means) == ["dummy.reach_discrete"]
   assert means["dummy.reach_discrete"].random == scores_json["reach_discrete"]["random"] < 0
   assert prepare("available", "a") == (played, rows, means)  # again: nothing twice
+
   played, rows, means = prepare("scores", "b")
+
   assert not played and not rows and list(means) == ["dummy.reach", "dummy.reach_discrete"]
+
   played, rows, means = prepare("measure", "c")
+
   assert len(played) == 8 and not rows and not means
   with pytest.raises(
     GatoError, match="no expert episodes of dummy.reach_discrete.*baselines=scores"
   ):
     prepare("logs", "d")
+
   del scores_json["reach"]["random"]
+
   with pytest.raises(
     GatoError, match="dummy.reach: rlds_builders/dummy/scores.json has no random and expert mean"
   ):
     prepare("scores", "e")
+
   with pytest.raises(GatoError, match="did you mean 'measure'"):
     EvaluateConfig(baselines="measured")

@@ -33,6 +33,7 @@ def follow(root, headings):
   """
   path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
   said = []
+
   for heading in headings:
     for file, language, text in sections()[heading]:
       if file:
@@ -43,6 +44,7 @@ def follow(root, headings):
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{heading}\n{text}\n{done.stdout}\n{done.stderr}"
         said.append(done.stdout)
+
   return "".join(said)
 
 
@@ -51,6 +53,7 @@ def copy(tmp_path):
   assert not (ROOT / "rlds_builders/lander").exists(), (
     "the page's domain must not be in the repository"
   )
+
   for folder in COPIED:
     shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
   for file in ("pyproject.toml", "requirements.txt", "constraints.txt"):
@@ -66,6 +69,7 @@ def test_files_and_commands_up_to_check(copy):
   shown = next(
     text for _, language, text in sections()["5. Test and check it"] if language == "text"
   )
+
   for (
     line
   ) in shown.splitlines():  # the doc's numbers of an episode are this machine's, its tokens are not
@@ -79,10 +83,12 @@ def test_the_whole_page(copy):
   assert (copy / "rlds_builders/lander/scores.json").exists() and (
     copy / "work/lander/report/index.html"
   ).exists()
+
   returns = {"gato": [], "random": []}
   for row in results.read(copy / "work/lander/results.jsonl"):
     if row.actor in returns:
       returns[row.actor].append(row.episode_return)
+
   assert len(returns["gato"]) == len(returns["random"]) == 40
   assert np.mean(returns["gato"]) > np.mean(returns["random"]) + 10, (
     said

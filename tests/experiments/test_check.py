@@ -45,6 +45,7 @@ def run(root, *arguments):
   done = subprocess.run(
     [sys.executable, *arguments], cwd=root, env=environment, capture_output=True, text=True
   )
+
   assert "Traceback" not in done.stdout + done.stderr, done.stderr
   return done
 
@@ -56,6 +57,7 @@ def check(root, *arguments):
 def test_every_fault_of_an_environment_is_a_line_and_the_other_tasks_go_on(copy):
   done = check(copy, "--domain=faulty")
   assert done.returncode == 1, done.stderr
+
   failed = re.findall(r"^FAIL faulty\.(\w+): (.*)$", done.stdout, re.MULTILINE)
   faults = {
     "wrong_field": r"the spec has \[.*'odometer'\], the observation \[.*'clock'.*\]",
@@ -66,15 +68,20 @@ def test_every_fault_of_an_environment_is_a_line_and_the_other_tasks_go_on(copy)
     "raises": r".*ValueError: the simulator is broken \(.*faulty_domain.py:\d+\)",
     "no_text": "text field 'answer' needs an entry in the domain's max_text_tokens",
   }
+
   assert [task for task, _ in failed] == list(faults), done.stdout
+
   for task, line in failed:
     assert re.match(faults[task], line), line
 
   sound = re.findall(r"^ok   faulty\.(\w+):", done.stdout, re.MULTILINE)
+
   assert sound == ["fine", "shared", "pair"]
   assert not list((copy / "data/raw/faulty").glob("wrong_*"))  # nobody played it
+
   names = re.findall(r"^(.*): 26 tokens a step", done.stdout, re.MULTILINE)
   actions = re.findall(r"^action +\w+ +2 +(.*?)  ", done.stdout, re.MULTILINE)
+
   assert names == ["faulty.fine, faulty.shared", "faulty.pair"] and actions == [
     "32000..33023",
     "0..14, 0..2",
@@ -126,16 +133,21 @@ def test_a_broken_domain_concerns_only_those_who_name_it(copy):
   root = copy / "rlds_builders"
   for folder, (init, _) in BROKEN.items():
     add_domain(copy, folder, init)
+
   try:
     said = run(copy, "-c", GET_ALL, *BROKEN, "faulty").stdout.splitlines()
     assert said[-1] == "faulty" and len(said) == len(BROKEN) + 1
+
     for line, (folder, (_, expected)) in zip(said, BROKEN.items(), strict=False):
       assert expected.format(init=root / folder / "__init__.py", root=root) in line, line
 
     done = check(copy, "--domain=twin", "--data_dir=nothing")
+
     assert done.returncode == 1 and not (copy / "nothing").exists()
     assert done.stderr.splitlines() == [f"error: {said[list(BROKEN).index('twin')]}"]
+
     others = run(copy, "-m", "experiments.describe", "--config=experiments/configs/dummy.py")
+
     assert others.returncode == 0, others.stderr
   finally:
     for folder in BROKEN:

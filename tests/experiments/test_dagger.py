@@ -44,6 +44,7 @@ def test_two_rounds_within_one_run_and_nothing_twice(tmp_path):
     assert status == 0, output
 
   status, output = run("dagger", tmp_path, "--rounds=2")
+
   assert status == 0, output
 
   # Two rounds of each task, all of them corrections of the checkpoint that paused for them.
@@ -53,12 +54,14 @@ def test_two_rounds_within_one_run_and_nothing_twice(tmp_path):
 
   lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
   metrics = [json.loads(line) for line in lines]
+
   assert [row["step"] for row in metrics] == list(range(1, 10))
   assert "loss/dummy.reach (corrections)" not in metrics[2]
   assert any("(corrections)" in key for row in metrics[3:] for key in row)
 
   # The same command again finds everything done.
   status, output = run("dagger", tmp_path, "--rounds=2")
+
   assert status == 0 and output.count("all episodes of round") == 2, output
 
 

@@ -101,6 +101,7 @@ def test_the_papers_size_has_a_config(tmp_path):
   tests/model/test_model.py counts those of the other sizes.
   """
   done = run("describe", "--config=experiments/configs/gato_1b.py", f"--config.data_dir={tmp_path}")
+
   assert done.returncode == 0 and "parameters: 1,177," in done.stdout, done.stderr
   assert "tokens a batch: 512 rows x 1024 = 524,288" in done.stdout
 
@@ -124,5 +125,6 @@ def test_of_steps_and_minutes_the_one_said_last_counts(monkeypatch, given, chang
   config.train.update(steps=7, minutes=60.0)  # as absl has put the settings in
   monkeypatch.setattr("sys.argv", ["train", *given])
   resolved = settings.with_one_duration(config, changes).train
+
   assert (resolved.steps, resolved.minutes) == (steps, minutes)
   assert (config.train.steps, config.train.minutes) == (7, 60.0)

@@ -83,11 +83,13 @@ def whole_path(
   )
   (path / "experiment.py").write_text(config)
   run("collect", path)
+
   with pytest.MonkeyPatch.context() as patch:  # fewer rooms: they are what takes long
     patch.setattr(contents, "PICTURES", {"train": pictures, "validation": measured})
     for name, task in TASKS.items():
       rlds_builder.build(rlds_builders.get(name), task, path / "data/raw", path / "data/tfds", SIDE)
       prepare.prepare(path / "data/tfds", f"{name}.{task}", codec.default_text_codec())
+
   for verb in ("train", "evaluate"):
     run(verb, path)
   run("measure", path, f"--documents={measured}")
@@ -122,6 +124,7 @@ def test_all_kinds_are_in_one_checkpoint(folder):
   """Tasks without a dataset here are left out, and the others keep their shares."""
   (meta,) = (folder / "work/checkpoints").glob("150/meta/metadata")
   shares = json.loads(meta.read_text())["shares"]
+
   assert shares == pytest.approx(
     {
       "control_suite.cartpole-balance": 0.65,
@@ -135,18 +138,24 @@ def test_all_kinds_are_in_one_checkpoint(folder):
 def test_the_path_ends_in_a_table_and_a_page(folder):
   printed, report = (folder / "printed").read_text(), folder / "work/report"
   assert "1 of 1 tasks at or above 50 % of the expert (paper: 450 of 604)" in printed
+
   page = (report / "index.html").read_text()
+
   assert f"report: {report / 'index.html'}" in printed and "control_suite.cartpole-balance" in page
   assert "Text, captions and answers" in page and list(
     (report / "pictures/vqa_v2.scenes").glob("*.png")
   )
+
   header, line = (report / "tasks.csv").read_text().splitlines()
+
   assert header.startswith("task,score,low,high") and line.startswith(
     "control_suite.cartpole-balance,"
   )
+
   losses = [
     json.loads(line)["loss"] for line in (folder / "work/metrics.jsonl").read_text().splitlines()
   ]
+
   assert losses[-1] < losses[0] / 2
 
 
@@ -163,6 +172,7 @@ def test_running_again_repeats_nothing(folder):
   for verb, words in said.items():
     assert words in run(verb, folder)
   run("measure", folder, "--documents=10")
+
   assert before == {p: p.stat().st_mtime_ns for p in before}
 
 
@@ -189,6 +199,7 @@ def test_its_captions_are_of_what_it_sees(rows):
   gains = np.array(
     [(row.bits_elsewhere - row.bits) / row.tokens for row in rows["conceptual_captions.scenes"]]
   )
+
   assert len(gains) == 100
   assert gains.mean() > 4 * gains.std(ddof=1) / math.sqrt(len(gains)), (gains.mean(), gains.std())
 
@@ -223,6 +234,7 @@ def test_its_answers_are_of_what_it_sees(learned):
   gains = [
     bits(q, other.image) - bits(q, q.image) for q, other in zip(questions, others, strict=True)
   ]
+
   assert np.mean(gains) > 4 * np.std(gains, ddof=1) / math.sqrt(len(gains)), (
     np.mean(gains),
     np.std(gains),
@@ -240,6 +252,7 @@ def test_its_text_costs_less_than_bytes_do(learned, rows):
   shares = counts[counts > 0] / counts.sum()
   of_text = rows["text.python_docs"]
   bits = sum(row.bits for row in of_text) / sum(row.bytes for row in of_text)
+
   assert 1.0 < bits < -(shares * np.log2(shares)).sum()
 
 
@@ -258,4 +271,5 @@ def test_generate_writes_about_a_picture(learned):
     for caption in source.document(i).captions
     for word in caption.split()
   }
+
   assert words and set(words) <= known, words

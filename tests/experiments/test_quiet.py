@@ -51,4 +51,5 @@ def test_errors_and_warnings_of_others_are_shown():
     + "  1 / 0\n"
   )
   shown = done.stderr.splitlines()
+
   assert shown[:2] == lines[3:] and shown[-1] == "ZeroDivisionError: division by zero"

@@ -79,8 +79,10 @@ def test_one_that_runs_is_not_submitted_again_and_one_that_is_over_is_replaced()
     GatoError, match="a is running on place; cancel it first or choose another --name"
   ):
     jobs.submit(Place(), Job("a", DUMMY))
+
   jobs.submit(Place(stands=JobState.FAILED), Job("a", DUMMY, ("--config.train.steps=9",)))
   (record,) = jobs.records()
+
   assert record.job.overrides == ("--config.train.steps=9",)
 
 
@@ -93,14 +95,18 @@ def test_what_is_refused_leaves_no_record():
 def test_finding_says_what_is_missing(records):
   with pytest.raises(GatoError, match="no job 'b'; `python -m launch list`"):
     jobs.find("b")
+
   jobs.submit(Place(), Job("b", DUMMY))
   (records / "other.b.json").write_text(
     (records / "place.b.json").read_text().replace('"place"', '"other"')
   )
+
   with pytest.raises(GatoError, match="'b' is a job on place and other|other and place"):
     jobs.find("b")
   assert jobs.find("b", "other").backend == "other"
+
   (records / "broken.json").write_text("{}")
+
   with pytest.raises(GatoError, match="broken.json is no record of a job"):
     jobs.records()
 
@@ -124,6 +130,7 @@ def test_jobs_that_cannot_be(arguments, said):
 def test_overrides_count_more_than_where_a_backend_has_things():
   job = Job("a", DUMMY, ("--config.workdir=elsewhere",))
   arguments = job.arguments("/data", "/work/a")
+
   assert arguments[:4] == [
     "-m",
     "experiments.train",
@@ -163,6 +170,7 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(parsed, clu
   monkeypatch.setenv("GATO_LAUNCH_IMAGE", "environment")
   parsed("--image=flag")
   found = settings.backend("gke")
+
   assert (found.queue, found.bucket, found.image, found.slices) == (
     "file",
     "environment",
@@ -170,7 +178,9 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(parsed, clu
     2,
   )
   assert found.spot is True and found.namespace == "default"
+
   record = jobs.Record("gke", dataclasses.asdict(found), Job("a", DUMMY), "a", "", "")
+
   assert settings.of_record(record) == found
 
 
@@ -190,6 +200,7 @@ def test_wrong_settings_are_one_line(parsed, cluster, monkeypatch, given, enviro
     monkeypatch.setenv(name, value)
   cluster(text)
   parsed(*given)
+
   with pytest.raises(GatoError, match=said) as error:
     settings.backend("gke")
   assert "\n" not in str(error.value)
@@ -214,6 +225,7 @@ def test_a_dry_run_shows_all_and_sends_nothing():
     *("--topology=v5e:4x4", "--image=i", "--bucket=b", "--queue=q"),
     PATH="/nowhere",
   )
+
   assert status == 0, error
   assert output.startswith("--- standard input of: kubectl") and "--config.train.steps=7" in output
   assert not (ROOT / "work/launch/gke.shown.json").exists()
@@ -262,29 +274,39 @@ def test_preflight_refuses_what_does_not_fit_before_anything_is_asked():
   status, output, error = launch(
     *arguments, PATH="/nowhere"
   )  # neither kubectl nor anything else can be asked
+
   assert (status, output) == (1, ""), error
+
   compiling, refused = error.splitlines()
+
   assert "compiling the training step for v5e:2x4" in compiling
   assert (
     "error: large does not fit v5e:2x4" in refused
     and "--nopreflight" in refused
     and "mesh_fsdp" in refused
   )
+
   status, _, error = launch(*arguments, "--nopreflight", PATH="/nowhere")
+
   assert status == 1 and "`kubectl` is not installed here" in error
 
 
 def test_several_slices_share_the_data_axis():
   place = slices.describe("2*v5e:4x4")
   assert (len(place.devices), place.chips) == (32, 32)
+
   mesh = sharding.make_mesh(0, 4, 2, place.devices)
+
   assert dict(mesh.shape) == {"data": 4, "fsdp": 4, "model": 2}
+
   numbers = [[device.slice_index for device in part.flat] for part in mesh.devices]
+
   assert numbers == [[0] * 8, [0] * 8, [1] * 8, [1] * 8]  # fsdp and model never leave a slice
   with pytest.raises(
     GatoError, match="the 2 slices each take a part of the data axis, which has 1 devices"
   ):
     sharding.make_mesh(1, 32, 1, place.devices)
+
   with pytest.raises(GatoError, match="is no slice"):
     slices.describe("0*v5e:4x4")
 
@@ -310,13 +332,19 @@ def test_the_image_has_the_pins_and_no_secrets():
   recipe = ROOT / "launch/container/Dockerfile"
   hadolint = pathlib.Path(sys.executable).parent / "hadolint"
   done = subprocess.run([hadolint, recipe], capture_output=True, text=True)
+
   assert done.returncode == 0, done.stdout
+
   worse = recipe.read_text().replace("--no-install-recommends", "")
+
   assert (
     subprocess.run([hadolint, "-"], input=worse, capture_output=True, text=True).returncode == 1
   )
+
   text = recipe.read_text()
+
   assert "pip install --no-cache-dir -r requirements.txt -c constraints.txt" in text
+
   copied = [
     word for line in re.findall(r"^COPY (.*)$", text, re.MULTILINE) for word in line.split()[:-1]
   ]
@@ -325,6 +353,7 @@ def test_the_image_has_the_pins_and_no_secrets():
     for line in (recipe.parent / "Dockerfile.dockerignore").read_text().splitlines()
     if line[:1] == "!"
   ]
+
   assert sorted(copied) == sorted(
     seen
   )  # the builder sees what is copied and nothing else: no data, work, .git, settings

@@ -91,6 +91,7 @@ def test_a_field_that_nobody_knows_is_found(kind, path, key):
   for part in path:
     place = place[part]
   place[key] = 1
+
   with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
     validate(document)
 
@@ -102,14 +103,19 @@ def test_the_manifest_says_what_was_asked_for():
     == evaluator["metadata"]["labels"]
     == {"kueue.x-k8s.io/queue-name": "research"}
   )
+
   (replicated,) = jobset["spec"]["replicatedJobs"]
+
   assert replicated["replicas"] == 2  # slices
+
   job = replicated["template"]["spec"]
+
   assert (job["parallelism"], job["completions"], job["backoffLimit"]) == (
     4,
     4,
     0,
   )  # hosts of 4 chips
+
   # 42 and a lost node restart without being counted, other failures are counted
   assert job["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [42, 143]
   assert job["podFailurePolicy"]["rules"][1]["onPodConditions"] == [
@@ -122,6 +128,7 @@ def test_the_manifest_says_what_was_asked_for():
       "onJobFailureReasons": ["PodFailurePolicy"],
     }
   ]
+
   train, evaluate = (
     d["spec"]["containers"][0] for d in (job["template"], evaluator["spec"]["template"])
   )
@@ -131,6 +138,7 @@ def test_the_manifest_says_what_was_asked_for():
     "--config.train.steps=5",
   ]
   config = "--config=experiments/configs/gato_1b.py"
+
   assert train["command"] == [
     "python",
     "-m",
@@ -141,9 +149,11 @@ def test_the_manifest_says_what_was_asked_for():
   ]
   assert evaluate["command"] == ["python", "-m", "experiments.evaluate", config, *where, "--follow"]
   assert train["envFrom"] == [{"secretRef": {"name": "keys"}}]  # the name, never a value
+
   spot = documents(Gke(**{**vars(BACKEND), "spot": True}))[0]["spec"]["replicatedJobs"][0][
     "template"
   ]["spec"]
+
   assert spot["template"]["spec"]["nodeSelector"]["cloud.google.com/gke-spot"] == "true"
 
 
@@ -193,7 +203,9 @@ def test_xpk_makes_the_same_of_the_same_job(topology, slices, tmp_path):
   done = subprocess.run(
     command, env=os.environ | alone, capture_output=True, text=True, cwd=tmp_path
   )
+
   assert done.returncode == 0 and "Exiting XPK cleanly" in done.stdout, done.stdout + done.stderr
+
   theirs = next(
     d for d in yaml.safe_load_all((tmp_path / "manifest.yaml").read_text()) if d["kind"] == "JobSet"
   )
@@ -215,9 +227,11 @@ def test_xpk_makes_the_same_of_the_same_job(topology, slices, tmp_path):
     }
 
   assert facts(ours) == facts(theirs)
+
   script = theirs["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
     "containers"
   ][0]["command"][-1]
+
   assert " ".join(container["command"]) in script
 
 
@@ -284,6 +298,7 @@ def test_what_the_cluster_has_not_is_one_line_before_anything_is_created(kubectl
 def test_submitted_watched_and_cancelled(kubectl):
   record = jobs.submit(BACKEND, JOB)
   asked = [json.loads(line) for line in (kubectl / "asked").read_text().splitlines()]
+
   assert asked[-3:] == [
     ["--namespace=default", "create", "--dry-run=server", "--filename=-"],
     [
@@ -296,6 +311,7 @@ def test_submitted_watched_and_cancelled(kubectl):
     ],
     ["--namespace=default", "create", "--filename=-"],
   ]
+
   for status, state in (
     ({}, jobs.JobState.QUEUED),
     ({"conditions": [{"type": "Suspended", "status": "True"}]}, jobs.JobState.QUEUED),
@@ -305,8 +321,12 @@ def test_submitted_watched_and_cancelled(kubectl):
   ):
     (kubectl / "jobset").write_text(json.dumps({"status": status}))
     assert BACKEND.state(record.handle) == state
+
   BACKEND.cancel(record.handle)
+
   assert BACKEND.state(record.handle) == jobs.JobState.CANCELLED
+
   jobs.submit(BACKEND, JOB)  # one that is over may be submitted again
   (kubectl / "jobset").unlink()
+
   assert BACKEND.state(record.handle) == jobs.JobState.UNKNOWN

@@ -37,6 +37,7 @@ def folder(tmp_path, monkeypatch):
   jobs.FOLDER.mkdir()
   monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", train_process.cache())
   yield jobs.FOLDER
+
   for path in jobs.FOLDER.glob(
     "local.*/pid"
   ):  # whatever happened, nothing that was started here stays
@@ -83,23 +84,32 @@ def test_real_training_outlives_its_shell_is_preempted_goes_on_and_is_cancelled(
   shell.communicate()
   backend = Local()
   (record,) = jobs.records()
+
   assert record.handle == handle and record.settings == {
     "processes": 2,
     "devices": 1,
     "restarts": 1,
     "slots": 0,
   }
+
   until(lambda: len(rows(workdir)) >= 3, 240)
+
   assert backend.state(handle) == JobState.RUNNING
   with pytest.raises(GatoError, match="real is running on local"):
     jobs.submit(backend, record.job)
+
   first, second = children(handle)
   os.kill(second, signal.SIGTERM)
   until(lambda: backend.state(handle).over, 240)
+
   assert backend.state(handle) == JobState.DONE, backend.logs(handle, 30)
+
   supervisor = (pathlib.Path(handle) / "supervisor.log").read_text()
+
   assert "exit status 42, 42" in supervisor and "exit status 0, 0" in supervisor, supervisor
+
   said = backend.logs(handle, 500)
+
   assert (
     "== 0" in said
     and "== 1" in said
@@ -113,6 +123,7 @@ def test_real_training_outlives_its_shell_is_preempted_goes_on_and_is_cancelled(
   until(lambda: len(rows(workdir)) > 102, 240)
   backend.cancel(handle)
   until(lambda: backend.state(handle).over, 120)
+
   assert backend.state(handle) == JobState.CANCELLED
   assert train_process.newest(workdir) > 102
   with pytest.raises(GatoError, match="it is cancelled already"):
@@ -133,14 +144,21 @@ def test_the_commands_of_a_run_that_fails(tmp_path):
   try:
     where = (f"--config={DUMMY}", f"--config.data_dir={tmp_path}", f"--config.workdir={tmp_path}/w")
     status, output, error = launch("submit", "--on=local", *where)
+
     assert status == 0 and f"{name} is on local" in output, error
+
     until(lambda: Local().state(str(place / f"local.{name}")).over, 120)
+
     assert launch("status")[0] == 1
     assert f"{name}: failed on local" in launch("status")[1]
+
     (line,) = [line for line in launch("list")[1].splitlines() if line.startswith(name)]
+
     assert line.split()[1:3] == ["local", "failed"] and line.endswith(f"train {DUMMY}")
     assert "experiments.build" in launch("logs", "--lines=5")[1]  # the error says what to run first
+
     status, output, error = launch("cancel")
+
     assert (status, error) == (1, "error: it is failed already\n")
   finally:
     (place / f"local.{name}.json").unlink(missing_ok=True)
@@ -179,6 +197,7 @@ def supervisor(folder, monkeypatch, scripts, **settings):
     Local, "commands", lambda self, job, address: [[sys.executable, "-c", s] for s in next(lives)]
   )
   before = signal.getsignal(signal.SIGTERM)
+
   try:
     return supervise.Supervisor(place).run(), (place / "state").read_text()
   finally:
@@ -245,7 +264,9 @@ def test_a_supervisor_that_is_killed_leaves_nothing_behind(folder, monkeypatch):
   )
   record = jobs.submit(Local(), Job("x", DUMMY))
   until(lambda: (folder / "pid").exists() and (folder / "pid").read_text(), 30)
+
   assert Local().state(record.handle) == JobState.RUNNING
+
   os.kill(int((pathlib.Path(record.handle) / "pid").read_text()), signal.SIGKILL)
   until(lambda: Local().state(record.handle) == JobState.UNKNOWN, 60)
   process = pathlib.Path("/proc") / (folder / "pid").read_text()
@@ -281,9 +302,13 @@ def test_jobs_wait_for_a_slot(folder, monkeypatch):
   waiting = [handle for handle in (first, second, third) if handle != running]
   backend.cancel(waiting[0])
   until(lambda: backend.state(waiting[0]) == JobState.CANCELLED, 60)
+
   assert backend.state(waiting[1]) == JobState.QUEUED
+
   backend.cancel(running)
   until(lambda: backend.state(waiting[1]) == JobState.RUNNING, 60)
+
   assert backend.state(running) == JobState.CANCELLED
+
   backend.cancel(waiting[1])
   until(lambda: backend.state(waiting[1]) == JobState.CANCELLED, 60)

@@ -29,7 +29,9 @@ def slurm(tmp_path_factory):
     pytest.skip(
       f"Slurm is not installed and apt could not install it: apt-get install {slurm_cluster.PACKAGES}"
     )
+
   folder = tmp_path_factory.mktemp("slurm")
+
   with slurm_cluster.cluster(folder) as environment, pytest.MonkeyPatch.context() as patch:
     for name, value in environment.items():
       patch.setenv(name, value)
@@ -47,6 +49,7 @@ def test_a_wrong_partition_or_too_many_nodes_is_one_line_before_anything_is_sent
     with pytest.raises(GatoError, match=said) as error:
       jobs.submit(backend, job)
     assert "\n" not in str(error.value)
+
   assert not jobs.records()
   assert not subprocess.run(["squeue", "--noheader"], capture_output=True, text=True).stdout
 
@@ -61,10 +64,14 @@ def test_preempted_saved_requeued_resumed_same_losses(slurm, dummy_tfds):
     "preempted", "experiments/configs/dummy.py", (*settings, f"--config.workdir={workdir}")
   )
   record = jobs.submit(backend, job)
+
   with pytest.raises(GatoError, match="cancel it first"):
     jobs.submit(backend, job)
+
   until(lambda: len(rows(workdir)) >= 3, 240)
+
   assert backend.state(record.handle) == jobs.JobState.RUNNING
+
   urgent = [
     "sbatch",
     "--parsable",
@@ -77,37 +84,52 @@ def test_preempted_saved_requeued_resumed_same_losses(slurm, dummy_tfds):
 
   # the same without a preemption, on two devices of one process, while Slurm is busy
   alone = [sys.executable, *job.arguments(), f"--config.workdir={slurm / 'alone'}"]
+
   with train_process.process(alone, devices=2) as process:
     until(lambda: backend.state(record.handle) == jobs.JobState.QUEUED, 240)
     shown = ["scontrol", "show", "job", record.handle.split()[0]]
+
     assert "Restarts=1" in subprocess.run(shown, capture_output=True, text=True).stdout
+
     saved = train_process.newest(workdir)
+
     assert 3 <= saved < STEPS
     assert f"SIGTERM: saved step {saved}" in backend.logs(record.handle, 200)
+
     until(lambda: backend.state(record.handle).over, 240)
+
     assert backend.state(record.handle) == jobs.JobState.DONE, backend.logs(record.handle, 40)
+
     error = process.communicate(timeout=train_process.TIMEOUT)[1]
+
     assert process.returncode == 0, error
+
   assert (
     urgent not in subprocess.run(["squeue", "--noheader"], capture_output=True, text=True).stdout
   )
 
   ours, theirs = rows(workdir), rows(slurm / "alone")
+
   assert (
     [row["step"] for row in ours] == [row["step"] for row in theirs] == list(range(1, STEPS + 1))
   )
   np.testing.assert_allclose(
     [row["loss"] for row in ours], [row["loss"] for row in theirs], rtol=1e-5
   )
+
   config = json.loads((workdir / "config.json").read_text())
+
   assert config["train"]["steps"] == STEPS
+
   starts = provenance.read(workdir)
+
   assert [start.step for start in starts] == [0, saved]
   assert {(start.processes, start.revision) for start in starts} == {(2, provenance.revision())}
 
   until(
     lambda: not backend_knows(record.handle), 60
   )  # MinJobAge later only the script's own word is left
+
   assert backend.state(record.handle) == jobs.JobState.DONE
 
 
@@ -119,9 +141,12 @@ def backend_knows(handle: str) -> bool:
 def test_cancelled_while_it_waits(slurm):
   backend = Slurm(nodes=2, sbatch="--hold")
   record = jobs.submit(backend, jobs.Job("held", "experiments/configs/dummy.py"))
+
   assert backend.state(record.handle) == jobs.JobState.QUEUED
+
   backend.cancel(record.handle)
   until(lambda: backend.state(record.handle) == jobs.JobState.CANCELLED, 20)
+
   with pytest.raises(GatoError, match="cancelled already"):
     backend.cancel(record.handle)
   assert os.path.exists(slurm / "records" / "slurm.held.json")

@@ -39,6 +39,7 @@ def test_the_command_line_by_line():
     "--zone=us-east5-a",
     "--project=p",
   ]
+
   several = having(
     slices=4,
     spot=True,
@@ -48,6 +49,7 @@ def test_the_command_line_by_line():
     runtime="r",
     project="",
   )
+
   assert shlex.split(several.render(JOB)["command"])[6:] == [
     "--node-count=4",
     "--node-prefix=big",
@@ -100,7 +102,9 @@ def test_the_startup_script_line_by_line():
     "touch /var/lib/gato.over",
     'echo "$status" >/mnt/gato/launch/big.exit',
   ]
+
   assert [line for line in lines if line in steps] == steps  # all, and in this order
+
   for command in (
     ["bash", "-n"],
     [shutil.which("shellcheck", path=os.path.dirname(sys.executable)), "-"],
@@ -128,11 +132,13 @@ def test_the_startup_script_runs(tmp_path, ends, runs, written):
   for name, text in programs.items():
     (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
     (tmp_path / name).chmod(0o755)
+
   (tmp_path / "runs").touch()
   script = having(restarts=1).startup(JOB)
   for place in ("/var/log", "/var/lib", "/mnt/gato"):
     (tmp_path / place.strip("/")).mkdir(parents=True)
     script = script.replace(place, str(tmp_path / place.strip("/")))
+
   for _ in range(2):  # the second boot finds that it is over
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run(["bash", "-c", script], env=environment, check=True, timeout=600)
@@ -167,6 +173,7 @@ def test_gcloud_knows_every_command_and_flag(gcloud, tmp_path):
   lint = ["gcloud", "meta", "lint-gcloud-commands", f"--commands-file={text}"]
   done = subprocess.run(lint, env=os.environ | alone, capture_output=True, text=True)
   found = json.loads(done.stdout)
+
   assert len(found) == len(asked)
   assert [each["error_message"] for each in found[:-1] if not each["success"]] == []
   assert "--no-such-flag" in found[-1]["error_message"]
@@ -239,27 +246,39 @@ def test_created_again_when_taken_away_and_deleted_at_the_end(gcloud):
   (gcloud / "exit").write_text("1")  # of an earlier submission
   backend = having(spot=True)
   record = jobs.submit(backend, JOB)
+
   assert (gcloud / "script").read_text() == backend.render(JOB)["startup.sh"]
+
   resource = gcloud / "resource"
 
   def creations():
     return sum("create" in json.loads(line) for line in (gcloud / "asked").read_text().splitlines())
 
   assert backend.keep(JOB) == jobs.JobState.QUEUED
+
   resource.write_text("ACTIVE")
+
   assert backend.keep(JOB) == jobs.JobState.RUNNING and creations() == 1
+
   resource.write_text("SUSPENDED")  # preempted
+
   assert backend.keep(JOB) == jobs.JobState.QUEUED and creations() == 2
   assert resource.read_text() == "WAITING_FOR_RESOURCES"
+
   (gcloud / "no quota").touch()
   resource.write_text("SUSPENDED")
+
   with pytest.raises(GatoError, match="RESOURCE_EXHAUSTED"):
     backend.keep(JOB)
+
   (gcloud / "no quota").unlink()
   backend.keep(JOB)  # asked again though nothing is left of it
+
   assert resource.read_text() == "WAITING_FOR_RESOURCES"
+
   resource.write_text("ACTIVE")
   (gcloud / "exit").write_text("0\n")
+
   assert backend.keep(JOB) == jobs.JobState.DONE
   assert not resource.exists()  # nobody pays for machines that wait
   assert backend.state(record.handle) == jobs.JobState.DONE
@@ -269,9 +288,13 @@ def test_cancelled_and_failed(gcloud):
   record = jobs.submit(BACKEND, JOB)
   with pytest.raises(GatoError, match="big is queued on tpu_vm; cancel it first"):
     jobs.submit(BACKEND, JOB)
+
   BACKEND.cancel(record.handle)
+
   assert BACKEND.state(record.handle) == jobs.JobState.CANCELLED
   assert BACKEND.keep(JOB) == jobs.JobState.CANCELLED and not (gcloud / "resource").exists()
+
   jobs.submit(BACKEND, JOB)
   (gcloud / "resource").write_text("FAILED")
+
   assert BACKEND.state(record.handle) == jobs.JobState.FAILED

@@ -77,6 +77,7 @@ def test_collectives_in_and_out_of_a_loop_are_counted_as_often_as_they_run():
     out=(spec(), spec(), spec("x"), spec()),
   )
   found = sorted((c.kind, c.bytes, c.times, c.group) for c in collectives.collectives(text))
+
   assert found == [
     ("all-gather", 2 * 256 * 512, 7, 4),
     ("all-gather", 4 * 2048 * 256, 1, 4),
@@ -175,7 +176,9 @@ def test_fused_pieces_disguised_scatters_and_loops_of_unknown_length():
     ("all-reduce", 24, 3, 2),
     ("reduce-scatter", 1024, 5, 4),
   ]
+
   noted = PROGRAM.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"6"}}')
+
   assert {c.times for c in collectives.collectives(noted)} == {6, 1}
 
 
@@ -185,6 +188,7 @@ def test_products_of_a_scan_are_those_of_the_unrolled_layers():
   scanned, unrolled = needs(True), needs(False)
   assert scanned.program_flops == pytest.approx(unrolled.program_flops, rel=0.02)
   assert scanned.once_flops < 0.8 * unrolled.once_flops  # a loop's body once: 1 layer of 3
+
   for each in (scanned, unrolled):
     assert 0.9 < each.once_flops / each.xla_flops <= 1  # XLA adds the element-wise work
     assert (
@@ -196,10 +200,13 @@ def test_products_of_a_scan_are_those_of_the_unrolled_layers():
 def test_memory_adds_up_to_what_xla_says():
   found = needs(True)
   memory, batch = found.memory, SHAPES.batch()
+
   assert sum(memory.values()) == found.total
   assert memory["parameters"] < 4 * found.parameters  # fsdp=2 halves most of them
   assert memory["optimizer"] == 2 * memory["parameters"] + 4
+
   rows = sum(np.prod(a.shape) * a.dtype.itemsize for a in batch.values()) / 4
+
   assert (
     rows < memory["batch, padding of layouts"] < memory["parameters"] + memory["optimizer"]
   )  # small arrays: tiles
@@ -225,11 +232,16 @@ def test_advice_is_computed_and_fits():
   big = model.variant("gato_1b")
   shapes = compiled_step.Shapes(rows=256, length=1024, patches=920, targets=46, components=3)
   found = compiled_step.compile_step(big, config, optimizer.OptimizerConfig(), place, shapes)
+
   assert found.memory is None and found.total > place.kind.usable  # XLA itself refused
+
   changes = advice.changes(big, config, optimizer.OptimizerConfig(), place, shapes, found)
+
   assert changes and all(change.size < place.kind.usable for change in changes)
   assert any("train.mesh_fsdp=" in setting for change in changes for setting in change.settings)
+
   half = model.GatoConfig(**{**big.to_json(), "remat": "none"})
+
   assert advice.changes(half, config, optimizer.OptimizerConfig(), place, shapes, found)[
     0
   ].settings == ("model.remat=full",)
@@ -276,21 +288,29 @@ def both() -> tuple[subprocess.Popen, subprocess.Popen]:
 def test_a_step_that_fits(both):
   done = both[0]
   assert done.returncode == 0 and done.stderr == "compiling dummy for v4:2x2x1 ...\n"
+
   found = json.loads(done.stdout)
+
   assert (
     found["fits"] and found["chips"] == 4 and found["devices"] == 4
   )  # megacore: a v4 device is a chip
   assert found["total"] == sum(found["memory"].values()) < found["device_usable"] == 30.75 * GIB
+
   hours = 60 * found["model_flops"] / (4 * 275e12 * 0.4) / 3600
+
   assert found["hours"] == pytest.approx(hours) and found["chip_hours"] == pytest.approx(4 * hours)
   assert found["collectives"]["all-reduce"][0] > 0
+
   printed = preflight.text(found)
+
   assert printed.endswith(
     f"FITS: {found['total'] / found['device_usable']:.1%} of the usable memory"
   )
+
   figures = [
     float(line[45:53]) for line in printed.split("a device     a chip\n")[1].splitlines()[:8]
   ]
+
   assert sum(figures[:-1]) == pytest.approx(
     figures[-1], abs=0.004
   )  # the rows of kinds and the row "needed"
@@ -344,11 +364,16 @@ def test_the_table_keeps_what_is_there(tmp_path, both):
   path = tmp_path / "preflight.jsonl"
   path.write_text(json.dumps(row) + "\n" + json.dumps(failed) + "\n")
   rows = preflight_table.read(path)
+
   assert rows["gato_79m", "v4:4x8x8"] == row
   assert len(preflight_table.missing(rows)) == 14  # all but the first, whose sources are today's
+
   row["sources"] = "of another day"
+
   assert len(preflight_table.missing({("gato_79m", "v4:4x8x8"): row})) == 15
+
   page = preflight_table.page(rows)
+
   assert "(31 minutes" in page and "failed: stopped" in page
   assert page.count("| 79m | v4:4x8x8 |") == 3  # verdict, memory, collectives
 
@@ -361,6 +386,7 @@ def test_jax_starts_silently():
   done = subprocess.run(
     [sys.executable, "-c", "import jax; jax.devices()"], capture_output=True, text=True
   )
+
   assert done.returncode == 0 and done.stderr == ""
   assert importlib.util.find_spec("libtpu") is None
 

@@ -127,9 +127,13 @@ def shown(made):
 def test_so_many_at_a_time_and_the_table(tmp_path, monkeypatch):
   place, made = fake_sweep(tmp_path, monkeypatch)
   made.submit()
+
   assert place.sent == ["scaling-w64-t120k-s0", "scaling-w96-t120k-s0"]
+
   made.submit()
+
   assert len(place.sent) == 2  # no room
+
   first, second, third = made.rows[:3]
   place.states[first.handle] = JobState.RUNNING
   first.workdir.mkdir(parents=True)
@@ -137,8 +141,11 @@ def test_so_many_at_a_time_and_the_table(tmp_path, monkeypatch):
   (first.workdir / "metrics.jsonl").write_text(json.dumps(logged) + "\n")
   made.look()
   text = shown(made)
+
   assert "18 missing, 1 queued, 1 running" in text and "about" in text
+
   line = next(line for line in text.splitlines() if line.startswith("w64-t120k"))
+
   assert line.split() == [
     "w64-t120k-s0",
     "64",
@@ -148,10 +155,12 @@ def test_so_many_at_a_time_and_the_table(tmp_path, monkeypatch):
     "(6.500)",
     "0:33",
   ]
+
   finish(first, 4.25)
   place.states[first.handle], place.states[second.handle] = JobState.DONE, JobState.FAILED
   made.look()
   made.submit()
+
   assert first.state == JobState.DONE and second.state == JobState.FAILED and len(place.sent) == 4
   assert "4.2500" in shown(made) and "1 failed" in shown(made) and third.state == JobState.QUEUED
   assert [p.name for p in points.read(tmp_path / "points.jsonl")] == ["w64-t120k-s0"]
@@ -178,6 +187,7 @@ def test_a_sweep_goes_on_where_one_stopped(tmp_path, monkeypatch):
     names[3]: JobState.UNKNOWN,
   }
   place, made = fake_sweep(tmp_path, monkeypatch, width=3, states=states)
+
   assert [row.state for row in made.rows[:5]] == [
     JobState.DONE,
     JobState.RUNNING,
@@ -185,7 +195,9 @@ def test_a_sweep_goes_on_where_one_stopped(tmp_path, monkeypatch):
     "missing",
     "missing",
   ]
+
   made.submit()
+
   assert place.sent == names[2:4]  # beside the one that runs; the finished one is not sent
 
 
@@ -207,8 +219,10 @@ def test_playing_what_was_trained(tmp_path, monkeypatch):
   config.evaluate.episodes = 3
   experiment = cli.Experiment(config)
   _, before = fake_sweep(tmp_path, monkeypatch, width=0)
+
   with pytest.raises(GatoError, match="20 of 20 runs are not trained, w64-t120k-s0 for one"):
     sweep.check_trained(before.rows)
+
   for row in before.rows:
     finish(row)
   done, half, old = before.rows[:3]
@@ -219,16 +233,23 @@ def test_playing_what_was_trained(tmp_path, monkeypatch):
   finished = functools.partial(sweep._is_played, experiment=experiment)
   place, made = fake_sweep(tmp_path, monkeypatch, 0, {}, "evaluate", finished=finished)
   sweep.check_trained(made.rows)
+
   assert {row.job.verb for row in made.rows} == {"evaluate"} and made.rows[0].job.name.endswith(
     "-evaluate"
   )
+
   made.submit()
+
   assert place.sent == [row.job.name for row in made.rows[1:]]
+
   play(made.rows[1], 3, experiment.control_tasks)
   place.states = dict.fromkeys(place.states, JobState.DONE)
   made.look()
+
   assert [row.state for row in made.rows[:3]] == [JobState.DONE, JobState.DONE, JobState.FAILED]
+
   first = points.read(tmp_path / "points.jsonl")[0]
+
   assert (first.score, first.score_low, first.score_high, first.score_episodes) == (
     50.0,
     50.0,
@@ -250,16 +271,19 @@ def test_overrides_reach_the_jobs(tmp_path):
     "--config.workdir=elsewhere",
   ]
   row = next(sweep.plan(cli.Experiment(config), argv))
+
   assert (
     row.job.config == "experiments/configs/studies/scaling.py"
     and "--config.workdir=elsewhere" not in row.job.overrides
   )
+
   wanted = {
     "--config.data.validation_every=7",
     "--config.model.width=64",
     "--config.train.steps=96",
     "--config.train.seed=0",
   }
+
   assert (
     wanted < set(row.job.overrides)
     and row.job.overrides[-1] == f"--config.workdir={tmp_path}/w64-t120k-s0"
@@ -293,6 +317,7 @@ def test_bad_requests_are_one_line():
       capture_output=True,
       text=True,
     )
+
     assert (
       done.returncode == 1 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1
     ), done.stderr
@@ -322,11 +347,13 @@ def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   folder = tmp_path / "sweep"
   first = start(config, tmp_path, dummy_tfds.parent)
   deadline = time.monotonic() + 300
+
   while not (
     folder / "w64-t12800-s0" / "metrics.jsonl"
   ).exists():  # the first run is done, the second trains
     assert time.monotonic() < deadline and first.poll() is None, first.stdout.read()
     time.sleep(0.1)
+
   first.kill()
   first.wait()
   (second,) = [record for record in jobs.records() if record.job.name == f"{NAME}-w64-t12800-s0"]
@@ -336,9 +363,12 @@ def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   before = done.stat().st_mtime_ns
   again = start(config, tmp_path, dummy_tfds.parent)
   said, _ = again.communicate(timeout=1800)
+
   assert again.returncode == 0, said
   assert done.stat().st_mtime_ns == before  # not trained, not even started again
+
   found = points.read(folder / "points.jsonl")
+
   assert [p.name for p in found] == [
     "w32-t12800-s0",
     "w32-t25600-s0",
@@ -358,6 +388,7 @@ def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   )
   said, _ = played.communicate(timeout=1800)
   assert played.returncode == 0 and f"{NAME}-w64-t25600-s0-evaluate: running -> done" in said, said
+
   found = points.read(folder / "points.jsonl")
   assert all(p.score_episodes == 2 and p.score_low <= p.score <= p.score_high for p in found)
 

@@ -78,6 +78,7 @@ def test_causality_by_gradients(params):
   own = np.eye(length, dtype=bool)
   padding = batch["kinds"][0] == Kind.PADDING
   sees = (np.tril(np.ones((length, length), bool)) & ~padding & ~padding[:, None]) | own
+
   assert np.all(influence[~sees] == 0)
   assert np.all(influence[sees & ~own] > 0)
 
@@ -91,9 +92,12 @@ def test_packed_segments_do_not_leak(params):
     **batch,
     "tokens": np.concatenate([other["tokens"][:, :half], batch["tokens"][:, half:]], 1),
   }
+
   np.testing.assert_array_equal(whole[:, half:], forward(params, changed)[:, half:])
   assert not np.allclose(whole[:, :half], forward(params, changed)[:, :half])
+
   alone = {k: v[:, half:] if v.shape[1] == len(STEP) * 4 else v for k, v in batch.items()}
+
   np.testing.assert_allclose(whole[:, half:], forward(params, alone), atol=1e-5)
 
 
@@ -102,12 +106,15 @@ def test_padding_never_leaks(params):
   real = batch["kinds"] != Kind.PADDING
   before = forward(params, batch)
   after = forward(params, {**batch, "tokens": np.where(real, batch["tokens"], 77)})
+
   np.testing.assert_array_equal(np.asarray(before)[real], np.asarray(after)[real])
+
   empty = {
     **batch,
     "kinds": np.zeros_like(batch["kinds"]),
     "segments": np.zeros_like(batch["segments"]),
   }
+
   assert np.all(np.isfinite(forward(params, empty)))
 
 
@@ -124,6 +131,7 @@ def test_relative_distance_not_place(params):
     np.asarray(forward(params, batch))[real],
     np.asarray(forward(params, shifted))[:, 5:][real],
   )
+
   np.testing.assert_allclose(ours, moved, atol=1e-5)
 
 
@@ -136,6 +144,7 @@ def test_patch_embedder_sees_a_shift_of_two_pixels(width):
   patches[0, 1, 4:6, 4:6] = 255
   embedder = model.gato.Embedding(config).bind({"params": params["embedding"]}).patch_embedder
   one, two = np.asarray(embedder(patches))[0]
+
   assert np.linalg.norm(one - two) > 0.1 * np.linalg.norm(one)
 
 
@@ -156,6 +165,7 @@ def test_convolution_as_product_is_the_convolution():
     )
     + bias
   )
+
   np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -174,7 +184,9 @@ def test_each_position_table_is_used(params):
 
   assert used("local_positions") == {0, 2, 3, 4, 5}
   assert used("action_position") == {0}
+
   centres = (batch["patch_positions"][..., 0::2] + batch["patch_positions"][..., 1::2]) // 2
+
   assert used("row_positions") == set(centres[..., 0].ravel())
   assert used("column_positions") == set(centres[..., 1].ravel())
   assert all(np.abs(leaf).sum() > 0 for leaf in jax.tree.leaves(gradient["patch_embedder"]))
@@ -192,10 +204,12 @@ def test_patch_positions_in_training_lie_in_the_interval(params):
     ).sum()
 
   rows, columns = set(), set()
+
   for i in range(12):
     gradient = gradient_of(params, jax.random.key(i))["embedding"]
     rows |= set(np.flatnonzero(np.abs(gradient["row_positions"]).sum(-1)))
     columns |= set(np.flatnonzero(np.abs(gradient["column_positions"]).sum(-1)))
+
   assert rows == {10, 11, 12} and columns == {60, 61}
 
 
@@ -211,6 +225,7 @@ def test_no_patches_in_the_batch(params):
     "patches": batch["patches"][:, :0],
     "patch_positions": batch["patch_positions"][:, :0],
   }
+
   np.testing.assert_allclose(forward(params, none), forward(params, text), atol=1e-6)
 
 
@@ -225,8 +240,10 @@ def test_stochastic_depth_and_dropout_only_in_training(params, rate):
     return network.apply({"params": params}, batch, rows, rngs={"train": jax.random.key(seed)})
 
   assert not np.allclose(train(0, batch, rows), train(1, batch, rows))
+
   # A row's draws follow its number, not its place: batches laid out in another order train alike.
   back = {name: value[::-1] for name, value in batch.items()}
+
   np.testing.assert_allclose(train(0, back, rows[::-1])[::-1], train(0, batch, rows), atol=1e-5)
   np.testing.assert_array_equal(forward(params, batch, network), forward(params, batch))
 
@@ -268,6 +285,7 @@ def test_memory_after_wraps_equals_a_slow_reference(params, window):
   batch = make_batch(steps=6)
   real = batch["kinds"] != Kind.PADDING
   hidden, memory = extend_all(acting_params(params, window), batch, memory_of(window))
+
   assert (
     batch["kinds"].shape[1] > 3 * window
     and memory.write_index[0] == batch["kinds"].shape[1] % window
@@ -289,14 +307,19 @@ def test_rows_reset_and_wait_independently(params):
   continued, after = extend_all(params, second, memory)
   fresh, _ = extend_all(params, second, memory_of(20))
   mixed, _ = extend_all(params, second, memory, fresh=(True, False))
+
   np.testing.assert_allclose(mixed[0][real[0]], fresh[0][real[0]], atol=1e-4)
   np.testing.assert_allclose(mixed[1][real[1]], continued[1][real[1]], atol=1e-4)
+
   swapped = {k: v[::-1] for k, v in second.items()}
   hidden, both = extend_all(params, swapped, memory, rows=np.array([1, 0]))
+
   np.testing.assert_allclose(hidden[::-1][real], continued[real], atol=1e-4)
+
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), both, after)
   _, kept = extend_all(params, second, memory, rows=np.array([0, 2]))  # there is no row 2
   again, _ = extend_all(params, second, kept)
+
   np.testing.assert_allclose(again[1], continued[1], atol=1e-4)
   np.testing.assert_array_equal(kept.write_index, [45 % 20, 27 % 20])
 

@@ -54,6 +54,7 @@ def test_only_the_actions_of_earlier_steps_are_hidden(params, prompt_steps):
   expected = np.tril(np.ones_like(sees)) & real & real[:, None]
   is_past = step[:, None] > step[None]
   expected &= ~(is_past & (kinds == Kind.ACTION) & ~prompt)
+
   np.testing.assert_array_equal(
     sees & ~np.eye(len(kinds), dtype=bool), expected & ~np.eye(len(kinds), dtype=bool)
   )
@@ -120,6 +121,7 @@ def test_acting_computes_what_training_does(prompt_steps):
 
   low, high = layout.legal_actions()
   tokens = steps.tokens[:, layout.action.slice]
+
   for step in range(prompt_steps, len(tokens)):
     for i, token in enumerate(tokens[step]):
       before = step * layout.length + layout.action.slice.start + i - 1

@@ -93,7 +93,9 @@ def test_loss_and_gradients_equal_one_device(shape, accumulate):
   """
   total, parts, ours = gradients(shape, accumulate)
   expected, expected_parts, theirs = alone()
+
   np.testing.assert_allclose(total, expected, rtol=TOLERANCE)
+
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=TOLERANCE), parts, expected_parts)
 
   largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(theirs))
@@ -117,6 +119,7 @@ def test_three_steps_equal_one_device():
     return np.array(found)
 
   ours, theirs = losses(trainer((2, 2, 2))), losses(trainer((1, 1, 1)))
+
   np.testing.assert_allclose(ours, theirs, rtol=5 * TOLERANCE)
   assert len(set(theirs[:, 0])) == 3
 
@@ -133,9 +136,12 @@ def test_every_parameter_needs_a_rule():
   boxed = jax.eval_shape(lambda: model.init_boxed(CONFIG, jax.random.key(0)))
   mesh = sharding.make_mesh()
   sharding.parameter_shardings(boxed, mesh)
+
   with pytest.raises(ValueError, match="'new'.*no logical axes"):
     sharding.parameter_shardings({**boxed, "new": jnp.zeros(3)}, mesh)
+
   kernel = boxed["embedding"]["tokens"]
+
   with pytest.raises(ValueError, match="axis 'colour' has no rule"):
     sharding.parameter_shardings(
       {"new": dataclasses.replace(kernel, names=("colour", "embed"))}, mesh
@@ -168,7 +174,9 @@ def test_a_process_knows_its_rows():
   )
   with pytest.raises(GatoError, match="train.batch_size=12 does not divide among 8"):
     sharding.check_batch(sharding.make_mesh(), 12)
+
   sharding.check_batch(sharding.make_mesh(), 16, accumulate=2)
+
   with pytest.raises(GatoError, match="among 8 devices .* train.accumulate=3;"):
     sharding.check_batch(sharding.make_mesh(), 16, accumulate=3)
 
@@ -200,6 +208,8 @@ def test_weight_gradients_are_reduce_scattered_on_tpus(mesh):
   sharded = sum(jax.tree.leaves(sizes))
   sums = collectives.totals(found)
   data = mesh[0] > 1
+
   assert sums["reduce-scatter"][1] >= 0.999 * sharded  # less the action position, one row
+
   # What may be all-reduced: the shards' sum over data, norms and biases, a few numbers.
   assert sums["all-reduce"][1] < (0.55 if data else 0.05) * sharded

@@ -49,7 +49,9 @@ def test_the_published_human_scores_stay_when_a_game_is_measured_anew():
     all(np.isfinite(scores[game]["human"]) for game in atari.DOMAIN.tasks)
     and "dqn_zoo" in scores["human_from"]
   )
+
   before, both = {"human": 3.0, "random": 1.0, "old": 1}, {"random": 2.0, "expert": 4.0}
+
   assert reference_scores.replaced(before, both) == {"human": 3.0, **both}
   assert reference_scores.replaced(before, {"random": 2.0}) == before | {
     "random": 2.0
@@ -82,10 +84,13 @@ def test_a_picture_is_the_mean_of_the_brighter_of_two_screens(breakout, monkeypa
   expected = np.einsum(
     "hy,wx,yxc->hwc", _covered(210, 80), _covered(160, 64), screens.max(0).astype(float)
   )
+
   assert (
     frame.shape == (80, 64, 3) and np.abs(frame - expected).max() < 3
   )  # Pillow rounds between its two passes
+
   breakout.observation_spec()["frame"].validate(frame)
+
   assert breakout.render().shape == (210, 320, 3)
 
 
@@ -101,6 +106,7 @@ def test_the_two_screens_are_of_the_last_two_frames():
   for _ in range(atari_environment.FRAME_SKIP):
     environment.emulator.act(RIGHT)
     last.append(environment.emulator.getScreenRGB())
+
   assert {s.tobytes() for s in environment._screens} == {s.tobytes() for s in last[-2:]}
   assert (last[-1] != last[-2]).any()
 
@@ -113,13 +119,17 @@ def test_an_episode_depends_on_its_seed_alone(game):
   actions = np.random.default_rng(1).integers(18, size=40)
   play(used, 9, actions)
   expected, got = play(fresh, 5, actions), play(used, 5, actions)
+
   assert expected[0] == got[0]
   np.testing.assert_array_equal(expected[1], got[1])
+
   memories = set()
+
   for seed in range(12):
     fresh.seed(seed)
     fresh.reset()
     memories.add(fresh.emulator.getRAM().tobytes())
+
   assert len(memories) > 5  # 1 to 30 steps without action
 
 
@@ -130,8 +140,11 @@ def test_rewards_are_points_and_the_end_of_the_game_ends_the_episode(breakout):
   while timestep is None or not timestep.last():
     timestep = breakout.step(np.int32(random.choice([FIRE, 3, 4])))
     points += timestep.reward
+
   assert points > 0 and timestep.discount == 0 and breakout.emulator.lives() == 0
+
   hundreds, units = breakout.emulator.getRAM()[76:78]  # the score, as Breakout keeps it
+
   assert points == 100 * (hundreds & 15) + 10 * (units >> 4) + (units & 15)
 
 
@@ -148,6 +161,7 @@ def test_a_step_counts_the_points_of_all_its_frames():
     for action in actions
     for _ in range(atari_environment.FRAME_SKIP)
   ]
+
   assert points == sum(one_by_one) > sum(one_by_one[3::4])
 
 
@@ -163,18 +177,23 @@ def test_modes_and_difficulties_are_drawn_and_told(monkeypatch):
   monkeypatch.setattr(atari_environment, "MAX_NOOPS", 1)  # what differs is the mode's doing
   environment = atari_extended.DOMAIN.make_environment("frogger")
   drawn = {}
+
   for seed in range(30):
     environment.seed(seed)
     environment.reset()
     info = environment.episode_info()
     drawn[info["mode"], info["difficulty"]] = environment.emulator.getRAM().tobytes()
+
   emulator = atari_environment.load("frogger")
   modes, difficulties = emulator.getAvailableModes(), emulator.getAvailableDifficulties()
+
   assert set(drawn) == {(m, d) for m in modes for d in difficulties}
   assert len({drawn[mode, difficulties[0]] for mode in modes}) == len(modes)
+
   other = atari_extended.DOMAIN.make_environment("frogger")
   other.seed(29)
   other.reset()
+
   assert other.episode_info() == info
 
 
@@ -223,6 +242,7 @@ def test_the_search_passes_a_small_reward_for_a_larger_one_and_keeps_its_lives()
   points = 0
   while not game.game_over():
     points += game.act(planner.plan(game.cloneState()))
+
   assert points >= 5 and game.lives() == 3
 
 
@@ -260,6 +280,7 @@ def test_without_points_it_goes_where_it_has_not_been():
     for _ in range(30):
       meadow.act(planner.plan(meadow.cloneState()))
       reached = max(reached, meadow.cloneState()[0])
+
     return reached
 
   assert far(curiosity=0.01) > 10 > far(curiosity=0.0)
@@ -276,16 +297,19 @@ def test_what_was_planned_happens(game):
   environment.seed(7)
   timestep = environment.reset()
   planner.reset(7)
+
   for step in range(40):
     action = planner.act(timestep)
     timestep = environment.step(action)
     if step % 2 == 1:
       assert planner._search._root.children  # its future was planned before
       np.testing.assert_array_equal(planner._search._root.memory, environment.emulator.getRAM())
+
   planner.act(timestep)
   for _ in range(2):
     environment.step(np.int32((int(action) + 3) % 6))
   planner.act(timestep)
+
   assert planner._search._root is not None
 
 
@@ -300,6 +324,7 @@ def test_the_planner_beats_chance_and_repeats_itself(monkeypatch):
     return episode.episode_return
 
   planned = points(planner)
+
   assert planned > points(random)
   assert points(planner) == planned
 

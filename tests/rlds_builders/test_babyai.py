@@ -24,6 +24,7 @@ def _play(environment, expert, seeds):
 def test_every_level_is_registered_and_its_instruction_fits():
   pieces = sentencepiece.SentencePieceProcessor(model_file=str(_TEXT_MODEL))
   longest = 0
+
   for task in DOMAIN.tasks:
     environment = DOMAIN.make_environment(task)
     for seed in range(5):
@@ -32,7 +33,9 @@ def test_every_level_is_registered_and_its_instruction_fits():
       reserved = DOMAIN.task_text_tokens.get(task, DOMAIN.max_text_tokens)["mission"]
       assert len(pieces.encode(instruction)) <= reserved, (task, instruction)
       longest = max(longest, len(instruction.split()))
+
     assert 0 < environment.gym.max_steps <= 1152
+
   assert longest > 16  # the two-clause levels are among them
 
 
@@ -41,19 +44,24 @@ def test_view_is_minigrids_own_pixel_for_pixel(task):
   environment = DOMAIN.make_environment(task)
   bot = DOMAIN.make_expert(environment, task)
   carried = 0
+
   for seed in range(3):
     environment.seed(seed)
     timestep = environment.reset()
     bot.reset(seed)
+
     while not timestep.last():
       expected = np.pad(
         environment.gym.get_pov_render(environment_lib.TILE_SIDE), ((0, 8), (0, 8), (0, 0))
       )
+
       np.testing.assert_array_equal(timestep.observation["image"], expected)
+
       for key, spec in environment.observation_spec().items():
         spec.validate(timestep.observation[key])
       carried += environment.gym.carrying is not None
       timestep = environment.step(bot.act(timestep))
+
   assert carried or task == "GoToObjMazeS4"  # doors, keys and what the agent carries were drawn
 
 
@@ -69,6 +77,7 @@ def test_an_episode_depends_on_its_seed_alone():
 
   fresh, used = (DOMAIN.make_environment("GoToLocal") for _ in range(2))
   _play(used, DOMAIN.make_expert(used, "GoToLocal"), [3])
+
   assert start(used, 7) == start(fresh, 7)
   assert len({start(fresh, seed) for seed in range(10)}) == 10
 
@@ -95,6 +104,7 @@ def test_doing_nothing_fails_at_the_step_limit():
 
   environment = DOMAIN.make_environment("GoToLocal")
   (episode,) = _play(environment, Idle(), [0])
+
   assert (episode.success, episode.length, episode.episode_return) == (False, 64, 0.0)
 
 
@@ -120,6 +130,7 @@ def test_render_shows_the_whole_level():
   environment.seed(0)
   environment.reset()
   frame = environment.render()
+
   assert frame.dtype == np.uint8
   assert min(frame.shape[:2]) >= 128
   assert frame.shape[0] / environment.gym.height == frame.shape[1] / environment.gym.width

@@ -82,10 +82,12 @@ def job_service():
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     port = probe.getsockname()[1]
+
   module = "apache_beam.runners.portability.local_job_service_main"
   service = subprocess.Popen(
     [sys.executable, "-m", module, f"--port={port}"], stderr=subprocess.DEVNULL
   )
+
   try:
     deadline = time.monotonic() + 60
     while True:
@@ -97,6 +99,7 @@ def job_service():
           "the job service does not answer"
         )
         time.sleep(0.1)
+
     yield port
   finally:
     service.terminate()
@@ -108,9 +111,12 @@ def test_beam_in_this_process_builds_the_same_records(dummy_raw, tmp_path, task)
   build_here(dummy_raw, tmp_path / "plain", task)
   build_here(dummy_raw, tmp_path / "beam", task, "DirectRunner")
   ours = records(tmp_path / "plain", "dummy", task)
+
   assert [record["episode_metadata/seed"] for record in ours] == list(range(30))
   assert_same(ours, records(tmp_path / "beam", "dummy", task))
+
   domain = rlds_builders.get("dummy")
+
   assert not rlds_builder.build(
     domain, task, dummy_raw, tmp_path / "beam"
   )  # experiments.build keeps it
@@ -134,8 +140,10 @@ def test_no_logs_are_one_clear_line(dummy_raw, tmp_path, runner):
     GatoError, match="no raw logs of dummy.reach in .*; run python -m experiments.collect"
   ):
     build_here(tmp_path / "raw", tmp_path, runner=runner)
+
   (tmp_path / "raw/dummy/reach").mkdir(parents=True)
   shutil.copy(dummy_raw / "dummy/reach/spec.json", tmp_path / "raw/dummy/reach")
+
   with pytest.raises(
     GatoError, match="no complete shards in .*; run python -m experiments.collect"
   ):
@@ -162,14 +170,17 @@ def test_tfds_build_on_beam_builds_the_same_records(
   plain = tfds_build(domain, task, raw, tmp_path / "plain")
   with job_service() if runner == PORTABLE else contextlib.nullcontext() as port:
     beam = tfds_build(domain, task, raw, tmp_path / "beam", runner.format(port=port))
+
   assert plain.returncode == beam.returncode == 0, plain.stderr + beam.stderr
   assert (
     "using Beam" not in plain.stdout and "ordering is enabled, using Beam" in beam.stdout
   )  # TFDS says so
+
   if runner == DIRECT:  # each worker process reports to the first one when it is there
     assert beam.stdout.count('message: "Python sdk harness starting."') == 2
   else:
     assert "Job state changed to DONE" in beam.stdout
+
   assert_same(records(tmp_path / "plain", domain, task), records(tmp_path / "beam", domain, task))
 
 
@@ -179,8 +190,11 @@ def test_tfds_build_ends_with_the_line_that_names_a_torn_log(dummy_raw, tmp_path
   raw = tear(dummy_raw, tmp_path / "raw")
   with job_service() if runner == PORTABLE else contextlib.nullcontext() as port:
     done = tfds_build("dummy", "reach", raw, tmp_path / "beam", runner.format(port=port))
+
   assert done.returncode == 1
+
   last = done.stderr.strip().splitlines()[-1]
+
   assert (
     last.startswith("gato_jax.errors.GatoError: ") and TORN in last and "while running" not in last
   )

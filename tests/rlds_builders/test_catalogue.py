@@ -67,18 +67,25 @@ def test_catalogue_episodes_train(tmp_path, monkeypatch, name, task):
   flat = [flatten(step) for step in tfds.as_numpy(recorded[2]["steps"])]
   prepare.prepare(tmp_path, f"{name}.{task}", TEXT)
   data = prepared.load(tmp_path, f"{name}.{task}")
+
   assert len(data) == EPISODES and data.lengths.tolist() == [STEPS - 1] * EPISODES
+
   observation, actions = data.window(2, 0, STEPS - 1)
+
   np.testing.assert_array_equal(
     actions, np.array([step["action"] for step in flat[:-1]], np.float32)
   )
+
   declared = domain.sources[task].observation
+
   for key, values in observation.items():
     path = declared[key] if declared else f"observation/{key}"
     np.testing.assert_array_equal(
       values, np.array([step[path] for step in flat[:-1]], values.dtype)
     )
+
   found = batch(tmp_path, f"{name}.{task}")
+
   assert found["targets"].any() and (found["kinds"] > 0).mean() > 0.5
 
 
@@ -101,15 +108,20 @@ def test_pictures_and_discrete_actions_train(tmp_path, monkeypatch, name, task, 
   prepare.prepare(tmp_path, f"{name}.{task}", TEXT)
   data = prepared.load(tmp_path, f"{name}.{task}")
   observation, actions = data.window(2, 0, STEPS - 1)
+
   assert actions.dtype == np.int32 and actions.tolist() == [step["action"] for step in steps[:-1]]
+
   (picture,) = observation.values()
+
   assert picture.shape == (STEPS - 1, *domain.sources[task].image_size, 3)
   np.testing.assert_allclose(
     picture.mean(axis=(1, 2, 3)), [step[path].mean() for step in steps[:-1]], atol=3
   )
+
   if steps[0][path].shape[-1] == 1:
     assert (np.ptp(picture, axis=-1) == 0).all()
   found = batch(tmp_path, f"{name}.{task}")
+
   assert found["patches"].any() and found["targets"].any()
 
 
@@ -120,6 +132,7 @@ def test_an_action_that_is_no_choice_is_refused(tmp_path, monkeypatch):
   module = importlib.import_module("rlds_builders.unplugged_atari.unplugged_atari_dataset_builder")
   monkeypatch.setattr(module.Builder, "DOMAIN", domain)
   mocked(monkeypatch, 18)
+
   with pytest.raises(
     GatoError,
     match=r"unplugged_atari.pong: \d+% of the values of action number 0 lie outside \[0, 3",
@@ -284,6 +297,7 @@ def test_robots_train_and_are_described(tmp_path, monkeypatch, task):
   recorded = list(recorded_builder.load(source).as_dataset(split="train"))
   step = [flatten(s) for s in tfds.as_numpy(recorded[1]["steps"])][2]
   observation, actions = data.window(1, 2, 3)
+
   for key, path in source.observation.items():
     if key == "instruction":
       assert observation[key][0] == step[path]
@@ -294,11 +308,15 @@ def test_robots_train_and_are_described(tmp_path, monkeypatch, task):
       )  # the same picture, smaller
     else:
       np.testing.assert_array_equal(observation[key][0], step[path])
+
   np.testing.assert_array_equal(
     actions[0], np.concatenate([np.ravel(step[p]) for p in source.action], dtype=np.float32)
   )
+
   found = batch(tmp_path / "tfds", f"robot_rlds.{task}")
+
   assert found["patches"].any() and found["targets"].any()
+
   described = layout.TokenLayout(data.spec, TEXT).describe()
   assert all(key in described for key in source.observation)
 
@@ -317,6 +335,7 @@ def test_the_spec_of_what_is_recorded_is_read_without_tensorflow(tmp_path, monke
   command = [sys.executable, "-m", "experiments.describe", f"--config={tmp_path / 'experiment.py'}"]
   before = subprocess.run(command, capture_output=True, text=True)
   assert before.returncode == 1 and "run python -m experiments.build" in before.stderr
+
   mocked(monkeypatch)
   rlds_builder.build(domain, "walker_walk", tmp_path, tmp_path / "tfds")
   after = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -336,6 +355,7 @@ def test_a_changed_declaration_is_built_again(tmp_path, monkeypatch):
   domain = fetched(monkeypatch, tmp_path / "catalogue", "roboturk")
   assert rlds_builder.build(domain, "roboturk", tmp_path, tmp_path / "tfds")
   assert not rlds_builder.build(domain, "roboturk", tmp_path, tmp_path / "tfds")
+
   smaller = dataclasses.replace(domain.sources["roboturk"], image_size=(48, 64))
   domain = dataclasses.replace(domain, sources={**domain.sources, "roboturk": smaller})
   module = importlib.import_module("rlds_builders.robot_rlds.robot_rlds_dataset_builder")

@@ -153,6 +153,7 @@ def test_what_does_not_fit_may_be_left_out(catalogue, build):
   observation, actions, _, rewards, _ = build(
     name, observation={"state": "observation/state"}
   ).episode(1)
+
   assert (
     list(observation) == ["state"]
     and actions.shape == (STEPS - 1, 7)
@@ -202,6 +203,7 @@ def test_a_declared_range_is_scaled(catalogue, build, feature, dtype, value_rang
   image = found.episode(0)[0]["depth"][0]
   low, high = value_range
   expected = [round((value - low) / (high - low) * 255) for value in (5000, 0)]
+
   assert image.shape == (32, 32, 3) and image[0, 0].tolist() == [expected[0]] * 3
   assert image[31, 31].tolist() == [expected[1]] * 3
 
@@ -230,6 +232,7 @@ def test_an_image_that_cannot_be_decoded_is_named(catalogue, build, content, mes
   with tf.io.TFRecordWriter(str(path)) as file:
     for example in examples:
       file.write(example.SerializeToString())
+
   with pytest.raises(
     GatoError,
     match=rf"^robot_rlds.bridge, episode 1, step 2, observation/camera: ({message})[^\n]*$",
@@ -245,9 +248,11 @@ def test_an_image_that_cannot_be_decoded_is_named(catalogue, build, content, mes
 def test_a_recorded_shard_that_is_not_whole_is_named(catalogue, build, kind, form):
   name = write(catalogue, form=form, shards=2)
   assert len(build(name)) == EPISODES
+
   content, message = DAMAGES[kind]
   path = catalogue / name / "1.0.0" / f"{name}-train.{form}-00001-of-00002"
   damage(path, content)
+
   with pytest.raises(GatoError, match=rf"^{path}: {message}[^\n]*$"):
     build(name, minimum=(-2.0,))  # another declaration, so that it is built again
 
@@ -269,6 +274,7 @@ def test_a_tfrecord_that_lacks_records_is_named(catalogue, build):
   with tf.io.TFRecordWriter(str(second)) as file:
     for record in kept:
       file.write(record)
+
   with pytest.raises(GatoError, match=f"^{second}: damaged: 1 records, not 2; get it again$"):
     build(name)
 
@@ -278,12 +284,15 @@ def test_a_built_shard_that_is_not_whole_is_one_line(catalogue, build, kind):
   directory = build(write(catalogue)).directory
   (path,) = directory.glob("*array_record*")
   damage(path, DAMAGES[kind][0])
+
   with pytest.raises(
     GatoError, match=rf"^{directory}[^\n]*; delete the folder, run experiments.build again$"
   ):
     found = records.EpisodeRecords(directory)
     [found.episode(i) for i in range(len(found))]
+
   (directory / "dataset_info.json").write_text("")
+
   with pytest.raises(
     GatoError, match=rf"^{directory}[^\n]*; delete the folder, run experiments.build again$"
   ):
@@ -298,6 +307,7 @@ def test_records_that_are_not_finite_are_named(catalogue, build, monkeypatch):
     source[1], steps=dict(source[1]["steps"], reward=np.array([0, np.nan, 0, 1, 0], np.float32))
   )
   monkeypatch.setattr(found, "_source", {1: record})
+
   with pytest.raises(
     GatoError, match="^robot_rlds.bridge, episode 1, step 1, reward: nan; every number must be"
   ):
@@ -319,5 +329,6 @@ def test_what_is_no_rlds_is_one_line(catalogue, build):
   type(name, (tfds.core.GeneratorBasedBuilder,), members, skip_registration=True)(
     data_dir=catalogue
   ).download_and_prepare()
+
   with pytest.raises(GatoError, match="no RLDS, which has steps; its fields are x"):
     build(name)

@@ -42,6 +42,7 @@ def _play(environment, act, seed, steps):
 def _to_goal(physics, task):
   """Sets a state with reward in those tasks whose reward is 0 almost everywhere."""
   named = physics.named
+
   if task == "finger-spin":
     named.data.qvel["hinge"] = -17
   elif task.startswith("finger-turn"):
@@ -58,6 +59,7 @@ def _to_goal(physics, task):
     named.data.qvel["rootx"] = 5
   elif task.startswith(("acrobot", "cartpole", "hopper", "pendulum", "point_mass")):
     physics.data.qpos[:] = physics.model.qpos0
+
   physics.forward()
 
 
@@ -79,11 +81,14 @@ def test_planned_rewards_and_states_are_the_suites(task):
   for action in actions:
     rewards.append(environment.step(action).reward)
     positions.append(physics.data.qpos.copy())
+
   assert max(rewards) > 0  # else equality would say nothing
+
   data = mujoco.MjData(planning.model)
   planned = rollouts.simulate(
     planning.model, data, start, actions[None].astype(float), environment.substeps
   )
+
   np.testing.assert_allclose(planned.qpos[0], positions, atol=1e-5)
   np.testing.assert_allclose(suite_rewards.REWARDS[task](planned)[0], rewards, atol=1e-4)
 
@@ -98,10 +103,12 @@ def test_an_episode_depends_on_its_seed_only(task):
     return _play(environment, actor.act, seed, 5)
 
   play(two, 8)  # what was played before must not matter
+
   for a, b in zip(play(one, 7), play(two, 7), strict=True):
     for key, spec in one.observation_spec().items():
       spec.validate(a.observation[key])
       np.testing.assert_array_equal(a.observation[key], b.observation[key])
+
   assert any(
     np.any(a != b)
     for a, b in zip(
@@ -117,6 +124,7 @@ def test_a_planner_repeats_itself_after_reset():
   for _ in range(2):
     actor.reset(5)
     runs.append([t.observation["position"] for t in _play(environment, actor.act, 5, 30)])
+
   np.testing.assert_array_equal(*runs)
 
 

@@ -37,9 +37,12 @@ def test_pictures_are_there_and_move(task):
   timesteps += [environment.step(action) for _ in range(10)]
   environment.close()
   frames = [t.observation["pixels"] for t in timesteps]
+
   assert name == "pixels" and all(list(t.observation) == ["pixels"] for t in timesteps)
+
   for frame in frames:
     spec.validate(frame)
+
   assert frames[0].shape == (64, 64, 3) and frames[0].dtype == np.uint8
   assert frames[0].std() > 5 and frames[0].mean() > 20  # no black picture
   assert np.any(frames[0] != frames[-1])
@@ -54,6 +57,7 @@ def test_a_picture_depends_on_its_seed_only():
 
   frame, other, again = first(1), first(2), first(1)
   environment.close()
+
   np.testing.assert_array_equal(frame, again)
   assert np.any(frame != other)
 
@@ -70,12 +74,16 @@ def test_the_expert_acts_on_the_state_behind_the_pixels():
     for _ in range(steps):
       timestep = environment.step(actor.act(timestep))
       total += timestep.reward
+
     return total
 
   good, chance = play(expert), play(loop.RandomExpert(environment.action_spec(), "test"))
   environment.close()
+
   assert good > 145 > 130 > chance
+
   environment = control_suite.make("cartpole-balance")
+
   assert good == play(
     DOMAIN.make_expert(environment, "cartpole-balance")
   )  # pictures change nothing
@@ -99,6 +107,7 @@ def test_without_a_display_it_says_what_to_install():
     text=True,
   )
   last = done.stderr.strip().splitlines()
+
   assert done.returncode == 1 and any(
     "control_suite_pixels: cannot render" in line for line in last
   ), done.stderr

@@ -25,6 +25,7 @@ def test_only_velocities_are_missing(task):
 
   spec = full.observation_spec()
   del spec["velocity"]
+
   assert hidden.observation_spec().keys() == spec.keys() and spec
 
   for ours, suites in zip(observations(hidden), observations(full), strict=True):

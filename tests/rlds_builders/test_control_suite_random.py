@@ -53,7 +53,9 @@ def test_each_ratio_lies_in_the_intervals_and_is_the_episodes(which, task):
   environment.seed(5)
   environment.reset()
   varied, info = environment.physics.model.ptr, environment.episode_info()["variation"]
+
   assert json.loads(json.dumps(info)) == info and set(info) <= _KINDS
+
   seen = {kind: 0 for kind in _KINDS}
 
   def compare(kind, names, ours, theirs, of):
@@ -67,21 +69,25 @@ def test_each_ratio_lies_in_the_intervals_and_is_the_episodes(which, task):
   compare("gear", nominal.actuator, varied.actuator_gear, nominal.actuator_gear, nominal.nu)
   compare("range", nominal.joint, varied.jnt_range, nominal.jnt_range, nominal.njnt)
   compare("stiffness", nominal.joint, varied.jnt_stiffness, nominal.jnt_stiffness, nominal.njnt)
+
   for i in range(nominal.njnt):
     address = nominal.jnt_dofadr[i]
     name = nominal.joint(i).name
+
     if task == "finger-spin" and name == "hinge":
       assert varied.dof_damping[address] == 0.03  # the task itself sets it
     elif nominal.dof_damping[address]:
       ratio = varied.dof_damping[address] / nominal.dof_damping[address]
       assert _inside(ratio, intervals)
       assert ratio == pytest.approx(info["damping"][name or str(i)], rel=1e-4)
+
   moving = nominal.body_weldid[nominal.geom_bodyid] > 0
   sizes = np.where(moving[:, None], nominal.geom_size, 0)
   compare("size", nominal.geom, varied.geom_size, sizes, nominal.ngeom)
   planes = (
     nominal.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
   )  # no task touches these, unlike its targets
+
   np.testing.assert_array_equal(varied.geom_size[planes], nominal.geom_size[planes])
   assert seen["gear"] == nominal.nu and seen["size"] == moving.sum() == len(info["density"])
   assert np.all(_inside(np.array(list(info["density"].values())), intervals))
@@ -104,9 +110,12 @@ def test_the_density_scales_the_mass():
       environment.physics.model.ptr.body(body).mass
       / control_suite.make(task).physics.model.ptr.body(body).mass
     )
+
     assert ratio[0] == pytest.approx(info["density"][geom] * info["size"][geom] ** power, rel=1e-3)
+
   nominal = control_suite.make("cheetah-run").physics.model.ptr
   spec = randomised.nominal_spec(nominal)
+
   np.testing.assert_allclose(spec.compile().body_mass, nominal.body_mass, rtol=1e-4)
 
 
@@ -121,10 +130,13 @@ def test_the_model_follows_from_the_seed_bit_for_bit(task):
 
   drawn(two, 8)  # what was played before must not matter
   (bits, info, observation), (again, info_again, observation_again) = drawn(one, 7), drawn(two, 7)
+
   assert bits == again and info == info_again
+
   for key, value in observation.items():
     np.testing.assert_array_equal(value, observation_again[key])
   two.reset()
+
   assert (
     _bits(two.physics.model.ptr) != bits and two.episode_info() != info
   )  # redrawn every episode
@@ -136,11 +148,13 @@ def test_experts_plan_on_the_episodes_body(task):
   domain = control_suite_random_large.DOMAIN
   environment = domain.make_environment(task)
   expert = domain.make_expert(environment, task)
+
   for seed in (1, 2):
     environment.seed(seed)
     timestep = environment.reset()
     expert.reset(seed)
     expert.act(timestep)
+
   model = expert._planner._source
   actions = (
     np.random.default_rng(0)
@@ -155,6 +169,7 @@ def test_experts_plan_on_the_episodes_body(task):
   for action in actions[0]:
     environment.step(action)
     positions.append(environment.physics.data.qpos.copy())
+
   np.testing.assert_allclose(planned.qpos[0], positions, atol=1e-6)
 
 
@@ -165,10 +180,12 @@ def test_the_expert_beats_chance(which):
   expert = domain.make_expert(environment, "point_mass-easy")
   actors = expert, loop.RandomExpert(environment.action_spec(), "test")
   returns = []
+
   for actor in actors:
     (episode,) = loop.run_episodes([environment], loop.PerSlot([actor]), [1])
     assert episode.info["variation"]["gear"]
     returns.append(episode.episode_return)
+
   assert returns[0] > 500 > 100 > returns[1]
 
 

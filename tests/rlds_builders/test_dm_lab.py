@@ -26,6 +26,7 @@ class Lab:
 
   def observations(self):
     assert self.is_running()  # the real one raises
+
     shape = int(self.config["height"]), int(self.config["width"]), 3
     values = {
       "RGB_INTERLEAVED": np.full(shape, 50 * len(self.actions), np.uint8),
@@ -46,12 +47,17 @@ def test_dm_labs_adapter_keeps_to_the_interface_of_the_real_one(monkeypatch):
   monkeypatch.setitem(sys.modules, "deepmind_lab", types.SimpleNamespace(Lab=Lab))
   monkeypatch.setattr(labyrinth, "DM_LAB_INSTALLED", True)
   made = environment.make("dmlab_language_select_described_object")
+
   assert made._lab.level == "contributed/dmlab30/language_select_described_object"
+
   made.seed(11)
   timesteps = [made.reset()]
+
   assert made._lab.seed == 11
+
   while not timesteps[-1].last():
     timesteps.append(made.step(np.int32(7)))
+
   assert [t.reward for t in timesteps[1:]] == [2.0] * 3 and timesteps[-1].discount == 0
   assert [int(t.observation["image"].mean()) for t in timesteps] == [
     0,
@@ -60,10 +66,14 @@ def test_dm_labs_adapter_keeps_to_the_interface_of_the_real_one(monkeypatch):
     100,  # The end shows nothing new.
   ]
   np.testing.assert_array_equal(made._lab.actions[0], [60, 0, 0, 0, 0, 0, 0])
+
   for key, spec in made.observation_spec().items():
     spec.validate(timesteps[0].observation[key])
+
   assert made.action_spec().num_values == 15 and made.control_timestep() == pytest.approx(1 / 15)
+
   made.close()
+
   assert made._lab.closed
   assert environment.make("dmlab_seekavoid_arena_01")._lab.level == "seekavoid_arena_01"
 

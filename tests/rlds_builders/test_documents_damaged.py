@@ -46,6 +46,7 @@ def test_a_tar_is_read_however_it_is_packed(folder, tmp_path, name, capsys):
   pack = PACKED[".gz"] if name.startswith("gzip") else pack
   (folder / name).write_bytes(pack(whole_tar(tmp_path)))
   train, validation = both(captioned)
+
   assert len(train) + len(validation) == 40 and not capsys.readouterr().err
 
 
@@ -105,6 +106,7 @@ def test_a_tar_with_links_is_refused(folder):
     link = tarfile.TarInfo("0.png")
     link.type, link.linkname = tarfile.LNKTYPE, "elsewhere.png"
     file.addfile(link)
+
   with pytest.raises(
     GatoError, match=r"train.tar: .*0.png is a link or a device; pack it with --dereference"
   ):
@@ -164,6 +166,7 @@ def test_what_is_not_read_is_named_once(folder, capsys):
   written(folder, range(3))
   (folder / "train.tsv").write_text("a pet\tpictures/0.png\n")
   (folder / "val.tsv").write_text("a pet\tpictures/1.png\n")
+
   for name in (
     "a.tar.bz2",
     "b.parquet",
@@ -174,14 +177,18 @@ def test_what_is_not_read_is_named_once(folder, capsys):
     "SHA256SUMS.sha256",
   ):
     (folder / name).write_bytes(b"x")
+
   both(captioned)
   told = capsys.readouterr().err.splitlines()
+
   assert told == [
     f"pets: not read in {folder}: 1 .tar.bz2 (a.tar.bz2), 2 .parquet (b.parquet, ...), 1 without an ending (shard); "
     "what is read is .tsv or .jsonl beside their pictures, or webdataset .tar, or .gz or .zst of these"
   ]
+
   for name in ("train.tsv", "val.tsv"):
     (folder / name).unlink()
+
   with pytest.raises(
     MissingData, match=r"pets holds no such file, but 1 .tar.bz2 \(a.tar.bz2\), 2 .parquet .*; put "
   ):
@@ -228,6 +235,7 @@ def test_numbers_without_a_white_are_no_picture(dtype, reason):
   if dtype == np.int16:
     image = Image.frombytes("I;16", (32, 32), np.full((32, 32), 300, np.int16).tobytes())
   image.save(file, "TIFF", tiffinfo=info)
+
   with pytest.raises(images.BadImage, match=reason):
     images.fit(file.getvalue(), 32, "depth.tif")
 
@@ -236,6 +244,7 @@ def test_numbers_without_a_white_are_no_picture(dtype, reason):
 def test_an_empty_caption_does_not_stop_a_set(folder, capsys, form):
   written(folder, range(30))
   captions = {i: f"pet {i}" if i != 7 else " " for i in range(30)}
+
   if form == "tsv":
     lines = [f"{caption}\tpictures/{i}.png\n" for i, caption in captions.items()]
     (folder / "train.tsv").write_text("".join(lines))
@@ -244,7 +253,9 @@ def test_an_empty_caption_does_not_stop_a_set(folder, capsys, form):
       folder / "train.jsonl",
       [{"image": f"pictures/{i}.png", "caption": c} for i, c in captions.items()],
     )
+
   found = captioned("train")
+
   assert len(found) == 29
   assert capsys.readouterr().err.splitlines() == [
     f"refused: {folder}/train.{form}:8: pictures/7.png: no caption",
@@ -255,6 +266,7 @@ def test_an_empty_caption_does_not_stop_a_set(folder, capsys, form):
 def test_a_line_without_a_text_does_not_stop_a_set(folder, capsys):
   (folder / "val.txt").write_text("held out")
   jsonl(folder / "train.jsonl", [{"text": f"line {i}" if i != 7 else None} for i in range(30)])
+
   assert len(list(user_files.texts("pets", "train"))) == 29
   assert capsys.readouterr().err.splitlines() == [
     f"refused: {folder}/train.jsonl:8: field \"text\" must be a text, this is 'None'",
@@ -324,11 +336,15 @@ def test_one_odd_question_does_not_stop_a_set(folder, capsys, question, annotati
     lambda c: c["annotations"][-11].update(annotation),
   )
   read = list(user_files.questions("pets", "train", 32))
+
   assert len(read) == (39 if found is None else 40)
+
   if found:
     assert read[10].answers == found
   error = capsys.readouterr().err
+
   assert bool(error) == bool(told)
+
   if told:
     assert re.search(told, error)
     assert found or "refused 1 of 40 questions" in error

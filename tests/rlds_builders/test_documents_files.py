@@ -23,6 +23,7 @@ def test_texts_of_every_form(folder, packed):
     jsonl(folder / "books" / f"{i}.txt{packed}", [f"Book {i}"])
   (folder / "empty.txt").write_text(" \n")
   train, validation = both(lambda split: user_files.texts("pets", split))
+
   assert sorted(train + validation) == sorted(
     [f"Line {i}, ünï\nand more." for i in range(400)] + [f'"Book {i}"\n' for i in range(100)]
   )
@@ -38,6 +39,7 @@ def test_a_file_that_says_so_is_the_validation_split(folder):
   (folder / "book_test.txt").write_text("held out too")
   (folder / "interval.txt").write_text("of training")  # only whole words count
   train, validation = both(lambda split: user_files.texts("pets", split))
+
   assert validation == ["held out", "held out too"] and len(train) == 31
 
 
@@ -48,6 +50,7 @@ def test_names_in_capitals_are_read_and_hidden_files_are_not(folder):
   for name in ("._A.txt", ".jsonl", ".git/a.txt"):
     (folder / name).write_bytes(b"\xff")
   train, validation = both(lambda split: user_files.texts("pets", split))
+
   assert train == ["in capitals"] and validation == ["held out"]
 
 
@@ -57,6 +60,7 @@ def test_long_texts_are_cut_between_paragraphs(folder, monkeypatch):
   (folder / "long.txt").write_text(whole)
   (folder / "val.txt").write_text("held out")
   pieces = list(user_files.texts("pets", "train"))
+
   assert "".join(pieces) == whole and max(map(len, pieces)) == 100
   assert sum(piece.startswith("Paragraph") for piece in pieces) > 20
 
@@ -107,6 +111,7 @@ def test_missing_data_is_one_line_that_says_where(folder, read):
     MissingData, match=r"^cars: .*/cars is not there; put .* there .*README.* experiments.build$"
   ):
     read("cars", "train", 32)
+
   with pytest.raises(MissingData, match=r"^pets: .*/pets holds no such file; put "):
     read("pets", "train", 32)
   with pytest.raises(GatoError, match="unknown split of documents: 'test'"):
@@ -118,7 +123,9 @@ def test_texts_that_are_missing(folder):
     MissingData, match=r'pets holds no such file; put .txt or .jsonl \(field "text"\)'
   ):
     user_files.texts("pets", "train")
+
   (folder / "val.txt").write_text("held out")
+
   with pytest.raises(MissingData, match="all files in .* say that they are for validation"):
     user_files.texts("pets", "train")
 
@@ -160,6 +167,7 @@ def test_jsonl_with_one_caption_or_several(folder):
   train, validation = both(lambda split: user_files.captioned("pets", split, 48))
   check_captioned(train, 6)
   check_captioned(validation, 1)
+
   assert [len(one.captions) for one in train] == [2, 2, 2, 1, 1, 1]
 
 
@@ -171,6 +179,7 @@ def test_webdataset_tar(folder, capsys):
     if i % 2:
       members[f"{i:05}.txt"] = f"pet {i}\n".encode()
     members[f"{i:05}.json"] = json.dumps({"caption": f"pet {i}", "url": "x"}).encode()
+
   members["00100.txt"] = b"no picture"
   members["00101.png"] = png(0)
   members["00102.png"], members["00102.txt"] = b"", b"pet 102"
@@ -179,7 +188,9 @@ def test_webdataset_tar(folder, capsys):
   tar(folder / "val-0.tar", {"a/0.png": png(1), "a/0.json": b'{"captions": ["pet 1", "pet one"]}'})
   train, validation = both(lambda split: user_files.captioned("pets", split, 48))
   check_captioned(train, 100)
+
   assert [one.captions for one in validation] == [("pet 1", "pet one")]
+
   told = capsys.readouterr().err.splitlines()
   reasons = (
     "00100: no picture",
@@ -187,6 +198,7 @@ def test_webdataset_tar(folder, capsys):
     "00102: the file is empty",
     "00103: no caption",
   )
+
   assert told[:4] == [f"refused: {folder}/train-0.tar/{reason}" for reason in reasons]
   assert told[4] == "pets, train: refused 4 of 104 pictures"
 
@@ -235,8 +247,10 @@ def test_a_wrong_file_of_captions_is_one_clear_error(folder, name, content, mess
 def test_a_tar_that_is_cut_off_or_holds_no_text(folder):
   tar(folder / "a.tar", {f"{i}.png": np.random.default_rng(i).bytes(3000) for i in range(10)})
   (folder / "a.tar").write_bytes((folder / "a.tar").read_bytes()[:20_000])
+
   with pytest.raises(GatoError, match="a.tar: cannot be read"):
     both(lambda split: user_files.captioned("pets", split, 48))
+
   for name, content, message in (
     ("0.txt", b"\xff", "a.tar/0: its txt is not UTF-8"),
     ("0.json", b"[", "a.tar/0: its json is no JSON"),
@@ -263,10 +277,13 @@ def test_pages(folder, capsys):
   pages.append({"segments": [{"image": "pictures/none.png"}, {"text": "the picture is gone"}]})
   jsonl(folder / "pages.jsonl.gz", pages)
   train, validation = both(lambda split: user_files.pages("pets", split, 32))
+
   assert len(train + validation) == 61 and validation
+
   for page in train[:-1] + validation:
     text, red, then, blue = page.segments
     assert text.startswith("Page ") and then == "then" and (colour(red), colour(blue)) == (0, 2)
+
   assert train[-1].segments == ("the picture is gone",)
   assert "refused 1 of 1" in capsys.readouterr().err
 
@@ -286,7 +303,9 @@ def test_vqa_as_it_is_published(folder, prefix):
   vqa(folder, "train2014", prefix, range(7, 12))
   vqa(folder, "val2014", prefix, range(20, 22))
   train, validation = both(lambda split: user_files.questions("pets", split, 32))
+
   assert len(train) == 10 and len(validation) == 4
+
   for found, number in ((train[0], 7), (train[3], 8), (validation[2], 21)):
     assert found.question.endswith(f" in {number}?") and colour(found.image) == number % 3
     assert len(found.answers) == 10 and found.answers[0] == "yes" and found.answers[9] == "no 9"
@@ -304,11 +323,16 @@ def test_vqa_without_its_validation_files(folder):
 def test_vqa_that_is_not_whole(folder, capsys):
   vqa(folder, "val2014", "", range(7, 12))
   (folder / "val2014" / "COCO_val2014_000000000008.jpg").unlink()
+
   assert len(list(user_files.questions("pets", "validation", 32))) == 8
+
   told = capsys.readouterr().err
+
   assert "COCO_val2014_000000000008.jpg: No such file" in told and "refused 1 of 5 pictures" in told
+
   answers = folder / "mscoco_val2014_annotations.json"
   whole = answers.read_text()
+
   for content, message in (
     (
       json.dumps({"annotations": []}),
@@ -320,7 +344,9 @@ def test_vqa_that_is_not_whole(folder, capsys):
     answers.write_text(content)
     with pytest.raises(GatoError, match=message):
       list(user_files.questions("pets", "validation", 32))
+
   answers.unlink()
+
   with pytest.raises(GatoError, match="mscoco_val2014_annotations.json, are not beside it"):
     list(user_files.questions("pets", "validation", 32))
 
@@ -354,13 +380,16 @@ def test_a_users_files_are_built(folder, tmp_path, capsys):
   (align / "train.tsv").write_text("".join(lines[:36] + ["pet 99\tpictures/99.png\n"]))
   (align / "val.tsv").write_text("".join(lines[36:]))
   assert rlds_builder.build(domain, "files", tmp_path, tmp_path / "tfds")
+
   built = tfds.builder_from_directory(tmp_path / "tfds/align/files/1.0.0").info.splits
   assert {name: split.num_examples for name, split in built.items()} == {
     "train": 36,
     "validation": 4,
   }
   assert "align, train: refused 1 of 37 pictures" in capsys.readouterr().err
+
   (align / "val.tsv").write_text("bad\n")
+
   with pytest.raises(GatoError, match=r"^/[^\n]*val.tsv:1: [^\n]*$"):
     rlds_builder.build(domain, "files", tmp_path, tmp_path / "other")
 

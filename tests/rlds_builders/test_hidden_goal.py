@@ -18,6 +18,7 @@ def test_the_tasks_share_no_goal_and_have_all_cells():
 def test_the_group_is_the_goal_and_the_observation_does_not_show_it():
   environment = DOMAIN.make_environment("known")
   seen = {}
+
   for seed in range(200):
     environment.seed(seed)
     timestep = environment.reset()
@@ -25,6 +26,7 @@ def test_the_group_is_the_goal_and_the_observation_does_not_show_it():
     assert environment.episode_info() == {"success": False, "group": f"goal {column},{row}"}
     assert timestep.observation.keys() == {"cell"}
     seen.setdefault(tuple(timestep.observation["cell"]), set()).add((column, row))
+
   # The same first observation comes with different goals.
   assert max(len(goals) for goals in seen.values()) > 3
 
@@ -32,6 +34,7 @@ def test_the_group_is_the_goal_and_the_observation_does_not_show_it():
 def test_the_expert_walks_straight_and_stays():
   environment = DOMAIN.make_environment("new")
   expert = loop.PerSlot([DOMAIN.make_expert(environment, "new")])
+
   for seed in range(30):
     environment.seed(seed)
     distance = np.abs(environment.reset().observation["cell"] - environment.goal).sum()

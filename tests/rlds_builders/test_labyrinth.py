@@ -46,21 +46,30 @@ def beside(made: first_person.World, entity) -> None:
 def test_a_task_is_what_its_spec_says_comes_from_its_seed_and_is_solved(task):
   first, second = (DOMAIN.make_environment(task) for _ in range(2))
   spec = environment_task_spec(DOMAIN, task, first)
+
   assert spec.observation["image"].shape == (64, 80, 3) and first.world.limit <= 650
+
   check_environment(spec, first)
   pictures = []
+
   for made in (first, second):  # the second has played nothing before
     made.seed(7)
     assert made.reset().first()
     made.step(np.int32(FORWARD))
     made.step(np.int32(LEFT))
     pictures.append(made.world.render_obs())
+
   np.testing.assert_array_equal(*pictures)
+
   first.seed(8)
+
   assert np.abs(first.reset().observation["image"].astype(int) - pictures[1]).mean() > 1
+
   actor = loop.PerSlot([DOMAIN.make_expert(first, task)])
   (episode,) = loop.run_episodes([first], actor, [1_000_003])
+
   assert episode.success and episode.episode_return > 0.8
+
   for made in (first, second):
     made.close()
 
@@ -71,6 +80,7 @@ def test_environments_side_by_side_do_not_draw_into_each_other():
   before = a.reset().observation["image"]
   b.seed(2)
   b.reset()
+
   np.testing.assert_array_equal(a.world.render_obs(), before)
   assert a.render().shape == (256, 320, 3)
 
@@ -82,7 +92,9 @@ def test_the_goal_is_red_in_the_picture():
   made.box.pos = np.array([8.0, 0.0, 5.0])
   picture = made.render_obs().astype(int)
   red = (picture[..., 0] > 100) & (picture[..., 1:].max(-1) < 60)
+
   assert 60 < red.sum() < 1000 and 35 < np.nonzero(red)[1].mean() < 45  # ahead, in the middle
+
   made.box.pos = target
 
 
@@ -91,14 +103,19 @@ def test_walls_stop_and_turns_are_exact():
   put(made, 9.5, 5.0)
   made.box.pos = np.array([1.0, 0.0, 1.0])
   made.move(FORWARD)
+
   np.testing.assert_array_equal(
     made.agent.pos, [9.5, 0.0, 5.0]
   )  # 0.4 + 0.25 m from the wall it would be too near
+
   for _ in range(12):
     made.move(LEFT)
   made.move(FORWARD)
+
   np.testing.assert_allclose(made.agent.pos, [9.25, 0.0, 5.0], atol=1e-9)
+
   made.move(RIGHT)
+
   assert made.agent.dir == pytest.approx(math.radians(165))
 
 
@@ -108,6 +125,7 @@ def test_touching_the_goal_ends_the_episode_with_miniworlds_reward():
   made.reset()
   beside(made.world, made.world.box)
   timestep = made.step(np.int32(LEFT))
+
   assert timestep.last() and timestep.discount == 0 and made.episode_info() == {"success": True}
   assert timestep.reward == pytest.approx(1 - 0.2 / 120)
 
@@ -129,22 +147,28 @@ def test_the_street_ends_the_episode_without_reward():
 def test_bad_apples_cost_and_spoil():
   made = world("forage_avoid")
   beside(made, made.bad[0])
+
   assert made.move(LEFT) == (-1.0, False)
+
   for apple in list(made.good):
     beside(made, apple)
     reward, over = made.move(LEFT)
+
   assert over and not made.success
 
 
 def test_the_golden_apple_is_last():
   made = world("apples_in_order")
   beside(made, made.bad[0])
+
   assert made.move(LEFT) == (-1.0, True) and not made.success
+
   made = world("apples_in_order")
   rewards = []
   for _ in range(5):
     beside(made, made.good[0])
     rewards.append(made.move(LEFT))
+
   assert rewards == [(1.0, False)] * 4 + [(1.0, True)] and made.success
   assert "apples_in_order" in DOMAIN.held_out
 
@@ -155,13 +179,20 @@ def test_a_door_opens_to_who_has_the_key():
   put(made, door.pos[0] - 1.5, door.pos[2])
   for _ in range(12):
     assert made.move(FORWARD) == (0.0, False)
+
   assert made.agent.pos[0] < door.pos[0]
+
   beside(made, key)
+
   assert made.move(LEFT)[0] == 1.0
+
   put(made, door.pos[0] - 1.5, door.pos[2])
+
   assert made.move(FORWARD)[0] == 1.0 and door not in made.entities
+
   for _ in range(12):
     made.move(FORWARD)
+
   assert made.agent.pos[0] > door.pos[0]
 
 
@@ -184,8 +215,11 @@ def test_only_what_is_ahead_is_picked_up():
   entity = made._remaining[0]
   beside(made, entity)
   made.agent.dir = 0.0  # it lies behind
+
   assert made.move(PICK_UP) == (0.0, False)
+
   made.agent.dir = math.pi
+
   assert made.move(PICK_UP) == (1.0, False) and entity not in made.entities
 
 
@@ -210,16 +244,22 @@ def test_paths_keep_the_body_off_walls_and_circles():
   floor.place([(4.5, 3.0, 0.4)])
   start, goal = np.array([1.0, 0.8]), np.array([5.3, 0.8])
   path = floor.path(start, floor.field(floor.around(goal, 0.1))[1])
+
   assert np.linalg.norm(path[0] - start) < 0.3 and np.linalg.norm(path[-1] - goal) < 0.3
   assert floor.clearance(path).min() >= 0.4
   assert path[:, 1].max() > 2.9  # around the wall's end
+
   along = walking.Floor(room(), 0.4)  # beside the wall, but not close
   wall = along.path(np.array([0.6, 0.5]), along.field(along.around(np.array([5.4, 0.5]), 0.1))[1])
+
   assert wall[len(wall) // 2, 1] > 0.7
+
   for gap, passed in ((0.7, False), (1.1, True)):
     narrow = walking.Floor(room([[3, 0], [3, 2 - gap / 2]], [[3, 2 + gap / 2], [3, 4]]), 0.4)
     assert np.isfinite(narrow.distances(start)[narrow.around(goal, 0.1)]).all() == passed
+
   seen = floor.sees(start, np.array([[1.0, 3.2], [5.3, 0.8], [2.9, 0.8]]))
+
   assert seen.tolist() == [True, False, False]  # across the wall, into the wall
 
 
@@ -229,13 +269,17 @@ def test_the_walker_has_no_other_memory_than_its_goal():
   timestep = made.reset()
   old = DOMAIN.make_expert(made, "four_rooms")
   old.reset(5)
+
   while not timestep.last():
     new = DOMAIN.make_expert(made, "four_rooms")
     new.reset(5)
     action = old.act(timestep)
+
     assert action == new.act(timestep)
+
     before = made.world.agent.pos
     timestep = made.step(action)
+
     assert action != FORWARD or np.linalg.norm(made.world.agent.pos - before) == pytest.approx(
       0.25
     )  # never blocked
@@ -263,12 +307,15 @@ def test_a_scenario_comes_from_its_seed_and_is_walked(task):
   check_environment(environment_task_spec(DOMAIN, task, made), made)
   pictures, random = [], np.random.default_rng(0)
   actions = random.integers(3, size=25).astype(np.int32)
+
   for seed in (7, 8, 7):
     made.seed(seed)
     made.reset()
     pictures.append(np.array([made.step(action).observation["image"] for action in actions]))
+
   np.testing.assert_array_equal(pictures[0], pictures[2])
   assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 1
+
   made.seed(1_000_003)
   timestep, walker = made.reset(), DOMAIN.make_expert(made, task)
   walker.reset(0)
@@ -276,10 +323,12 @@ def test_a_scenario_comes_from_its_seed_and_is_walked(task):
   while not timestep.last() and len(rewards) < 120:
     timestep = made.step(walker.act(timestep))
     rewards.append(timestep.reward)
+
   if task == "doom_my_way_home":
     assert timestep.discount == 0 and sum(rewards) == 1 and made.episode_info()["success"]
   else:
     assert sum(rewards) == 120 and goals > 5  # one that stands still dies within 100 steps
+
   made.close()
 
 
@@ -288,12 +337,14 @@ def test_who_stands_still_in_acid_dies():
   timestep, steps = made.reset(), 0
   while not timestep.last():
     timestep, steps = made.step(np.int32(LEFT)), steps + 1
+
   assert (
     steps < 120
     and timestep.discount == 0
     and timestep.reward == 0
     and not made.episode_info()["success"]
   )
+
   made.close()
 
 
@@ -318,15 +369,20 @@ os.kill(os.getpid(), signal.SIGKILL)
     cwd=tmp_path,
     env={**os.environ, "PYTHONPATH": str(root)},
   )
+
   assert done.returncode == -signal.SIGKILL
+
   child, instance = done.stdout.split()
   status = pathlib.Path("/proc", child, "status")
+
   for _ in range(50):
     running = status.exists() and "(zombie)" not in status.read_text()
     if not running:
       break
     time.sleep(0.1)
+
   assert not running and not list(tmp_path.iterdir())
+
   # A killed process cannot tidy these up.
   for left in pathlib.Path("/dev/shm").glob(f"ViZDoom*{instance}"):
     left.unlink()

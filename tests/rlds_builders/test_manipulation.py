@@ -34,6 +34,7 @@ def _positions(environment, seed, steps):
   for _ in range(steps):
     environment.step(actor.act(None))
     states.append(environment.physics.data.qpos.copy())
+
   return np.stack(states)
 
 
@@ -53,10 +54,12 @@ def test_specs():
 def test_velocities_are_left_out_where_a_brick_never_moves(task):
   environment, first = _started(task), "duplo2x4/linear_velocity"
   welded = set()
+
   for seed in range(3):
     environment.seed(seed)
     environment.reset()
     welded.add(environment.task._brick_frames[0].freejoint is None)
+
   assert (first in environment.observation_spec()) == (welded != {True})
 
 
@@ -91,23 +94,31 @@ def _succeeds(environment):
 def test_success_is_what_the_built_state_says():
   lift = _started("lift_brick")
   assert not _succeeds(lift)
+
   _put(lift, lift.task._prop, [0.0, -0.3, 0.4])  # away from the hand; falls 8 mm in a step
+
   assert _succeeds(lift)
 
   stack = _started("stack_2_bricks")
   base, top = stack.task._bricks
   position, quaternion = (np.array(x) for x in base.get_pose(stack.physics))
   _put(stack, top, position + [0, 0, 0.0192 + 0.004], quaternion)
+
   assert not _succeeds(stack)  # on the studs
+
   _put(stack, top, position + [0, 0, 0.0192], quaternion)
+
   assert _succeeds(stack)
 
   place = _started("place_cradle")
   target = np.array(place.physics.bind(place.task._pedestal.target_site).xpos)
   hand = np.array(place.physics.bind(place.task.hand.tool_center_point).xpos)
+
   assert np.linalg.norm(hand - target) > 0.2
   assert not _succeeds(place)
+
   _put(place, place.task._prop, target)
+
   assert _succeeds(place)
 
 
@@ -122,6 +133,7 @@ def _played(actions=None):
   timestep = environment.reset()
   expert.reset(3)
   played = {"action": []} | {name: [] for name in timestep.observation}
+
   for step in range(_RECORDED_STEPS):
     action = expert.act(timestep)
     played["action"].append(action)
@@ -129,6 +141,7 @@ def _played(actions=None):
       for name, value in timestep.observation.items():
         played[name].append(value)
     timestep = environment.step(action if actions is None else actions[step])
+
   return {name: np.stack(values) for name, values in played.items()}
 
 
@@ -147,6 +160,7 @@ def test_experts_succeed_and_random_actions_do_not(task):
   random = loop.RandomExpert(environment.action_spec(), "test")
   (played,) = loop.run_episodes([environment], loop.PerSlot([expert]), [1])
   (tried,) = loop.run_episodes([environment], loop.PerSlot([random]), [1])
+
   assert played.length == 250 and played.success and not tried.success
   assert played.episode_return > tried.episode_return + 50
 

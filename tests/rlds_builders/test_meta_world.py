@@ -31,6 +31,7 @@ def _trajectory(environment, expert, seed, steps):
   for _ in range(steps):
     timestep = environment.step(expert.act(timestep))
     states.append(environment.state.copy())
+
   return np.stack(states)
 
 
@@ -65,6 +66,7 @@ def test_observation_holds_the_current_frame_and_the_goal(task):
   environment, expert = _make(task)
   environment.seed(0)
   timestep = environment.reset()
+
   for _ in range(3):
     for key, spec in environment.observation_spec().items():
       spec.validate(timestep.observation[key])
@@ -74,6 +76,7 @@ def test_observation_holds_the_current_frame_and_the_goal(task):
     np.testing.assert_array_equal(
       timestep.observation["goal"], environment.gym._target_pos.astype(np.float32)
     )
+
     action = expert.act(timestep)
     environment.action_spec().validate(action)
     timestep = environment.step(action)
@@ -86,11 +89,14 @@ def test_horizon_and_success_at_any_step():
   on_info = environment.on_info
   environment.on_info = lambda info: (on_info(info), last_success.append(info["success"]))
   episodes = list(loop.run_episodes([environment], loop.PerSlot([expert]), [0, 1]))
+
   assert [e.length for e in episodes] == [environment_lib.HORIZON] * 2
   assert [e.success for e in episodes] == [True, True]
   assert last_success[-1] == 0.0
+
   environment.seed(2)
   environment.reset()
+
   assert environment.episode_info() == {"success": False}
 
 
@@ -114,6 +120,7 @@ def test_pushes_have_nothing_to_do_with_the_scene():
     expert, "meta_world.dial-turn-v3", environment.action_spec(), 0.25
   )
   first = []
+
   for seed in range(80):
     environment.seed(seed)
     timestep = environment.reset()
@@ -122,9 +129,11 @@ def test_pushes_have_nothing_to_do_with_the_scene():
     first.append([environment.state[4], offset.any(), *offset])  # where the dial is along x
 
   dial, is_pushed, *offsets = np.array(first).T
+
   assert (
     0.3 < is_pushed[dial < np.median(dial)].mean() < 0.7
   )  # 40 coins: within 3 standard deviations
+
   for offset in offsets:
     drawn = is_pushed > 0
     assert abs(stats.spearmanr(dial[drawn], offset[drawn]).statistic) < 0.5
@@ -171,7 +180,10 @@ def test_the_papers_45_and_all_50_are_one_config_line_away():
     return {task for _, task in cli.Experiment(config).tasks}
 
   every = set(metaworld.env_dict.ALL_V3_ENVIRONMENTS)
+
   assert len(every) == 50 and chosen((8.96, *meta_world.DOMAIN.tasks)) == every
   assert chosen(8.96) == every - {"assembly-v3"}
+
   paper = chosen((8.96, *meta_world.PAPER_TASKS))
+
   assert len(paper) == 45 and paper < chosen(8.96)

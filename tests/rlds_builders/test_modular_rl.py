@@ -26,10 +26,13 @@ _GYM = {"walker2d": "Walker2d-v5", "hopper": "Hopper-v5", "humanoid": "Humanoid-
 def test_every_connected_subset_once(base, count):
   found = list(morphologies.subsets(base))
   assert len(found) == len(set(found)) == count
+
   tree = morphologies.TREES[base]
+
   assert all(
     tree[limb] == morphologies.TORSO or tree[limb] in limbs for limbs in found for limb in limbs
   )
+
   # By brute force: of all subsets of the limbs, so many hang together.
   limbs = list(tree)
   masks = np.arange(2 ** len(limbs))[:, None] >> np.arange(len(limbs)) & 1
@@ -38,6 +41,7 @@ def test_every_connected_subset_once(base, count):
     for i, limb in enumerate(limbs)
     if tree[limb] in limbs
   ]
+
   assert np.all(hung, axis=0).sum() == count
   assert len({morphologies.task(base, limbs) for limbs in found}) == count
 
@@ -72,18 +76,23 @@ def test_with_all_limbs_it_is_gymnasiums_environment(base):
   theirs.reset(seed=0)
   theirs.set_state(ours.data.qpos, ours.data.qvel)
   random = np.random.default_rng(0)
+
   for _ in range(1000):
     action = random.uniform(-1, 1, ours.action_spec().shape) * ours.action_spec().maximum
     timestep = ours.step(action)
     observation, reward, terminated, _, info = theirs.step(action)
+
     np.testing.assert_allclose(ours.data.qpos, theirs.data.qpos, atol=1e-8)
+
     # Ours without the contact cost; gymnasium takes the humanoid's speed one physics step late.
     assert timestep.reward == pytest.approx(
       reward - info.get("reward_contact", 0), abs=0.3 if base == "humanoid" else 1e-6
     )
     assert timestep.last() == terminated
+
     if terminated:
       break
+
   assert terminated and timestep.discount == 0
 
 
@@ -92,26 +101,34 @@ def test_default_morphologies_run(task):
   environment = DOMAIN.make_environment(task)
   base, limbs = morphologies.actuated()[task]
   names = {environment.model.body(i).name for i in range(environment.model.nbody)}
+
   assert names == {"world", "torso", *limbs}
   assert environment.model.nu == len(environment.action_spec().minimum) > 0
+
   actor = loop.RandomExpert(environment.action_spec(), "test")
   environment.seed(0)
   timestep = environment.reset()
+
   assert environment.healthy(environment.data.qpos)
+
   for _ in range(60):
     for key, spec in environment.observation_spec().items():
       spec.validate(timestep.observation[key])
       assert np.all(np.isfinite(timestep.observation[key]))
+
     if timestep.last():
       assert timestep.discount == 0 and not environment.healthy(environment.data.qpos)
       break
+
     timestep = environment.step(actor.act(timestep))
+
     assert np.isfinite(timestep.reward)
 
 
 def test_each_stands_just_above_the_floor():
   whole = {base: modular.Morphology(base, limbs) for base, limbs in _WHOLE.items()}
   gaps = {base: one.body.height - modular.standing_height(one.model) for base, one in whole.items()}
+
   for base, limbs in morphologies.actuated().values():
     environment = modular.Morphology(base, limbs)
     assert environment.start - modular.standing_height(environment.model) == pytest.approx(
@@ -127,6 +144,7 @@ def test_one_without_legs_never_falls():
   while not timestep.last():
     timestep = environment.step(np.zeros(6))
     steps += 1
+
   assert steps == modular.HORIZON and timestep.discount == 1
 
 
@@ -142,6 +160,7 @@ def test_an_episode_depends_on_its_seed_only():
     return np.stack([t.observation["position"] for t in timesteps])
 
   play(two, 8)
+
   np.testing.assert_array_equal(play(one, 7), play(two, 7))
   assert np.any(play(one, 7)[0] != play(one, 8)[0])
 
@@ -162,10 +181,12 @@ def test_the_expert_gets_further_than_chance_and_standing_still():
     while not timestep.last() and len(rewards) < 100:
       timestep = environment.step(actor.act(timestep))
       rewards.append(timestep.reward)
+
     return sum(rewards)
 
   spec = environment.action_spec()
   chance, still = total(loop.RandomExpert(spec, "test")), total(_Still(spec, "test"))
+
   assert total(DOMAIN.make_expert(environment, task)) > 1.5 * max(chance, still) > 0
 
 

@@ -96,6 +96,7 @@ def test_the_orientation_in_exif_is_followed():
   picture = Image.new("RGB", (64, 32), WHITE)
   picture.paste(RED, (0, 0, 32, 32))
   fitted = images.fit(encoded(picture, "JPEG", exif=exif, quality=95), 64, "x")
+
   assert fitted.shape == (64, 32, 3)
   np.testing.assert_allclose(fitted[8, 16], RED, atol=8)
   np.testing.assert_allclose(fitted[56, 16], WHITE, atol=8)
@@ -166,12 +167,14 @@ def damaged() -> list[bytes]:
   """Small images of seven formats with one byte changed, the same ones every time."""
   draw = np.random.default_rng(1)
   found = []
+
   for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"):
     whole = encoded(Image.fromarray(draw.integers(0, 256, (20, 30, 3), np.uint8)), form)
     for _ in range(60):
       content = bytearray(whole)
       content[draw.integers(min(100, len(content)))] = draw.integers(256)
       found.append(bytes(content))
+
   return found
 
 
@@ -184,6 +187,7 @@ def test_damage_of_any_kind_is_refused_or_passed_over():
       refused += 1
     else:
       assert max(fitted.shape) == 32
+
   assert 20 < refused < len(damaged()) - 20
 
 
@@ -191,8 +195,11 @@ def test_a_set_goes_on_without_what_is_refused(tmp_path: pathlib.Path, capsys):
   gate = images.ImageSkipCounter("cats, train", 32)
   fitted = [gate.fit(NOISE if i % 20 else b"", f"cat {i}") for i in range(200)]
   gate.finish()
+
   assert sum(picture is None for picture in fitted) == 10
+
   lines = capsys.readouterr().err.splitlines()
+
   assert lines[0] == "refused: cat 0: the file is empty" and len(lines) == 11
   assert lines[-1] == "cats, train: refused 10 of 200 pictures"
 
@@ -208,6 +215,7 @@ def test_too_many_refused_pictures_are_an_error():
   gate = images.ImageSkipCounter("cats, train", 32)
   for i in range(99):
     gate.fit(b"" if i % 2 else NOISE, f"cat {i}")  # half of them, but fewer than a hundred
+
   with pytest.raises(
     GatoError, match=r"cats, train: refused 50 of 100 pictures, more than 10%; .*cat 99: .*empty"
   ):

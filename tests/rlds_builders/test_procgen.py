@@ -34,6 +34,7 @@ def test_environment_agrees_with_its_spec(game):
 def test_a_seed_is_a_level():
   env = environment.make("coinrun")
   first = []
+
   for seed in (5, 6, 5):
     env.seed(seed)
     pixels = env.reset().observation["pixels"]
@@ -42,6 +43,7 @@ def test_a_seed_is_a_level():
       env.step(np.int32(RIGHT))
     np.testing.assert_array_equal(pixels, seen)  # nor may later pictures be drawn over it
     first.append((pixels, env.episode_info()["level"]))
+
   assert np.array_equal(first[0][0], first[2][0]) and first[0][1] == first[2][1]
   assert not np.array_equal(first[0][0], first[1][0]) and first[0][1] != first[1][1]
 
@@ -57,7 +59,9 @@ def test_a_restored_state_goes_on_as_the_saved_one(game):
   for row in actions[20:]:
     games.act(row[[1, 1, 1]])
     seen.append((games.pixels[1].copy(), games.rewards[1], games.ended[1]))
+
   games.restore(saved, 0)
+
   for row, (pixels, reward, ended) in zip(actions[20:], seen, strict=True):
     games.act(row[[1, 1, 1]])
     np.testing.assert_array_equal(games.pixels[0], pixels)
@@ -71,6 +75,7 @@ def test_the_saved_state_is_read_as_procgen_wrote_it(game):
   for _ in range(3):
     games.act(np.int32([RIGHT]))
   after = state.parse(games.save())
+
   assert before.level_seed == after.level_seed == games.get_info()[0]["level_seed"]
   assert (before.time, after.time) == (0, 3) and 500 <= before.timeout <= 6000
   assert np.isfinite(before.entities).all() and np.count_nonzero(before.types == state.PLAYER) == 1
@@ -93,6 +98,7 @@ def test_a_time_limit_truncates_and_the_last_picture_is_of_this_level():
   while not timestep.last():
     before, timestep = timestep, env.step(np.int32(environment.NOTHING))
     steps += 1
+
   assert steps == env.level.timeout == 500
   assert timestep.discount == 1.0 and not env.episode_info()["success"]
   np.testing.assert_array_equal(timestep.observation["pixels"], before.observation["pixels"])
@@ -104,6 +110,7 @@ def test_the_large_picture_is_of_the_same_state():
   env.seed(2)
   small = env.reset().observation["pixels"].astype(float)
   large = env.render()
+
   assert large.shape == (512, 512, 3) and large.dtype == np.uint8
   assert np.abs(large.reshape(64, 8, 64, 8, 3).mean(axis=(1, 3)) - small).mean() < 12
   np.testing.assert_array_equal(
@@ -125,6 +132,7 @@ def test_what_the_expert_does_follows_from_the_seed(game):
   expert = procgen.DOMAIN.make_expert(env, game)
   expert._search = expert._search if game == "maze" else None
   played = []
+
   for seed in (3, 4, 3):
     env.seed(seed)
     timestep, actions = env.reset(), []
@@ -133,6 +141,7 @@ def test_what_the_expert_does_follows_from_the_seed(game):
       actions.append(int(expert.act(timestep)))
       timestep = env.step(np.int32(actions[-1]))
     played.append(actions)
+
   assert played[0] == played[2] != played[1]
 
 
@@ -141,16 +150,21 @@ def test_off_its_plan_the_expert_plans_anew():
   env = environment.make("maze")
   expert = procgen.DOMAIN.make_expert(env, "maze")
   lengths = []
+
   for held in (False, True):
     env.seed(9)
     timestep, steps, lost = env.reset(), 0, 0
     expert.reset(9)
+
     while not timestep.last():
       action, stop = expert.act(timestep), held and steps % 3 == 1
       timestep = env.step(np.int32(environment.NOTHING) if stop else action)
       steps, lost = steps + 1, lost + stop
+
     assert env.episode_info()["success"]
+
     lengths.append(steps - lost)
+
   assert lost > 2 and lengths[0] == lengths[1]
 
 
@@ -159,11 +173,13 @@ def test_random_shooting_takes_what_is_near():
   planner = rolling.Rolling("chaser", (1, 3, 5, 7), plans=24, horizon=20)
   planner.reset(3)
   total = 0.0
+
   for _ in range(10):
     for action in planner.plan(games.save()):
       games.act(np.int32([action]))
       assert not games.ended[0]
       total += games.rewards[0]
+
   assert total > 0.3  # 0.04 an orb
 
 
@@ -172,6 +188,7 @@ def test_values_are_discounted_and_dying_costs():
     "leaper", (5,), plans=2, horizon=120, hold=(1, 1), discount=0.99, death=7.0
   )
   outcomes = set()
+
   for seed in range(2, 8):
     games = environment.Games("leaper", 1, seed)
     plans = np.full((2, 120), 5, np.int32)  # hop on, whatever comes
@@ -182,8 +199,11 @@ def test_values_are_discounted_and_dying_costs():
     while not games.ended[0]:
       games.act(plans[:1, 0])
       steps += 1
+
     outcomes.add(outcome := float(games.rewards[0]) if games.completed[0] else -7.0)
+
     assert value == pytest.approx(outcome * 0.99 ** (steps - 1)) and still == 0.0
+
   assert outcomes == {10.0, -7.0}
 
 

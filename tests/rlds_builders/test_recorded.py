@@ -56,12 +56,15 @@ def _play(environment, act) -> dict[str, np.ndarray]:
   while len(actions) < _STEPS and not timesteps[-1].last():
     actions.append(act(timesteps[-1], len(actions)))
     timesteps.append(environment.step(actions[-1]))
+
   environment.close()
   played = {"actions": np.array(actions), "rewards": np.array([t.reward for t in timesteps[1:]])}
+
   for key in timesteps[0].observation:
     values = np.array([t.observation[key] for t in timesteps])
     values = values.astype(str) if values.dtype == object else values
     played[f"observation/{key}"] = values[-1:] if _is_picture(values) else values
+
   return played
 
 
@@ -89,12 +92,15 @@ def test_the_recorded_actions_lead_where_they_led(name):
   assert path.exists(), (
     f"no recorded episode of {name}; run python tests/rlds_builders/test_recorded.py {name}"
   )
+
   with np.load(path) as recorded:
     before = dict(recorded)
   now = _play(
     rlds_builders.get(name).make_environment(_task(name)), lambda _, step: before["actions"][step]
   )
+
   assert set(now) == set(before)
+
   for key, value in before.items():
     if _is_picture(value):  # OpenGL's versions differ by shades
       assert np.abs(now[key].astype(float) - value).mean() < 2, key

@@ -59,17 +59,20 @@ def _played(environment, actions=None):
   }
   names = [*timestep.observation, "action"]
   rows = {name: [] for name in names}
+
   for step in range(_RECORDED_STEPS):
     action = expert.act(timestep)
     for name, value in {**timestep.observation, "action": action}.items():
       rows[name].append(value)
     timestep = environment.step(action if actions is None else actions[step])
+
   return played | {name: np.stack(values) for name, values in rows.items()}
 
 
 def test_a_recorded_episode_is_played_again():
   recorded = dict(np.load(_RECORDED))
   environment = stacking_environment.make_without_cameras("triplet1")
+
   for played in (_played(environment, recorded["action"]), _played(environment)):
     assert set(played) == set(recorded)
     for name, values in recorded.items():
@@ -83,17 +86,24 @@ def test_what_a_step_holds():
   environment = stacking_environment.make("triplet1")
   check_environment(environment_task_spec(DOMAIN, "triplet1", environment), environment)
   pictures = [s for s in environment.observation_spec().values() if s.dtype == np.uint8]
+
   assert [s.shape for s in pictures] == [(128, 128, 3)] * 2
+
   action = environment.action_spec()
+
   assert action.shape == (5,) and np.all(action.minimum == -1) and np.all(action.maximum == 1)
   assert environment.control_timestep() == 0.05 and stacking_environment.HORIZON == 400
+
   observation = environment.reset().observation
   for name in _CAMERAS:
     assert observation[name].std() > 10
+
   # Red is in the picture: pixels that are far redder than green or blue.
   red = observation["front_left"].astype(int)
+
   assert ((red[..., 0] - red[..., 1:].max(axis=-1)) > 80).sum() > 20
   assert environment.render().std() > 10
+
   environment.close()
 
 
@@ -115,8 +125,10 @@ def test_an_episode_depends_on_its_seed_alone(task):
     used.step(np.array([1, -1, 0.5, 1, 1], np.float32))
   used.seed(7)
   used.reset()
+
   assert used.objects == fresh.objects and used.episode_info()["objects"] == list(fresh.objects)
   assert np.abs(other - fresh.physics.data.qpos).max() > 1e-3
+
   for _ in range(3):
     np.testing.assert_array_equal(fresh.physics.data.qpos, used.physics.data.qpos)
     for environment in (fresh, used):
@@ -129,6 +141,7 @@ def test_actions_move_the_gripper_as_far_as_they_say():
   for _ in range(20):
     timestep = environment.step(np.array([0.5, 0, 0, 0, 1], np.float32))
   moved = timestep.observation["pinch_pose"][:3] - start
+
   assert (
     moved[0] == pytest.approx(20 * 0.05 * 0.5 * 0.07, abs=0.01) and np.abs(moved[1:]).max() < 0.01
   )
@@ -148,17 +161,22 @@ def test_rewards_of_a_built_stack():
   _put(environment, "green", [0.52, 0.08, 0.0748])
   _put(environment, "blue", [0.62, -0.05, 0.0658], _LYING)
   _put(environment, "red", [0.56, -0.05, 0.0748])
+
   assert (
     environment.step(_IDLE).reward == 0 and not environment.episode_info()["success"]
   )  # beside it
+
   reaching = rewards.shaped(environment.scene)
   blue = environment.scene.position("blue")
   _put(environment, "red", blue + [0, 0, 0.041])
   for _ in range(3):
     timestep = environment.step(_IDLE)
+
   assert timestep.reward == 1 and environment.episode_info()["success"]
   assert reaching < 0.2 < 0.6 < rewards.shaped(environment.scene) <= 1
+
   _put(environment, "red", blue + [0, 0, 0.09])
+
   assert not rewards.stacked(environment.scene)  # in the air
 
 
@@ -168,6 +186,7 @@ def test_a_grasp_is_on_red_and_across_its_faces():
   _put(environment, "blue", [0.67, 0.08, 0.0748])
   _put(environment, "red", [0.6, -0.05, 0.0748])
   target = grasping.grasp(environment)
+
   assert np.linalg.norm(target.position[:2] - [0.6, -0.05]) < 0.01
   assert (
     min(abs(np.sin(target.yaw)), abs(np.cos(target.yaw))) < 0.1
@@ -182,6 +201,7 @@ def test_expert_stacks_and_random_actions_do_not(task):
   random = loop.RandomExpert(environment.action_spec(), "test")
   (played,) = loop.run_episodes([environment], loop.PerSlot([expert]), [1])
   (tried,) = loop.run_episodes([environment], loop.PerSlot([random]), [1])
+
   assert played.length == tried.length == 400
   assert played.success and not tried.success
   assert played.episode_return > tried.episode_return + 100

@@ -2,10 +2,7 @@
 
 import collections
 import itertools
-import os
-import pathlib
 import re
-import time
 
 import numpy as np
 import pytest
@@ -33,29 +30,6 @@ GRID_COLOURS = {
 }
 
 
-def three(path: str):
-  """Yields images, prints to standard output in between, and counts them in a file."""
-  for number in range(1000):
-    print("not a picture", flush=True)
-    os.write(1, b"nor this")
-    with open(path, "w") as file:
-      file.write(str(number))
-    yield os.getpid(), np.zeros((64, 64, 3), np.uint8)
-
-
-def slow(path: str):
-  yield 1
-  time.sleep(5)
-  pathlib.Path(path).touch()
-
-
-def broken(status: int):
-  yield 1
-  if status:
-    os._exit(status)
-  raise GatoError("no screen here")
-
-
 @pytest.fixture(scope="module")
 def rooms() -> list[contents.Scene]:
   return list(drawn("rlds_builders.scenes.room_drawing:draw", "test", "train", 64, COUNT))
@@ -75,10 +49,12 @@ def painted(picture: np.ndarray) -> dict[str, np.ndarray]:
     np.asarray(Image.fromarray(picture).convert("HSV")).astype(int), -1, 0
   )
   masks = {}
+
   for colour, middle in HUES.items():
     away = np.abs((hue - middle + 128) % 256 - 128)
     pure = 130 if colour == "purple" else 240
     masks[colour] = (away <= 8) & (saturation >= pure) & (value >= 60)
+
   return masks
 
 
@@ -92,16 +68,22 @@ def test_the_colours_of_a_room_are_its_things(rooms):
   for scene in rooms:
     masks = painted(scene.image)
     seen = {colour for colour, mask in masks.items() if mask.sum() >= 20}
+
     assert seen == {thing.colour for thing in scene.things}
+
     for thing in scene.things:
       part = masks[thing.colour][thing.top : thing.bottom, thing.left : thing.right]
       assert part.sum() > 0.2 * part.size
+
     outside = np.ones(scene.image.shape[:2], bool)
+
     for thing in scene.things:
       outside[
         max(thing.top - 1, 0) : thing.bottom + 1, max(thing.left - 1, 0) : thing.right + 1
       ] = False
+
     assert max(int((mask & outside).sum()) for mask in masks.values()) <= 3
+
   assert {len(scene.things) for scene in rooms} == {1, 2, 3, 4}
 
 
@@ -125,8 +107,11 @@ def test_what_captions_say_of_colours_is_so_in_the_pixels(rooms):
         "in front of": y > other_y,
         "behind": y < other_y,
       }
+
       assert holds[word], caption
+
       checked[word] += 1
+
   assert min(checked[word] for word in ("left of", "right of", "in front of", "behind")) >= 5
 
 
@@ -136,11 +121,14 @@ def test_captions_count_and_list_everything(rooms):
   Parsed again, it is the scene's content.
   """
   numbers = {"a": 1, "one": 1, "two": 2, "three": 3, "four": 4}
+
   for scene in rooms:
     kinds = collections.Counter(thing.kind for thing in scene.things)
     names = collections.Counter(thing.name for thing in scene.things)
     said = set(captions.captions(scene))
+
     assert said and len(said) == len(list(captions.captions(scene))) or len(scene.things) > 1
+
     for caption in said:
       if re.search(r"left|right|front|behind|room|there", caption):
         continue
@@ -157,11 +145,13 @@ def pixel_answer(scene: contents.Scene, question: str) -> str | None:
   count = collections.Counter(thing.colour for thing in scene.things)
   if found := re.fullmatch(r"what colour is the \w+\?", question):
     return max(masks, key=lambda colour: masks[colour].sum()) if len(scene.things) == 1 else None
+
   if found := re.fullmatch(r"is the (\w+) \w+ (left|right) of the (\w+) \w+\?", question):
     one, word, other = found.groups()
     if one == other or count[one] > 1 or count[other] > 1:
       return None
     return "yes" if (middle(masks[one])[0] < middle(masks[other])[0]) == (word == "left") else "no"
+
   if found := re.fullmatch(r"how many (\w+) things are there\?", question):
     spots, number = ndimage.label(masks[found[1]], np.ones((3, 3)))
     large = sum(int((spots == spot).sum() >= 12) for spot in range(1, number + 1))
@@ -170,18 +160,21 @@ def pixel_answer(scene: contents.Scene, question: str) -> str | None:
       for a, b in itertools.pairwise(sorted(scene.things, key=lambda t: t.left))
     )
     return str(large) if apart else None
+
   if found := re.fullmatch(r"what is (left|right) of the (\w+) \w+\?", question):
     if len(scene.things) != 2 or len(count) != 2:
       return None
     (other,) = set(count) - {found[2]}
     assert (middle(masks[other])[0] < middle(masks[found[2]])[0]) == (found[1] == "left")
     return next(thing.name for thing in scene.things if thing.colour == other)
+
   if found := re.fullmatch(r"which is nearer, the (\w+) \w+ or the (\w+) \w+\?", question):
     one, other = found.groups()
     if one == other or count[one] > 1 or count[other] > 1:
       return None
     lowest = {colour: np.flatnonzero(masks[colour].any(axis=1))[-1] for colour in (one, other)}
     return next(thing.name for thing in scene.things if thing.colour == max(lowest, key=lowest.get))
+
   assert re.fullmatch(r"what is the \w+ thing\?|how many \w+ are there\?", question), (
     "no form of these questions"
   )
@@ -196,6 +189,7 @@ def test_answers_are_those_of_the_pixels(rooms):
       if found is not None:
         assert found == answer, question
         checked[kind] += 1
+
   assert min(checked[kind] for kind in ("colour", "count", "order", "relation", "depth")) >= 8, (
     checked
   )
@@ -213,6 +207,7 @@ def test_a_question_has_one_answer_and_names_one_thing(rooms, grids):
             t for t in scene.things if colour in ("", t.colour) and kind in ("thing", t.kind)
           ]
           assert len(meant) == 1, question
+
       assert all(len(found) == 1 for found in answers.values())
 
 
@@ -223,17 +218,20 @@ def test_what_is_cut_hidden_or_small_is_drawn_anew():
     return found
 
   whole = mask(slice(20, 30), slice(20, 30))
+
   assert room_drawing._plain(whole, whole) and room_drawing._plain(
     whole, mask(slice(20, 30), slice(20, 28))
   )
   assert not room_drawing._plain(
     whole, mask(slice(20, 30), slice(20, 27))
   )  # 30 of 100 pixels are hidden
+
   for rows, columns in itertools.permutations([slice(20, 30), slice(0, 10)]):
     assert not room_drawing._plain(cut := mask(rows, columns), cut)
   for rows, columns in itertools.permutations([slice(20, 30), slice(54, 64)]):
     assert not room_drawing._plain(cut := mask(rows, columns), cut)
   small = mask(slice(20, 26), slice(20, 28))
+
   assert not room_drawing._plain(small, small)
 
 
@@ -248,6 +246,7 @@ def test_every_thing_is_within_the_picture_large_and_near_enough(rooms):
 def cell_colours(picture: np.ndarray) -> dict[tuple[int, int], str]:
   """Maps (column, row) of non-empty cells to the colour nearest to their brightest pixels."""
   found = {}
+
   for row, column in np.ndindex(4, 4):
     cell = (
       picture[row * 16 + 2 : row * 16 + 15, column * 16 + 2 : column * 16 + 15]
@@ -255,11 +254,13 @@ def cell_colours(picture: np.ndarray) -> dict[tuple[int, int], str]:
       .astype(int)
     )
     brightest = cell[cell.max(axis=1) >= max(cell.max() - 5, 60)]
+
     if len(brightest):
       colour = brightest.mean(axis=0)
       found[column, row] = min(
         GRID_COLOURS, key=lambda name: np.abs(colour - GRID_COLOURS[name]).sum()
       )
+
   return found
 
 
@@ -268,9 +269,11 @@ def test_grids_show_what_they_say(grids):
   for scene in grids:
     cells = cell_colours(scene.image)
     assert cells == {(thing.column, thing.row): thing.colour for thing in scene.things}
+
     where = {
       colour: cell for cell, colour in cells.items() if list(cells.values()).count(colour) == 1
     }
+
     for kind, question, answer in ok_vqa.candidates(scene):
       if found := re.fullmatch(
         r"is the (\w+) \w+ (left of|right of|above|below) the (\w+) \w+\?", question
@@ -308,6 +311,7 @@ def test_grids_show_what_they_say(grids):
           r"what colour is the \w+\?|what is the \w+ thing\?|how many \w+( things)? are there\?",
           question,
         )
+
   assert min(checked[kind] for kind in ("order", "position", "count")) >= 30
   assert min(checked[f"directly {word}"] for word in ("left of", "right of", "above", "below")) >= 5
 
@@ -337,11 +341,14 @@ def test_documents_are_the_same_every_time_and_splits_differ(domain, task, kind)
     return taken
 
   assert documents.KINDS[rlds_builders.get(domain).document_kind] is kind
+
   once, again, held_out = first("train"), first("train"), first("validation", 96)
+
   for a, b in zip(once, again, strict=True):
     assert isinstance(a, kind) and a.image.dtype == np.uint8 and a.image.shape == (64, 64, 3)
     np.testing.assert_array_equal(a.image, b.image)
     assert documents.sequences(a)[0][1:] == documents.sequences(b)[0][1:]
+
   assert held_out[0].image.shape == (96, 96, 3)
   assert [documents.sequences(a)[0][1:] for a in once] != [
     documents.sequences(a)[0][1:] for a in held_out
@@ -352,41 +359,10 @@ def test_documents_are_the_same_every_time_and_splits_differ(domain, task, kind)
 def test_what_cannot_be_read_is_one_line(tmp_path, monkeypatch, domain):
   monkeypatch.setenv("GATO_SOURCES", str(tmp_path))
   made = rlds_builders.get(domain)
+
   with pytest.raises(MissingData, match=domain):
     next(iter(made.read_documents("files", "train", 64)))
   with pytest.raises(GatoError, match="'test'"):
     next(iter(made.read_documents(made.tasks[0], "test", 64)))
   with pytest.raises(GatoError, match="multiple of 16"):
     next(iter(made.read_documents(made.tasks[0], "train", 60)))
-
-
-def test_who_draws_waits_and_ends_with_who_reads(tmp_path):
-  counted = tmp_path / "count"
-  stream = drawn("tests.rlds_builders.test_scenes:three", str(counted))
-  process, picture = next(stream)
-  assert picture.shape == (64, 64, 3)
-  time.sleep(0.5)
-  assert int(counted.read_text()) < 50  # the pipe is full
-  stream.close()
-  with pytest.raises(ProcessLookupError):
-    os.kill(process, 0)
-
-
-def test_who_draws_is_not_waited_for(tmp_path):
-  stream = drawn("tests.rlds_builders.test_scenes:slow", str(tmp_path / "done"))
-  next(stream)
-  stream.close()
-  assert not (tmp_path / "done").exists()
-
-
-@pytest.mark.parametrize(
-  ("status", "words"), [(0, "status 1: no screen here"), (7, "status 7: without a word")]
-)
-def test_a_process_that_dies_is_one_line_with_its_last_words(status, words):
-  stream = drawn("tests.rlds_builders.test_scenes:broken", status)
-  assert next(stream) == 1
-  with pytest.raises(
-    GatoError, match=f"tests.rlds_builders.test_scenes:broken: .* {words}"
-  ) as caught:
-    next(stream)
-  assert "\n" not in str(caught.value)

@@ -54,6 +54,7 @@ def test_time_limit_truncates():
   for _ in range(levels.SIZES["boxes_1"].steps - 1):
     assert not env.step(np.int32(UP)).last()
   last = env.step(np.int32(UP))
+
   assert last.last() and last.discount == 1.0 and env.episode_info()["success"] is False
 
 
@@ -61,12 +62,15 @@ def test_time_limit_truncates():
 def test_environment_agrees_with_its_spec(task):
   env = sokoban.DOMAIN.make_environment(task)
   spec = environment_task_spec(sokoban.DOMAIN, task, env)
+
   assert TaskSpec.from_json(spec.to_json()).fingerprint() == spec.fingerprint()
+
   env.seed(11)
   first = env.reset().observation["board"]
   env.observation_spec()["board"].validate(first)
   env.step(np.int32(UP))
   env.seed(11)
+
   np.testing.assert_array_equal(env.reset().observation["board"], first)
 
 
@@ -84,6 +88,7 @@ def test_drawing_shows_every_kind_of_cell(draw):
     kinds[letter].add(tile.tobytes())
   env.set_level(levels.parse(["#######", "#+    #", *["#######"] * 5]))
   kinds["+"] = {draw(env)[side : 2 * side, side : 2 * side].tobytes()}
+
   assert set(kinds) == set("# .$*@+")
   assert all(len(drawings) == 1 for drawings in kinds.values())
   assert len(set.union(*kinds.values())) == 7
@@ -107,19 +112,23 @@ def _shortest(level: levels.Level) -> bytes:
   """
   queue = collections.deque([(level.player, level.boxes, b"")])
   seen = {(level.player, level.boxes)}
+
   while queue:
     player, boxes, path = queue.popleft()
     if boxes == level.targets:
       return path
+
     for action, delta in enumerate(level.deltas):
       to, pushed = player + delta, boxes
       if to in boxes:
         if level.walls[to + delta] or to + delta in boxes:
           continue
         pushed = boxes - {to} | {to + delta}
+
       if not level.walls[to] and (to, pushed) not in seen:
         seen.add((to, pushed))
         queue.append((to, pushed, path + bytes([action])))
+
   raise AssertionError(f"no solution of {level.rows()}")
 
 
@@ -152,12 +161,15 @@ def test_expert_replans_when_pushed_off_its_plan():
   timestep = env.reset()
   actor.reset(5)
   random = np.random.default_rng(0)
+
   for _ in range(6):  # walks that push nothing keep the level solvable
     action = random.integers(4)
     if env.player + env.level.deltas[action] not in env.boxes:
       timestep = env.step(np.int32(action))
+
   while not timestep.last():
     timestep = env.step(actor.act(timestep))
+
   assert env.solved
 
 

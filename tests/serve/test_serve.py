@@ -4,8 +4,6 @@ and metrics.
 
 import concurrent.futures
 import pathlib
-import re
-import signal
 import subprocess
 import sys
 import threading
@@ -14,9 +12,8 @@ import time
 import numpy as np
 import pytest
 import served
-from served import DOMAIN, first, serve
+from served import DOMAIN, first, play, serve
 
-from gato_jax.env import loop
 from gato_jax.errors import GatoError
 from gato_jax.serve import client, front
 from gato_jax.serve.client import RemoteActor
@@ -28,32 +25,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def engine(small_workdir):
   return served.engine(small_workdir)
-
-
-class Recorder:
-  """An actor that keeps what it was told to do, by seed."""
-
-  def __init__(self, actor):
-    self._actor, self._seeds = actor, {}
-    self.actions: dict[int, list[np.ndarray]] = {}
-
-  def reset(self, slot, seed):
-    self._seeds[slot] = seed
-    self.actions[seed] = []
-    self._actor.reset(slot, seed)
-
-  def act(self, timesteps):
-    actions = self._actor.act(timesteps)
-    for slot, action in actions.items():
-      self.actions[self._seeds[slot]].append(action)
-    return actions
-
-
-def play(actor, task, seeds, copies=1):
-  """Every action of some episodes, by seed."""
-  recorder = Recorder(actor)
-  list(loop.run_episodes([DOMAIN.make_environment(task) for _ in range(copies)], recorder, seeds))
-  return recorder.actions
 
 
 def in_process(engine, task, seeds):
@@ -129,12 +100,15 @@ def test_what_arrives_while_a_batch_is_computed_makes_up_the_next(engine):
     for actor in actors:
       actor.reset(0, 1)
     futures = [pool.submit(actors[0].act, {0: first()})]
+
     assert gate.entered.wait(300)
+
     futures += [pool.submit(actor.act, {0: first()}) for actor in actors[1:]]
     while len(server.server._batcher._steps) < 3:
       time.sleep(0.01)
     gate.open.set()
     same = [future.result(30)[0] for future in futures]
+
   assert gate.sizes == [1, 3]
   assert all(np.array_equal(action, same[0]) for action in same)
 
@@ -147,6 +121,7 @@ def test_more_sessions_than_there_are_slots_are_refused_and_a_disconnect_frees_o
     assert (
       server.metric("sessions") == 4 and server.metric("refused_total", reason="session_limit") == 1
     )
+
     actor.close()
     until = time.monotonic() + 300
     while server.metric("sessions") and time.monotonic() < until:
@@ -162,18 +137,23 @@ def test_idle_sessions_are_dropped_and_the_next_episode_takes_another(engine):
     for _ in range(40):  # slot 1 is used, slot 0 is not
       time.sleep(0.1)
       idle.act({1: first()})
+
     assert server.metric("sessions") == 1 and server.metric("refused_total", reason="idle") == 1
     with pytest.raises(GatoError, match="no session 1; one that is not used for 2 s is dropped"):
       idle.act({0: first()})
+
     idle.reset(0, 1)
     idle.act({0: first(), 1: first()})
     until = time.monotonic() + 300
     while server.metric("connections") and time.monotonic() < until:
       time.sleep(0.05)
+
     assert server.metric("connections") == 0
     with pytest.raises(GatoError, match="has ended: no request for 2 s"):
       idle.act({1: first()})
+
     idle.reset(1, 1)  # connects again
+
     assert set(idle.act({1: first()})) == {1}
 
 
@@ -193,9 +173,12 @@ def test_a_bad_observation_is_named_and_changes_nothing(engine, fields, message)
   with serve(engine) as server, RemoteActor(server.url, "dummy.reach", slots=2) as actor:
     actor.reset(0, 3)
     actor.reset(1, 3)
+
     with pytest.raises(GatoError, match=message):
       actor.act({1: first(seed=3), 0: changed(first(seed=3), **fields)})
+
     actions = actor.act({0: first(seed=3), 1: first(seed=3)})
+
     assert np.array_equal(actions[0], expected) and np.array_equal(actions[1], expected)
     assert server.metric("refused_total", reason="observation") == 1
     assert server.metric("steps_total", task="dummy.reach") == 2
@@ -207,6 +190,7 @@ def test_mistakes_of_a_client_are_one_clear_line(engine):
       GatoError, match="unknown task of this server: 'dummy.reech'; did you mean 'dummy.reach'"
     ):
       RemoteActor(server.url, "dummy.reech")
+
     with RemoteActor(server.url, "dummy.reach") as actor:
       assert actor.connection.tasks == sorted(served.SPECS) and actor.connection.step == 5
       assert not spec_difference(actor.spec, served.SPECS["dummy.reach"])
@@ -214,12 +198,17 @@ def test_mistakes_of_a_client_are_one_clear_line(engine):
         GatoError, match="trained on another spec: observation|trained on another spec: action"
       ):
         actor.check(DOMAIN.make_environment("reach_discrete"))
+
       with pytest.raises(GatoError, match="no episode was started in session 1"):
         actor.act({0: first()})
+
       actor.reset(0, 1)
+
       with pytest.raises(GatoError, match="'mood' is object; only numbers"):
         actor.act({0: changed(first(), mood=None)})
+
     port = server.server.port
+
   with pytest.raises(GatoError, match="nobody listens; is the port right"):
     RemoteActor(f"ws://127.0.0.1:{port}", "dummy.reach")
   with pytest.raises(GatoError, match="'127.0.0.1:8000' is no address of a server"):
@@ -232,8 +221,10 @@ def test_a_server_that_is_gone_ends_the_episode_and_the_next_one_connects_again(
     actor.reset(0, 1)
     actor.act({0: first()})
     port = server.server.port
+
   with pytest.raises(client.ConnectionLost, match="has ended: the server is shutting down"):
     actor.act({0: first()})
+
   with serve(engine, front.Address(port=port)):
     actor.reset(0, 1)
     actor.act({0: first()})
@@ -248,91 +239,6 @@ def test_a_server_that_does_not_answer_is_given_up(engine):
     with pytest.raises(client.ConnectionLost, match="no reply within 0.5 s"):
       actor.act({0: first()})
     gate.open.set()
-
-
-class Slow:
-  """The engine, but compiling waits for the test."""
-
-  def __init__(self, engine):
-    self._engine, self.go, self.compiled = engine, threading.Event(), False
-
-  def __getattr__(self, name):
-    return getattr(self._engine, name)
-
-  def compile(self, on_shape):
-    on_shape("first")
-    assert self.go.wait(300)
-    on_shape("second")
-    self.compiled = True
-
-
-def test_health_readiness_and_metrics(engine):
-  slow = Slow(engine)
-  with serve(slow, ready=False) as server:
-    assert server.get("/health") == (200, "ok\n") and server.get("/ready") == (503, "compiling\n")
-    with pytest.raises(client.ConnectionLost, match="still compiles"):
-      RemoteActor(server.url, "dummy.reach")
-    slow.go.set()
-    server.wait_until_ready()
-    assert server.get("/ready") == (200, "ready\n") and server.get("/nothing")[0] == 404
-    with RemoteActor(server.url, "dummy.reach") as actor:
-      lengths = [len(actions) for actions in play(actor, "reach", [1, 2]).values()]
-      text = server.get("/metrics")[1]
-    for line in (
-      f'gato_serve_steps_total{{task="dummy.reach"}} {sum(lengths):.1f}',
-      'gato_serve_episodes_total{task="dummy.reach"} 2.0',
-      f"gato_serve_step_seconds_count {sum(lengths):.1f}",
-      f'gato_serve_batch_size_bucket{{le="1.0"}} {sum(lengths):.1f}',
-      "gato_serve_sessions 1.0",
-      "gato_serve_connections 1.0",
-      "gato_serve_ready 1.0",
-      'gato_serve_refused_total{reason="not_ready"} 1.0',
-      'gato_serve_refused_total{reason="malformed"} 0.0',
-    ):
-      assert line in text.splitlines(), f"{line} is not in\n{text}"
-    assert "process_resident_memory_bytes" in text
-
-
-def test_a_server_that_drains_while_it_compiles_ends(engine):
-  slow = Slow(engine)
-  with serve(slow, ready=False) as server:
-    served.wait_for(lambda: "compiling first" in server.said)
-    server.drain()
-    served.wait_for(
-      lambda: "draining" in server.said
-    )  # the batcher says its first shape before the server has it
-    served.wait_for(lambda: server.server._batcher._stop)
-    slow.go.set()
-    server.join()
-  assert "ready" not in server.said and not slow.compiled
-
-
-def test_draining_lets_an_episode_finish_and_begins_none(engine):
-  with serve(engine, drain_seconds=600) as server:
-    actor = RemoteActor(server.url, "dummy.reach")
-    actor.reset(0, 1)
-    actor.act({0: first()})
-    server.drain()
-    while server.get("/ready") != (503, "draining\n"):
-      time.sleep(0.01)
-    with pytest.raises(GatoError, match="shutting down and takes no new sessions"):
-      RemoteActor(server.url, "dummy.reach")
-    actor.act({0: first()})
-    with pytest.raises(GatoError, match="starts no new episodes"):
-      actor.reset(0, 2)
-    server.join()  # long before drain_seconds
-  assert server.error is None
-
-
-def test_draining_cuts_off_what_takes_too_long(engine):
-  with serve(engine, drain_seconds=0.2) as server:
-    actor = RemoteActor(server.url, "dummy.reach")
-    actor.reset(0, 1)
-    server.drain()
-    server.join()
-    with pytest.raises(client.ConnectionLost, match="the server is shutting down"):
-      actor.act({0: first()})
-  assert "1 episodes are cut off" in server.said
 
 
 def test_an_address_that_is_taken_is_named(engine):
@@ -355,39 +261,6 @@ def test_an_engine_that_breaks_ends_the_server_with_its_error(engine):
     with pytest.raises(client.ConnectionLost, match="the server is shutting down"):
       actor.act({0: first()})
     server.join()
-
-
-def test_the_verb_drains_on_sigterm(small_workdir, tmp_path):
-  """The whole command: it prints its address, plays, and leaves with status 0 after SIGTERM and the
-  episode's end.
-  """
-  command = [sys.executable, "-m", "experiments.serve", "--config=experiments/configs/dummy.py"]
-  command += [
-    f"--config.workdir={small_workdir}",
-    "--config.serve.sessions=2",
-    "--tasks=dummy.reach",
-    "--port=0",
-  ]
-  process = subprocess.Popen(
-    command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-  )
-  try:
-    url = None
-    for line in process.stdout:
-      url = url or re.search(r"listening on (ws://127\.0\.0\.1:\d+)", line)
-      if line == "serve: ready\n":
-        break
-    with RemoteActor(url[1], "dummy.reach") as actor:
-      actor.reset(0, 1)
-      actor.act({0: first()})
-      process.send_signal(signal.SIGTERM)
-      while process.stdout.readline() != "serve: draining\n":
-        assert process.poll() is None
-      actor.act({0: first()})
-    assert process.wait(300) == 0, process.stderr.read()
-  finally:
-    process.kill()
-    process.communicate()
 
 
 def test_the_client_needs_neither_jax_nor_tensorflow():

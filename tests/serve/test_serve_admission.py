@@ -64,6 +64,7 @@ def test_a_handshake_that_takes_too_long_is_ended(engine, start):
           time.sleep(0.05)
           slow.sendall(b"x")
         assert slow.recv(100) == b""
+
     wait_for(lambda: server.metric("refused_total", reason="too_slow") == 1)
     still_serves(server, good)
 
@@ -72,10 +73,13 @@ def test_connections_are_limited(engine):
   with serve(engine, connections=3) as server, RemoteActor(server.url, "dummy.reach") as good:
     good.reset(0, 1)
     others = [raw(server), raw(server)]
+
     with pytest.raises(client.ConnectionLost, match="all 3 connections are taken"):
       RemoteActor(server.url, "dummy.reach", timeout=60)
+
     for other in others:
       other.close()
+
     # Sockets that do not shake hands: the oldest makes room for who comes, so the good client is
     # let in.
     sockets = [socket.create_connection(("127.0.0.1", server.server.port)) for _ in range(10)]
@@ -85,8 +89,10 @@ def test_connections_are_limited(engine):
       one.settimeout(0.5)
     with contextlib.suppress(ConnectionResetError):
       assert sockets[0].recv(1) == b""
+
     with pytest.raises(TimeoutError):
       sockets[-1].recv(1)
+
     for one in sockets:
       one.close()
 
@@ -111,7 +117,9 @@ def test_http_that_is_none(server, good, request_bytes, status):
     with contextlib.suppress(ConnectionResetError):
       while data := connection.recv(65536):
         reply += data
+
   assert (reply.split(b" ")[1:2] or [b""])[0] in (status, b"405"), reply[:200]
+
   still_serves(server, good)
 
 
@@ -130,13 +138,16 @@ def test_tokens(engine, monkeypatch):
     for wrong in (None, TOKEN[:-1], TOKEN + "x", "é" * 16):
       with pytest.raises(GatoError, match="no token or a wrong one|ascii|latin"):
         RemoteActor(server.url, "dummy.reach", token=wrong)
+
     two = [("Authorization", f"Bearer {TOKEN}"), ("Authorization", "Bearer other")]
+
     with pytest.raises(InvalidStatus, match="401"):
       raw(server, additional_headers=two)
     assert server.metric("refused_total", reason="token") >= 4
     assert server.get("/health")[0] == server.get("/ready")[0] == 200
     assert server.get("/metrics")[0] == 401
     assert server.get("/metrics", Authorization=f"Bearer {TOKEN}")[0] == 200
+
     with RemoteActor(server.url, "dummy.reach", token=TOKEN) as actor:
       actor.reset(0, 1)
 
@@ -169,14 +180,20 @@ def test_addresses_that_may_be_open():
 def test_a_token_comes_from_a_private_file_or_the_environment(tmp_path, monkeypatch):
   monkeypatch.delenv(front.TOKEN_VARIABLE, raising=False)
   assert front.read_token("") == ""
+
   monkeypatch.setenv(front.TOKEN_VARIABLE, TOKEN)
+
   assert front.read_token("") == TOKEN
+
   path = tmp_path / "token"
   path.write_text(TOKEN + "\n")
   path.chmod(0o644)
+
   with pytest.raises(GatoError, match="can be read by others; chmod 600"):
     front.read_token(str(path))
+
   path.chmod(0o600)
+
   assert front.read_token(str(path)) == TOKEN
   with pytest.raises(GatoError, match="No such file"):
     front.read_token(str(tmp_path / "none"))
@@ -203,20 +220,26 @@ def certificate(folder: pathlib.Path, name: str) -> tuple[str, str]:
 def test_tls(engine, tmp_path):
   cert, key = certificate(tmp_path, "ours")
   other, _ = certificate(tmp_path, "other")
+
   with serve(engine, front.Address(port=0, token=TOKEN, tls_cert=cert, tls_key=key)) as server:
     assert server.url.startswith("wss://")
+
     with RemoteActor(server.url, "dummy.reach", token=TOKEN, tls_ca=cert) as actor:
       actor.reset(0, 1)
       assert actor.act({0: first()})[0].shape == (2,)
+
     for ca in ("", other):
       with pytest.raises(
         GatoError, match="certificate; give the certificate's authority as tls_ca"
       ):
         RemoteActor(server.url, "dummy.reach", token=TOKEN, tls_ca=ca)
+
     with pytest.raises(GatoError, match="a server with TLS has wss://"):
       RemoteActor(server.url.replace("wss", "ws"), "dummy.reach", token=TOKEN)
+
   with serve(engine) as server, pytest.raises(GatoError, match="one without has ws://"):
     RemoteActor(server.url.replace("ws", "wss"), "dummy.reach")
+
   with pytest.raises(GatoError, match="--tls_cert .*other.pem, --tls_key"):
     front.Address(tls_cert=other, tls_key=key).ssl_context()
 
@@ -231,6 +254,7 @@ def test_bad_flags_of_the_verb_are_one_line(small_workdir):
   ]
   environment = {k: v for k, v in os.environ.items() if k != front.TOKEN_VARIABLE}
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+
   assert done.returncode == 1
   assert re.fullmatch(
     r"error: 0\.0\.0\.0 can be reached .* there is no token; .*\n", done.stderr

@@ -7,19 +7,17 @@ import socket
 import time
 
 import hypothesis
-import msgpack
 import numpy as np
 import pytest
 import served
-from dm_env import specs as dm_specs
 from hypothesis import strategies as st
+from messages import MINE, REQUESTS, SETTINGS, mine, observation
 from served import first, raw, serve, still_serves, wait_for
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from gato_jax.serve import client, protocol
+from gato_jax.serve import protocol
 from gato_jax.serve.client import RemoteActor
-from gato_jax.task import TaskSpec
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HELLO = {"type": "hello", "version": protocol.VERSION}
@@ -48,15 +46,12 @@ def good(server):
     yield actor
 
 
-def observation():
-  return client._observation("dummy.reach", first().observation)
-
-
 def talk(server, messages):
   """The types and reasons of the replies to some messages (dict or bytes), "closed" where the
   server had enough.
   """
   replies, session = [], 0
+
   with contextlib.closing(raw(server)) as connection:
     for message in messages:
       if isinstance(message, dict):
@@ -67,91 +62,11 @@ def talk(server, messages):
       except ConnectionClosed as e:
         assert e.rcvd and e.rcvd.code != 1011, "an error of the server's own"
         return [*replies, "closed"]
+
       session = reply.get("session", session)
       replies.append(reply["reason"] if reply["type"] == "error" else reply["type"])
+
   return replies
-
-
-def mine(request, session):
-  """A request in which MINE is `session`."""
-  request = {key: session if value == MINE else value for key, value in request.items()}
-  if isinstance(request.get("steps"), list):
-    request["steps"] = [
-      (session, *step[1:]) if isinstance(step, tuple) and step[0] == MINE else step
-      for step in request["steps"]
-    ]
-  return request
-
-
-SETTINGS = hypothesis.settings(
-  max_examples=150,
-  deadline=None,
-  suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)
-MINE = 2**50  # stands for the session that was opened last
-SCALARS = (
-  st.none()
-  | st.booleans()
-  | st.integers(-(2**63), 2**64 - 1)
-  | st.floats()
-  | st.text()
-  | st.binary()
-)
-VALUES = st.recursive(
-  SCALARS,
-  lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-  max_leaves=9,
-)
-DTYPES = [
-  *sorted(protocol.DTYPES),
-  "object",
-  "O",
-  "U4",
-  "V8",
-  "M8[s]",
-  "bool",
-  "complex64",
-  "void",
-  "float128",
-  ">f4",
-]
-ARRAYS = st.tuples(
-  st.sampled_from(DTYPES) | VALUES,
-  st.lists(st.integers(0, 4) | st.integers(-(2**63), 2**64 - 1), max_size=10) | VALUES,
-  st.binary(max_size=64) | VALUES,
-).map(lambda parts: msgpack.ExtType(1, msgpack.packb(parts)))
-FIELDS = st.sampled_from(sorted(served.SPECS["dummy.reach"].observation)) | SCALARS
-NEARLY = st.builds(lambda field, value: observation() | {field: value}, FIELDS, VALUES | ARRAYS)
-STEPS = st.tuples(
-  st.just(MINE) | VALUES,
-  st.just(observation()) | NEARLY | st.dictionaries(FIELDS, VALUES | ARRAYS, max_size=6) | VALUES,
-)
-REQUESTS = st.fixed_dictionaries(
-  {
-    "type": st.sampled_from(
-      ["hello", "spec", "open", "open", "start", "start", "act", "act", "close", "error"]
-    )
-  },
-  optional={
-    "version": st.just(protocol.VERSION) | VALUES,
-    "task": st.sampled_from(sorted(served.SPECS)) | VALUES,
-    "session": st.just(MINE) | VALUES,
-    "seed": st.integers(0, 9) | VALUES,
-    "steps": st.lists(STEPS, max_size=3) | VALUES,
-  },
-)
-
-
-@hypothesis.settings(max_examples=500, deadline=None)
-@hypothesis.given(st.binary(max_size=200) | (VALUES | ARRAYS | REQUESTS).map(protocol.encode))
-def test_bytes_are_a_message_or_refused(data):
-  try:
-    message = protocol.decode(data)
-    protocol.take_steps(message)
-  except protocol.RequestRefused as e:
-    assert e.reason == "malformed" and "\n" not in str(e)
-  else:
-    assert isinstance(message["type"], str)
 
 
 @SETTINGS
@@ -165,6 +80,7 @@ def test_any_messages_in_any_order_disturb_nobody(server, good, messages, greete
     {"type": "start", "session": MINE, "seed": 1},
   ]
   replies = talk(server, [*playing[:greeted], *messages])
+
   assert set(replies) <= {
     *protocol.REASONS,
     "welcome",
@@ -174,6 +90,7 @@ def test_any_messages_in_any_order_disturb_nobody(server, good, messages, greete
     "actions",
     "closed",
   }
+
   still_serves(server, good)
 
 
@@ -185,20 +102,26 @@ def test_a_valid_message_with_wrong_bytes_disturbs_nobody(server, good, data):
     for message in (HELLO, {"type": "open", "task": "dummy.reach"}):
       connection.send(protocol.encode(message))
       reply = protocol.decode(connection.recv(60))
+
     session = reply["session"]
     connection.send(protocol.encode({"type": "start", "session": session, "seed": 1}))
+
     assert protocol.decode(connection.recv(60))["type"] == "started"
+
     content = bytearray(protocol.encode({"type": "act", "steps": [[session, observation()]]}))
     for _ in range(data.draw(st.integers(1, 6))):
       at = data.draw(st.integers(0, 80) | st.integers(0, 10_000)) % len(content)
       content[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+
     connection.send(bytes(content))
     reply = protocol.decode(connection.recv(60))
+
     assert reply["type"] == "actions" or reply["reason"] in (
       "malformed",
       "observation",
       "unknown_session",
     )
+
   still_serves(server, good)
 
 
@@ -208,10 +131,13 @@ def test_the_order_of_messages(server, good):
   assert talk(server, [HELLO | {"version": 2}, HELLO]) == ["version", "closed"]
   assert talk(server, [HELLO, HELLO, session]) == ["welcome", "order", "unknown_session"]
   assert talk(server, ["text", HELLO]) == ["malformed", "closed"]
+
   theirs = good._sessions[0]
   stolen = [{"type": kind, "session": theirs, "seed": 1} for kind in ("start", "close")]
   stolen.append({"type": "act", "steps": [[theirs, {"clock": np.zeros(1)}]]})
+
   assert talk(server, [HELLO, *stolen]) == ["welcome", *["unknown_session"] * 3]
+
   still_serves(server, good)
 
 
@@ -226,6 +152,7 @@ def test_frames_that_are_none_end_the_connection(server, good, frame):
     broken.socket.sendall(frame)
     with pytest.raises(ConnectionClosed):
       broken.recv(60)
+
   wait_for(lambda: server.metric("refused_total", reason="malformed") == 1)
   still_serves(server, good)
 
@@ -237,10 +164,12 @@ def test_messages_that_are_far_too_long_are_not_read(server, good):
     "welcome",
     "closed",
   ]  # no session: no room for an observation
+
   task = served.SPECS["dummy.reach"]
   size, most = protocol.message_bytes([task]), protocol.readable_bytes([task])
   spec = {"type": "spec", "task": "dummy.reach"}
   opened = [HELLO, {"type": "open", "task": "dummy.reach"}]
+
   assert talk(server, [*opened, b"x" * most, spec]) == ["welcome", "opened", "malformed", "spec"]
   assert talk(server, [*opened, spec | {"more": b"x" * size}, spec]) == [
     "welcome",
@@ -249,6 +178,7 @@ def test_messages_that_are_far_too_long_are_not_read(server, good):
     "spec",
   ]
   assert talk(server, [*opened, b"x" * (most + 1)]) == ["welcome", "opened", "closed"]
+
   wait_for(lambda: server.metric("refused_total", reason="too_large") == before + 4)
   still_serves(server, good)
 
@@ -300,12 +230,14 @@ def test_an_observation_that_is_wrong_is_refused_by_name_and_the_episode_goes_on
   timestep = first()
   expected = good.act({0: timestep})[0]
   good.reset(0, 1)
+
   with pytest.raises(protocol.RequestRefused, match=re.escape(said)) as refusal:
     good.act({0: timestep._replace(observation={**timestep.observation, field: value})})
   assert refusal.value.reason == reason and len(server.server.sessions) == 1
   np.testing.assert_array_equal(
     good.act({0: timestep})[0], expected
   )  # the episode's first step, as if nothing was
+
   still_serves(server, good)
 
 
@@ -316,6 +248,7 @@ def test_a_hello_and_a_message_that_never_end_are_not_waited_for(engine):
       pytest.raises(ConnectionClosed, match="no request for 2 s"),
     ):
       silent.recv(60)
+
     with contextlib.closing(raw(server)) as slow:
       slow.send(protocol.encode(HELLO))
       slow.recv(60)
@@ -327,6 +260,7 @@ def test_a_hello_and_a_message_that_never_end_are_not_waited_for(engine):
 
       with pytest.raises(ConnectionClosed, match="no request for 3 s"):
         slow.send(drip())
+
     assert (
       server.metric("refused_total", reason="too_slow")
       == server.metric("refused_total", reason="idle")
@@ -344,57 +278,16 @@ def test_a_client_that_reads_nothing_is_dropped(engine, flood):
       deaf.settimeout(120)
       deaf.connect(("127.0.0.1", server.server.port))
       deaf.sendall(UPGRADE)
+
       assert deaf.recv(4096).startswith(b"HTTP/1.1 101")
+
       request = protocol.encode({"type": "spec", "task": "dummy.reach"})
       frame = Frame(Opcode.PING, b"p" * 125) if flood == "pings" else Frame(Opcode.BINARY, request)
       deaf.sendall(Frame(Opcode.BINARY, protocol.encode(HELLO)).serialize(mask=True))
       with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # the server has had enough
         for _ in range(100_000):
           deaf.sendall(100 * frame.serialize(mask=True))
+
       wait_for(lambda: server.metric("refused_total", reason="not_reading") == 1)
+
     still_serves(server, good)
-
-
-def test_nothing_is_pickled():
-  for path in (ROOT / "gato_jax/serve").glob("*.py"):
-    assert not re.search(
-      r"import .*(pickle|marshal|shelve|dill)|np\.load|allow_pickle|\beval\(", path.read_text()
-    ), path
-
-
-def test_a_message_is_what_was_sent():
-  arrays = [np.arange(6, dtype=d).reshape(2, 3) for d in sorted(protocol.DTYPES)] + [
-    np.float32(3),
-    np.zeros((0, 2)),
-  ]
-  message = {"type": "actions", "actions": [[i, a] for i, a in enumerate(arrays)]}
-  back = protocol.decode(protocol.encode(message))["actions"]
-  for (_, ours), theirs in zip(back, arrays, strict=True):
-    assert (
-      ours.dtype == theirs.dtype and ours.shape == theirs.shape and np.array_equal(ours, theirs)
-    )
-  for wrong in (np.array(["a"]), np.array([None]), np.zeros(2, bool), object()):
-    with pytest.raises(TypeError, match="cannot send"):
-      protocol.encode({"type": "act", "steps": wrong})
-
-
-def test_a_message_of_the_largest_observation_fits_and_not_much_more():
-  spec = TaskSpec(
-    "d.t",
-    {
-      "a" * 50: dm_specs.BoundedArray((64, 80, 3), np.uint8, 0, 255),
-      "b": dm_specs.Array((17,), np.float32),
-      "text": dm_specs.StringArray(()),
-    },
-    dm_specs.BoundedArray((6,), np.float32, -1, 1),
-    {"text": 12},
-  )
-  observation = {
-    "a" * 50: np.zeros((64, 80, 3), np.uint8),
-    "b": np.zeros(17, np.float64),
-    "text": "\U0001f916" * 192,
-  }
-  sessions = 40
-  message = {"type": "act", "steps": [[2**60 + i, observation] for i in range(sessions)]}
-  size = len(protocol.encode(message))
-  assert size <= protocol.message_bytes([spec] * sessions) < 1.1 * size

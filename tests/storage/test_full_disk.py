@@ -92,6 +92,7 @@ def test_rows_and_whole_files_are_there_entirely_or_not_at_all(small):
   results.append(path, [row])
   files.write_json(small.path / "facts.json", {"old": 1})
   small.fill()
+
   for write in (
     lambda: results.append(path, [row] * 1000),
     lambda: files.write(small.path / "facts.json", b"x" * 10 * PAGE),
@@ -99,11 +100,14 @@ def test_rows_and_whole_files_are_there_entirely_or_not_at_all(small):
     with pytest.raises(OSError) as e:
       write()
     assert e.value.errno == errno.ENOSPC and str(small.path) in str(disk.failure(e.value))
+
   assert list(results.read(path)) == [row] and path.read_bytes().endswith(b"\n")
   assert json.loads((small.path / "facts.json").read_text()) == {"old": 1}
   assert sorted(p.name for p in small.path.iterdir()) == ["ballast", "facts.json", "results.jsonl"]
+
   small.make_room()
   results.append(path, [row] * 1000)
+
   assert len(list(results.read(path))) == 1001
 
 
@@ -111,14 +115,17 @@ def test_metrics_raise_and_do_not_wait_for_a_thread_that_is_gone(small):
   log = metrics.MetricsLog(small.path, step=0)
   log.write({"step": 1, "loss": 2.0})
   small.fill()
+
   with pytest.raises(OSError, match="metrics.jsonl|tensorboard"):
     for step in range(2, 1000):
       log.write({"step": step, **{f"loss/{i}": 1.0 for i in range(50)}})
+
   small.make_room()
   log.close()
   again = metrics.MetricsLog(small.path, step=1)  # the torn row is dropped
   again.write({"step": 2, "loss": 1.0})
   again.close()
+
   assert [
     json.loads(line)["step"] for line in (small.path / "metrics.jsonl").read_text().splitlines()
   ] == [1, 2]
@@ -152,11 +159,15 @@ def test_a_save_in_the_background_says_one_line_and_nothing_of_its_threads(small
     return run("-c", SAVE.replace("STEP", str(step)).replace("FOLDER", repr(str(folder))))
 
   assert save(5) == (0, [])
+
   small.fill(5_000_000)
   ended = save(10)
+
   assert is_full(ended, folder / "10."), ended
   assert sorted(p.name for p in folder.iterdir() if p.name.isdigit()) == ["5"]
+
   small.make_room()
+
   assert save(10) == (0, [])
   assert sorted(p.name for p in folder.iterdir()) == ["10", "5"]
 
@@ -164,13 +175,18 @@ def test_a_save_in_the_background_says_one_line_and_nothing_of_its_threads(small
 def test_collecting_on_a_full_disk_is_no_failure_of_a_simulator(small):
   small.fill(200_000)
   ended = verb("collect", small.path)
+
   assert is_full(ended, small.path / "data"), ended
   assert not list(small.path.rglob("failures.jsonl"))
+
   small.make_room()
   status, lines = verb("collect", small.path)
+
   assert status == 0, lines
+
   small.remount("ro")
   status, lines = verb("collect", small.path, "--config.collect.episodes=60")
+
   assert status == 1 and len(lines) == 1 and lines[0].startswith(f"error: {small.path}/data"), lines
   assert "read-only file system; make it writable" in lines[0]
 
@@ -189,10 +205,14 @@ def test_building_training_evaluating_and_reporting_on_a_full_disk(small, dummy_
     )
     small.fill(free)
     ended = verb(name, small.path, *settings)
+
     assert is_full(ended, small.path / where), (name, ended)
+
     small.make_room()
     status, lines = verb(name, small.path, *settings)
+
     assert status == 0, (name, lines)
+
   small.remount("ro")
   for name in ("train", "evaluate", "report"):
     status, lines = verb(name, small.path)

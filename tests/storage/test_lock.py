@@ -37,10 +37,13 @@ def test_a_second_writer_is_refused_by_name_until_the_first_has_ended(tmp_path):
     ):
       with lock.only_writer(tmp_path, "train"):
         pass
+
     with lock.only_writer(tmp_path, "evaluate"):  # beside a training
       pass
     first.stdin.close()
+
     assert first.wait() == 0
+
   with lock.only_writer(tmp_path, "train"):
     pass
 
@@ -50,7 +53,9 @@ def test_what_a_kill_leaves_is_taken(tmp_path):
   with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
     assert first.stdout.readline() == "holds\n"
     first.send_signal(signal.SIGKILL)
+
   assert json.loads((tmp_path / "train.lock").read_text())["pid"] == first.pid
+
   with lock.only_writer(tmp_path, "train"):
     pass
   (tmp_path / "train.lock").write_text('{"host": "a", "pi')  # killed while it wrote
@@ -65,11 +70,13 @@ def test_the_content_decides_where_the_system_has_no_locks(tmp_path):
   """
   parent = psutil.Process().parent()
   write(tmp_path, socket.gethostname(), parent.pid, parent.create_time())
+
   with (
     pytest.raises(GatoError, match=f"process {parent.pid} on"),
     lock.only_writer(tmp_path, "train"),
   ):
     pass
+
   write(tmp_path, socket.gethostname(), parent.pid, parent.create_time() - 1000)
   with lock.only_writer(tmp_path, "train"):
     pass
@@ -88,6 +95,7 @@ def test_another_host_is_believed_as_long_as_its_heart_beats(tmp_path, monkeypat
 
   heart = threading.Thread(target=beat)
   heart.start()
+
   try:
     if lives:
       with pytest.raises(

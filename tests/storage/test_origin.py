@@ -117,7 +117,9 @@ def test_a_changed_declaration_is_said_and_redone_and_nothing_is_lost(
     GatoError, match="the dataset of dummy.reach is not what its sources are now: .*accept_changes"
   ):
     experiment(data).refuse_stale([(domain, "reach")], accept=False)
+
   experiment(data).refuse_stale([(domain, "reach")], accept=True)
+
   assert f"{message}" in (said := capsys.readouterr().err) and said.endswith("; going on\n")
   with pytest.raises(
     GatoError, match="since its raw logs were collected; run python -m experiments.collect"
@@ -126,6 +128,7 @@ def test_a_changed_declaration_is_said_and_redone_and_nothing_is_lost(
 
   collected(data, domain)
   said = capsys.readouterr().err
+
   assert (
     message in said
     and f"the old episodes are in {directory(data)}.old-1, collecting 6 anew" in said
@@ -161,10 +164,14 @@ def test_other_pushes_are_other_episodes(data, capsys):
   assert "disturbance was 0.0, now it is 0.5" in experiment(data, disturbance={"dummy": 0.5}).stale(
     DOMAIN, "reach"
   )
+
   collected(data, config=config)
+
   assert "disturbance was 0.0, now it is 0.5" in capsys.readouterr().err
   assert {row.actor for row in logs.rows(directory(data))} == {"expert", "expert, disturbed"}
+
   built(data)
+
   assert not experiment(data, disturbance={"dummy": 0.5}).stale(DOMAIN, "reach")
   assert "disturbance was 0.5, now it is 0.0" in experiment(data).stale(DOMAIN, "reach")
 
@@ -177,6 +184,7 @@ def test_a_spec_that_changed_is_found_though_all_episodes_are_there(data, capsys
   ]  # as another version of the simulator's package had it
   path.write_text(json.dumps(before))
   collected(data)
+
   assert "observation 'clock' was" in capsys.readouterr().err and rows(data) == list(range(6))
 
 
@@ -215,11 +223,16 @@ def test_code_that_does_something_else_counts_and_comments_do_not(package):
   room = package / "room"
   code = fresh_hash(ROOM)
   (room / "environment.py").write_text('"""Rooms."""\ndef make(task):\n  return task  # as it is\n')
+
   assert fresh_hash(ROOM) == code
+
   (room / "room_dataset_builder.py").write_text("x = 1\n")
   (room / "__init__.py").write_text("DOMAIN = 'is compared part by part'\n")
+
   assert fresh_hash(ROOM) == code
+
   (room / "expert.py").write_text("x = 1\n")
+
   assert fresh_hash(ROOM) != code
   with pytest.raises(GatoError, match="hook 'rlds_of_a_user.nothing:make': there is no module"):
     fresh_hash("rlds_of_a_user.nothing:make")
@@ -245,8 +258,11 @@ def test_a_changed_module_that_domains_share_is_noticed(package, statement):
   code = fresh_hash(ROOM)
   (worlds / "walls.py").write_text("HEIGHT = 1  # metres\n")
   (worlds / "doors.py").write_text("HEIGHT = 1\n")  # nobody imports it
+
   assert fresh_hash(ROOM) == code
+
   (worlds / "walls.py").write_text("HEIGHT = 2\n")
+
   assert fresh_hash(ROOM) != code
 
 
@@ -267,6 +283,7 @@ def test_builders_and_declarations_of_others_do_not_count(package):
   code = fresh_hash(ROOM)
   for path in changing:
     path.write_text("x = 2\n")
+
   assert fresh_hash(ROOM) == code
 
 
@@ -277,8 +294,11 @@ def test_the_expert_of_another_domain_counts(package):
   hooks = (ROOM, "rlds_of_a_user.hall.expert:make")
   code = fresh_hash(*hooks)
   (package / "hall" / "environment.py").write_text("x = 1\n")
+
   assert fresh_hash(*hooks) == code
+
   expert.write_text("x = 2\n")
+
   assert fresh_hash(*hooks) != code
 
 
@@ -296,11 +316,14 @@ def test_the_fix_that_an_error_asks_for_is_enough(data, change):
   Nothing is collected; the dataset is built and prepared again.
   """
   domain = change(max_text_tokens={"instruction": 20})
+
   assert "max_text_tokens 'instruction' was 12, now it is 20" in experiment(data).stale(
     domain, "reach"
   )
+
   kept = [shard.stat().st_ino for shard in logs.shards(directory(data))]
   collected(data, domain)
+
   assert [shard.stat().st_ino for shard in logs.shards(directory(data))] == kept
   assert built(data, domain) and prepare.prepare(data / "tfds", TASK, codec.default_text_codec())
   assert prepared.load(data / "tfds", TASK).spec.max_text_tokens == {"instruction": 20}
@@ -316,13 +339,17 @@ def test_a_complete_shard_is_filled_up_when_more_is_asked_for(tmp_path, capsys):
   for asked, shards in ((1, 1), (2, 1), (7, 3)):
     collected(tmp_path, config=dataclasses.replace(CONFIG, episodes=asked))
     assert rows(tmp_path) == list(range(asked)) and len(logs.shards(directory(tmp_path))) == shards
+
   episodes_ = [
     row.seed for shard in logs.shards(directory(tmp_path)) for row, _ in logs.read_shard(shard)
   ]
+
   assert episodes_ == list(range(7))
+
   collected(
     tmp_path, config=dataclasses.replace(CONFIG, episodes=7, shard_episodes=10)
   )  # theirs hold three
+
   assert rows(tmp_path) == list(range(7))
 
 
@@ -362,8 +389,10 @@ def test_other_files_make_other_documents(tmp_path, monkeypatch):
   task = next(task for task in text.tasks if task == "files")
   assert rlds_builder.build(text, task, tmp_path / "raw", tmp_path / "tfds")
   assert not rlds_builder.build(text, task, tmp_path / "raw", tmp_path / "tfds")
+
   (folder / "a.txt").write_text("The letter A.\n")
   assert rlds_builder.build(text, task, tmp_path / "raw", tmp_path / "tfds")
+
   shutil.rmtree(folder)
   assert not rlds_builder.build(
     text, task, tmp_path / "raw", tmp_path / "tfds"

@@ -70,6 +70,7 @@ class Broken(environment.Reach):
     if self._task == "raises":
       self._spoiled = True
       raise ValueError("the simulator\nis broken")
+
     if self._task == "nan":
       timestep.observation["body"]["velocity"][:] = np.nan
 
@@ -81,6 +82,7 @@ def make(task: str) -> environment.Reach:
     raise ValueError(
       f"imported: {sorted({'jax', 'tensorflow', 'flax', 'matplotlib', 'arch'} & set(sys.modules))}"
     )
+
   return Broken(task)
 
 

@@ -19,6 +19,7 @@ def picture(number: int, height: int = 32, width: int = 48) -> np.ndarray:
 def read(task: str, split: str, side: int):
   """Yields documents that contain their own number, with images of different sizes."""
   first, count = (0, 24) if split == "train" else (100, 4)
+
   for i in range(first, first + count):
     shown = picture(i, *((32, side), (side, 16), (16, 16))[i % 3])
     if task == "text":

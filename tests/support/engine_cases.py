@@ -88,6 +88,7 @@ def observe(task: str, seed: int, number: int) -> dict:
   """A random observation, the same for the same seed and number."""
   random = np.random.default_rng([seed, number])
   observation = {}
+
   for key, spec in SPECS[task].observation.items():
     if isinstance(spec, dm_specs.StringArray):
       observation[key] = WORDS[seed % len(WORDS)]
@@ -97,6 +98,7 @@ def observe(task: str, seed: int, number: int) -> dict:
       observation[key] = random.integers(0, 1024, spec.shape)
     else:
       observation[key] = random.normal(size=spec.shape).astype(spec.dtype).clip(-1, 1)
+
   return observation
 
 
@@ -149,6 +151,7 @@ def most_likely(
   for i, position in enumerate(positions):
     legal = slice(low[i % len(low)], high[i % len(low)] + 1)
     tokens[i] = legal.start + np.argmax(scores[position - 1, legal])
+
   return tokens.reshape(n, -1)
 
 

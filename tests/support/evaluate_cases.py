@@ -55,6 +55,7 @@ def failures(workdir):
 def children_of(workdir) -> list[str]:
   """Simulator processes that log into the workdir."""
   found = []
+
   for process in pathlib.Path("/proc").glob("[0-9]*"):
     try:
       if b"gato_jax.evaluate.simulator_process" in (process / "cmdline").read_bytes():
@@ -62,6 +63,7 @@ def children_of(workdir) -> list[str]:
           found.append(process.name)
     except OSError:  # it ended meanwhile
       continue
+
   return found
 
 

@@ -41,11 +41,13 @@ class Wanderer:
   def act(self, observations: Mapping[int, Any]) -> dict[int, np.ndarray]:
     self.batches.append({self._episodes[slot][0] for slot in observations})
     actions = {}
+
     for slot, observation in observations.items():
       _, seed, step = self._episodes[slot]
       assert observation["clock"][0] == step, "an observation of another episode"
       actions[slot] = np.random.default_rng([seed, step]).uniform(-0.1, 0.1, 2).astype(np.float32)
       self._episodes[slot][2] += 1
+
     return actions
 
 

@@ -59,10 +59,12 @@ class Failing(environment.Reach):
       os.kill(os.getpid(), signal.SIGSEGV)
     if "hang" in self._task:
       time.sleep(1e6)
+
     if self._task == "eat":
       while True:
         self._eaten.append(bytearray(b"x") * 50_000_000)
         time.sleep(0.05)
+
     if self._task == "raise":
       raise ValueError("the simulator\nis broken")
 

@@ -34,11 +34,13 @@ def read(tfds: pathlib.Path) -> None:
 def wait(child: int) -> int | None:
   """Returns the exit status, or None where the child had to be killed."""
   until = time.monotonic() + _PATIENCE
+
   while time.monotonic() < until:
     ended, status = os.waitpid(child, os.WNOHANG)
     if ended:
       return os.waitstatus_to_exitcode(status)
     time.sleep(0.05)
+
   os.kill(child, 9)
   os.waitpid(child, 0)
   return None
@@ -53,6 +55,7 @@ def main(tfds: pathlib.Path, children: int) -> None:
       cli.run_without_config(lambda: read(tfds))
       return  # to the end of the interpreter, which is where it would hang
     statuses.append(wait(child))
+
   print(f"{statuses.count(1)} ended, {statuses.count(None)} killed", flush=True)
 
 

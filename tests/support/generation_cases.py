@@ -108,12 +108,14 @@ def greedy(params, parts, n) -> list[int]:
     else document_layout.encode(parts, TEXT, end=False),
     [],
   )
+
   for _ in range(n):
     scores = logits(params, window(document))[0, len(document.tokens) - 1, : vocabulary.TEXT_SIZE]
     found.append(int(np.argmax(np.where(TEXT.writable, scores, -np.inf))))
     if found[-1] == TEXT.end:
       return found[:-1]
     document = document_layout.join([document, words(found[-1:])])
+
   return found
 
 

@@ -107,10 +107,12 @@ def extend(params, chunk, memory, rows, fresh):
 def extend_all(params, batch, memory, rows=None, fresh=(False, False)):
   """Reads a batch in pieces; the rows that are `fresh` begin anew."""
   hidden = []
+
   for chunk in pieces(batch):
     out, memory = extend(params, chunk, memory, rows, np.array(fresh))
     hidden.append(out)
     fresh = (False, False)
+
   return np.concatenate(hidden, 1), memory
 
 
@@ -140,6 +142,7 @@ def reference_with_window(params, batch, window):
     h = norm(x, p["attention_norm"])
     query, key, value = np.einsum("bld,dchk->cblhk", h, attention["qkv"])
     mixed = np.zeros_like(query)
+
     for b, i in np.ndindex(x.shape[:2]):
       keys = [
         j
@@ -152,8 +155,10 @@ def reference_with_window(params, batch, window):
       score += np.einsum("hk,mhk->hm", query[b, i] + attention["distance_bias"], distance)
       weight = np.exp(score / np.sqrt(CONFIG.key_size))
       mixed[b, i] = np.einsum("hm,mhk->hk", weight / weight.sum(-1, keepdims=True), value[b, keys])
+
     x = x + np.einsum("blhk,hkd->bld", mixed, attention["out"])
     h = norm(x, p["feed_forward_norm"])
     gate, linear = np.einsum("bld,dcf->cblf", h, p["feed_forward"]["in"])
     x = x + (np.asarray(jax.nn.gelu(gate)) * linear) @ p["feed_forward"]["out"]
+
   return norm(x, params["decoder"]["final_norm"])

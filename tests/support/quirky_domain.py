@@ -98,13 +98,16 @@ class Quirky(wrappers.Environment):
     self._x[:2] += 0.1 * np.asarray(action)
     self._t += 1
     reward = self._t if self.task == "integer_reward" else 1.0 + self._t
+
     if self._t == 5:
       reward = {"nan_reward": float("nan"), "no_reward": None}.get(self.task, reward)
       if self.task == "restarts":
         return self.reset()
+
     if self._t == 10 or self.task == "one_step":
       self._needs_reset = True
       return dm_env.termination(reward, self._observation())
+
     return dm_env.transition(reward, self._observation())
 
 

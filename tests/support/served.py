@@ -10,11 +10,13 @@ import time
 import urllib.error
 import urllib.request
 
+import numpy as np
 import websockets.sync.client
 
 import rlds_builders
 from gato_jax import agent
 from gato_jax.domain import environment_task_spec
+from gato_jax.env import loop
 from gato_jax.serve import client, front, server
 
 DOMAIN = rlds_builders.get("dummy")
@@ -49,7 +51,9 @@ class Served:
     self._listening, self._ready = threading.Event(), threading.Event()
     self._thread = threading.Thread(target=self._run, args=(engine, address, drain_seconds, limits))
     self._thread.start()
+
     assert self._listening.wait(_PATIENCE), self.error
+
     self.url = f"{address.scheme}://127.0.0.1:{self.server.port}"
 
   def _run(self, engine, address, drain_seconds, limits):
@@ -70,6 +74,7 @@ class Served:
       asyncio.run(main())
     except BaseException as e:
       self.error = e
+
     self._listening.set()
 
   def wait_until_ready(self) -> None:
@@ -85,6 +90,7 @@ class Served:
   def get(self, path: str, **headers: str) -> tuple[int, str]:
     """HTTP status and text of a path on the same port."""
     url = self.url.replace("ws", "http", 1) + path
+
     try:
       with urllib.request.urlopen(
         urllib.request.Request(url, headers=headers), timeout=_PATIENCE
@@ -104,6 +110,7 @@ def serve(engine, address=None, drain_seconds=0.0, ready=True, **limits):
   An error that ended the server is raised then.
   """
   running = Served(engine, address or front.Address(port=0), drain_seconds, limits)
+
   try:
     if ready:
       running.wait_until_ready()
@@ -112,6 +119,7 @@ def serve(engine, address=None, drain_seconds=0.0, ready=True, **limits):
     if running._thread.is_alive():
       running.drain()
     running.join()
+
   if running.error:
     raise running.error
 
@@ -144,8 +152,37 @@ def wait_for(condition, seconds=_PATIENCE):
 def still_serves(server, good):
   """Asserts that an old client goes on, a new one is admitted, and no other session is left."""
   assert good.act({0: first()})[0].shape == (2,)
+
   with client.RemoteActor(server.url, "dummy.reach") as other:
     other.reset(0, 1)
     other.act({0: first()})
+
   wait_for(lambda: server.metric("sessions") == 1)
+
   assert server.error is None
+
+
+class Recorder:
+  """An actor that keeps what it was told to do, by seed."""
+
+  def __init__(self, actor):
+    self._actor, self._seeds = actor, {}
+    self.actions: dict[int, list[np.ndarray]] = {}
+
+  def reset(self, slot, seed):
+    self._seeds[slot] = seed
+    self.actions[seed] = []
+    self._actor.reset(slot, seed)
+
+  def act(self, timesteps):
+    actions = self._actor.act(timesteps)
+    for slot, action in actions.items():
+      self.actions[self._seeds[slot]].append(action)
+    return actions
+
+
+def play(actor, task, seeds, copies=1):
+  """Every action of some episodes, by seed."""
+  recorder = Recorder(actor)
+  list(loop.run_episodes([DOMAIN.make_environment(task) for _ in range(copies)], recorder, seeds))
+  return recorder.actions

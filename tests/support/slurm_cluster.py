@@ -59,11 +59,13 @@ def cluster(folder: pathlib.Path) -> Iterator[dict[str, str]]:
   Ends only the daemons that it started.
   """
   host = socket.gethostname().partition(".")[0]  # JAX asks the first node's name for its address
+
   with contextlib.ExitStack() as sockets:
     free = [sockets.enter_context(socket.socket()) for _ in range(3)]
     for each in free:
       each.bind(("127.0.0.1", 0))
     ports = [each.getsockname()[1] for each in free]
+
   (folder / "state").mkdir()
   config = folder / "slurm.conf"
   config.write_text(_CONFIG.format(folder=folder, host=host, ports=ports))
@@ -81,6 +83,7 @@ def cluster(folder: pathlib.Path) -> Iterator[dict[str, str]]:
     ["slurmd", "-D", "-f", str(config), "-N", host],
     ["slurmd", "-D", "-f", str(config), "-N", f"{host}-two"],
   ]
+
   with contextlib.ExitStack() as stack:
     for command in daemons:
       log = stack.enter_context(open(folder / f"{command[0]}.out", "a"))
@@ -94,8 +97,10 @@ def cluster(folder: pathlib.Path) -> Iterator[dict[str, str]]:
       stack.callback(_end, daemon)
       if command[0] == "munged":
         until(lambda: (folder / "munge.socket").exists(), 10)
+
     idle = ("sinfo", "--Node", "--noheader", "--partition=low", "--format=%T")
     until(lambda: _run(environment, *idle).split() == ["idle", "idle"], 30)
+
     try:
       yield environment
     finally:

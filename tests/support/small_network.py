@@ -54,11 +54,13 @@ def write(path: pathlib.Path, dummy_raw: pathlib.Path) -> pathlib.Path:
   """
   params = random_params()
   domain, task_specs = rlds_builders.get("dummy"), {}
+
   for task in domain.tasks:
     environment = domain.make_environment(task)
     task_specs[f"dummy.{task}"] = environment_task_spec(domain, task, environment).to_json()
     shard = logs.shards(logs.task_directory(dummy_raw, "dummy", task))[0]
     pieces = []
+
     for row, columns in list(logs.read_shard(shard))[:2]:
       observation = {
         k.removeprefix("observation/"): v[: row.length]
@@ -66,7 +68,9 @@ def write(path: pathlib.Path, dummy_raw: pathlib.Path) -> pathlib.Path:
         if "observation/" in k
       }
       pieces.append((observation, columns["action"][: row.length]))
+
     demonstrations.write(path, f"dummy.{task}", pieces)
+
   store = checkpoint.Checkpoints(path / "checkpoints", keep=1)
   meta = {"model": SMALL.to_json(), "specs": task_specs}
   store.save(5, params, {"count": np.zeros([], np.int32)}, meta, codec.default_text_codec().model)

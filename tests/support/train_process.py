@@ -64,6 +64,7 @@ def interrupted(start, rows, options):
       while not newest(options.workdir):
         time.sleep(0.05)
       os.kill(os.getpid(), signal.SIGKILL)
+
     if i == options.sigterm:
       os.kill(os.getpid(), signal.SIGTERM)
     if i == options.fail:
@@ -95,6 +96,7 @@ def main() -> None:
   logging.basicConfig(format="%(message)s")
   multihost._HEARTBEAT_SECONDS, multihost._FAREWELL_SECONDS = options.heartbeat, options.farewell
   data, fsdp, tensor = map(int, options.mesh.split(","))
+
   with multihost.joined(options.coordinator, options.processes, options.process):
     loop.train(
       model_config=CONFIG,
@@ -135,6 +137,7 @@ def process(command, devices=1, environment=None) -> Iterator[subprocess.Popen]:
   started = subprocess.Popen(
     command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
   )
+
   try:
     yield started
   finally:
@@ -175,6 +178,7 @@ def run_two(workdir, steps, *arguments, first=(), second=(), devices=4) -> list[
   `first` and `second` are additional arguments of one of them.
   """
   joint = (*arguments, f"--coordinator={free_address()}", "--processes=2")
+
   with (
     started(workdir, steps, *joint, "--process=0", *first, devices=devices) as one,
     started(workdir, steps, *joint, "--process=1", *second, devices=devices) as two,

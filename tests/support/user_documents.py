@@ -56,6 +56,7 @@ def vqa(folder: pathlib.Path, subtype: str, prefix: str, images: range) -> None:
   """Writes a small VQA set in its published format: two questions for each image."""
   (folder / subtype).mkdir()
   questions, annotations = [], []
+
   for image_id in images:
     (folder / subtype / f"COCO_{subtype}_{image_id:012}.jpg").write_bytes(png(image_id, "JPEG"))
     for number in range(2):
@@ -76,6 +77,7 @@ def vqa(folder: pathlib.Path, subtype: str, prefix: str, images: range) -> None:
           "question_id": question_id,
         }
       )
+
   shared = {
     "info": {"year": 2014},
     "license": {"name": "CC"},

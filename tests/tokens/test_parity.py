@@ -88,6 +88,7 @@ def test_acting_makes_the_tokens_of_the_recorded_episode(domain, tmp_path):
       writer.append(sequential.row(spec.name, "expert", 0, episode))
 
   ((row, columns),) = logs.read_shard(tmp_path / "shard-00000")
+
   # The last row of a log is the observation after the last action, which nobody acts on.
   observation = {
     key.removeprefix("observation/"): column[:-1]
@@ -95,21 +96,25 @@ def test_acting_makes_the_tokens_of_the_recorded_episode(domain, tmp_path):
     if key.startswith("observation/")
   }
   recorded = token_layout.encode(observation, columns["action"][:-1])
+
   assert len(expert.packed) == row.length > 0
 
   length = token_layout.observation_length + 1
   patch_count = token_layout.patch_count
+
   for t, chunk in enumerate(acting_chunks(token_layout, expert.packed)):
     where = f"{domain.name}, step {t}"
 
     # Index 0 is the action token of the step before; the observation and the separator follow.
     acting = {name: chunk[name][0, 1 : 1 + length] for name in ("tokens", "kinds", "locals")}
     training = {name: getattr(recorded, name)[t, :length] for name in acting}
+
     np.testing.assert_array_equal(acting["kinds"], training["kinds"], err_msg=where)
     assert not chunk["kinds"][0, 1 + length :].any(), where
 
     # Unused positions of text fields are padding on both sides; nothing attends to them.
     attended = training["kinds"] != Kind.PADDING
+
     for name in ("tokens", "locals"):
       np.testing.assert_array_equal(
         acting[name][attended], training[name][attended], err_msg=f"{where}: {name}"
@@ -118,6 +123,7 @@ def test_acting_makes_the_tokens_of_the_recorded_episode(domain, tmp_path):
     # In acting, patch_slots picks the patch of a position; in training they lie in token order.
     is_patch = acting["kinds"] == Kind.PATCH
     slots = chunk["patch_slots"][0, 1 : 1 + length][is_patch]
+
     assert len(slots) == patch_count == len(recorded.patches[t]), where
     np.testing.assert_array_equal(chunk["patches"][0, slots], recorded.patches[t], err_msg=where)
     np.testing.assert_array_equal(
@@ -143,4 +149,5 @@ def test_an_episode_depends_on_its_seed_and_nothing_before(domain):
 
   for key, value in once.items():
     np.testing.assert_array_equal(value, again[key], err_msg=key)
+
   assert any(not np.array_equal(once[key], other[key]) for key in once)

@@ -53,6 +53,7 @@ def test_edges_are_the_papers_formula_in_exact_arithmetic():
   scaled = (np.clip(f, -1, 1) + 1) * 512
   clear = (np.abs(scaled - np.rint(scaled)) > 1e-9) & (np.abs(x) > 1e-37)
   expected = np.clip(np.floor(scaled), 0, 1023).astype(int)
+
   np.testing.assert_array_equal(
     codec.mu_law_bins().encode(x.astype(np.float32))[clear], expected[clear]
   )
@@ -92,13 +93,16 @@ def test_golden_timestep_written_out_by_hand():
   }
   steps = text.encode(observation, np.float32([[2.0, 0.25]]))
   (go,) = TEXT.encode("go")
+
   # text padded to four; two patches; a/count; b/scalar at mu-law's centre; c/unit linear; "|";
   # action in its bounds
   assert steps.tokens.tolist() == [
     [go, 0, 0, 0, 0, 0, 3, 9, 32512, 32000, 32768, 33024, 33023, 32256],
   ]
+
   t, p, _, d, c = Kind.TEXT, Kind.PATCH, Kind.PADDING, Kind.DISCRETE, Kind.CONTINUOUS
   o = Kind.PADDING
+
   assert steps.kinds.tolist() == [
     [t, o, o, o, p, p, d, d, c, c, c, Kind.SEPARATOR, Kind.ACTION, Kind.ACTION]
   ]
@@ -109,7 +113,9 @@ def test_golden_timestep_written_out_by_hand():
   assert text.legal_actions()[0].tolist() == [32000, 32000] and text.legal_actions()[
     1
   ].tolist() == [33023, 33023]
+
   described = text.describe()
+
   assert (
     "14 tokens a step, 2 of them patches" in described
     and "mu-law" in described
@@ -129,6 +135,7 @@ def test_action_round_trip_is_within_half_a_bin_and_inside_the_bounds():
   tokens = text.encode(observation, actions).tokens[:, text.action.slice]
   bins = tokens - vocabulary.CONTINUOUS_OFFSET
   decoded = np.stack([b.centres[bins[:, d]] for d, b in enumerate(text.action.bins)], axis=1)
+
   assert np.all(np.abs(decoded - actions) <= (high - low) / 1024 / 2 * 1.0001)
   assert np.all((decoded >= low) & (decoded <= high))
 
@@ -139,8 +146,11 @@ def test_patches_lie_in_raster_order():
   for i in range(6):
     y, x = 16 * (i // 3), 16 * (i % 3)
     np.testing.assert_array_equal(cut[:, i], image[:, y : y + 16, x : x + 16])
+
   assert patches.positions(80, 64).max() == 128
+
   grey = patches.to_patches(image[..., :1])
+
   np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
 
 

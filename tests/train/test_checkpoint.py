@@ -50,30 +50,37 @@ def damage(folder: pathlib.Path, how):
   """Changes the largest file of a folder."""
   largest = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
   content = bytearray(largest.read_bytes())
+
   if how == "cut":
     content = content[: len(content) // 2]
   elif how == "changed":
     content[len(content) // 2] ^= 0xFF
+
   largest.write_bytes(content)
 
 
 def test_everything_comes_back(tmp_path):
   save(tmp_path, 5, 10)
   step, params, optimizer, meta = restore(tmp_path)
+
   assert (
     step == 10
     and meta["step"] == 10
     and meta["tokenizer"] == TOKENIZER
     and meta["model"] == META["model"]
   )
+
   jax.tree.map(np.testing.assert_array_equal, (params, optimizer), state(10.0))
 
 
 def test_acting_needs_only_the_folder(tmp_path):
   save(tmp_path, 5, 10)
   params, meta, step = checkpoint.load_for_acting(tmp_path)
+
   assert step == 10 and meta["tokenizer"] == TOKENIZER and meta["specs"] == META["specs"]
+
   jax.tree.map(np.testing.assert_array_equal, params, state(10.0)[0])
+
   np.testing.assert_array_equal(
     checkpoint.load_for_acting(tmp_path, 5)[0]["bias"], [0.0, 5.0, 10.0]
   )
@@ -95,7 +102,9 @@ def test_damaged_newest_falls_back(tmp_path, caplog, how):
   with caplog.at_level(logging.WARNING, "gato_jax.train.checkpoint"):
     assert restore(tmp_path)[0] == 5
     assert checkpoint.load_for_acting(tmp_path)[2] == 5
+
   ours = [r.getMessage() for r in caplog.records if r.name == "gato_jax.train.checkpoint"]
+
   assert len(ours) == 2 and all(str(tmp_path / "10") in line and "\n" not in line for line in ours)
   with pytest.raises(GatoError, match="cannot be read"):
     checkpoint.load_for_acting(tmp_path, 10)
@@ -113,14 +122,17 @@ def test_damage_in_many_arrays_at_once_is_said_in_one_line(tmp_path, caplog, cap
   data = [
     p for p in (tmp_path / "10" / "params").rglob("*") if p.is_file() and p.parent.name == "d"
   ]
+
   for path in data:
     path.write_bytes(
       path.read_bytes()[: path.stat().st_size // 2]
     ) if how == "cut" else path.unlink()
+
   capfd.readouterr()
   with caplog.at_level(logging.WARNING, "gato_jax.train.checkpoint"):
     assert checkpoint.load_for_acting(tmp_path)[2] == 5
   ours = [r.getMessage() for r in caplog.records if r.name == "gato_jax.train.checkpoint"]
+
   # TensorStore decides how many files the twelve arrays share.
   assert len(data) > 1
   assert len(ours) == 1 and "10: cannot be read (" in ours[0] and "\n" not in ours[0]
@@ -134,6 +146,7 @@ def test_damage_of_optimizer_and_meta_falls_back(tmp_path):
     p for p in (tmp_path / "10" / "meta").rglob("*") if p.is_file() and "width" in p.read_text()
   )
   file.write_text(file.read_text().replace('"width": 8', '"width": 9'))
+
   assert restore(tmp_path)[0] == 5
   assert checkpoint.newest_meta(tmp_path)["step"] == 15  # whose meta is intact
   with pytest.raises(GatoError, match="10: cannot be read .the meta is not what was saved"):
@@ -167,9 +180,12 @@ def test_checkpoints_with_the_sums_of_before_are_read_and_checked(tmp_path, monk
   meta = json.loads(file.read_text())
   del meta["sums_version"], meta["sha256"]
   file.write_text(json.dumps({**meta, "sha256": checkpoint.digest(meta)}))
+
   assert restore(tmp_path)[0] == checkpoint.load_for_acting(tmp_path)[2] == 5
+
   meta["sums"]["params"]["['bias']"] += 1
   file.write_text(json.dumps({**meta, "sha256": checkpoint.digest(meta)}))
+
   with pytest.raises(GatoError, match=r"params\['bias'\] is not what was saved"):
     checkpoint.load_for_acting(tmp_path, 5)
 
@@ -178,10 +194,15 @@ def test_a_run_that_fell_back_saves_over_what_cannot_be_read(tmp_path):
   save(tmp_path, 5, 10, 15)
   for step in ("10", "15"):
     damage(tmp_path / step / "params", "cut")
+
   assert restore(tmp_path)[0] == 5
+
   save(tmp_path, 10)
+
   assert restore(tmp_path)[0] == 10
+
   save(tmp_path, 15)
+
   assert restore(tmp_path)[0] == 15
 
 
@@ -195,10 +216,14 @@ def test_how_long_a_save_takes_is_told_once(tmp_path, caplog):
   with caplog.at_level(logging.INFO, "gato_jax.train.checkpoint"):
     checkpoints.save(5, *state(5.0), META, TOKENIZER)
     checkpoints.wait()
+
   told = checkpoints.take_seconds()
+
   assert 0 < told["save_blocking_seconds"] and 0 < told["save_background_seconds"]
   assert checkpoints.take_seconds() == {}
+
   checkpoints.close()
+
   assert (
     f"step 5: saving blocked training for {told['save_blocking_seconds']:.2f} s" in caplog.messages
   )
@@ -228,5 +253,6 @@ def test_a_kill_while_saving_keeps_the_earlier(tmp_path):
     ]
   )
   killed = subprocess.run([sys.executable, "-c", source, str(tmp_path)], capture_output=True)
+
   assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
   assert restore(tmp_path)[0] == 5

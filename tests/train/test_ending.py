@@ -20,11 +20,13 @@ def damaged(dummy_tfds, tmp_path_factory):
   """The dummy datasets with a byte changed in about every episode of their prepared form."""
   tfds = tmp_path_factory.mktemp("damaged") / "tfds"
   shutil.copytree(dummy_tfds, tfds)
+
   for path in tfds.rglob(f"{prepared_format.FOLDER}/data.bin"):
     content = bytearray(path.read_bytes())
     for at in range(len(content) // 2, len(content), 500):
       content[at] ^= 0xFF
     path.write_bytes(content)
+
   return tfds
 
 
@@ -35,8 +37,11 @@ def test_an_error_of_the_input_ends_the_process(damaged, children):
   done = subprocess.run(
     command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60 + 50 * children
   )
+
   assert done.stdout == f"{children} ended, 0 killed\n", done.stdout + done.stderr
+
   lines = done.stderr.splitlines()
+
   assert len(lines) == children and all(
     "is damaged; delete the folder and run" in line for line in lines
   ), done.stderr
@@ -66,4 +71,5 @@ def test_a_thread_that_never_ends_does_not_keep_a_verb_after_its_error():
     text=True,
     timeout=120,
   )
+
   assert (done.returncode, done.stderr) == (1, "error: bad input\n")

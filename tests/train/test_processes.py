@@ -59,17 +59,20 @@ def test_processes_agree(where):
     "JAX_COORDINATOR_PORT": port,
   }
   command, variables = [sys.executable, "-c", AGREEMENTS, f"{host}:{port}"], [{}, {}]
+
   if where == "slurm":  # what srun tells its tasks; nothing else is given
     command[-1], variables = (
       "",
       [{**slurm, "SLURM_PROCID": i, "SLURM_LOCALID": i} for i in ("0", "1")],
     )
+
   with (
     train_process.process([*command, "0"], environment=variables[0]) as one,
     train_process.process([*command, "1"], environment=variables[1]) as two,
   ):
     both = (one, two)
     ended = [each.communicate(timeout=train_process.TIMEOUT) for each in both]
+
   for i, (printed, error) in enumerate(ended):
     assert both[i].returncode == 1 and f"process {i} of 2 ends: all end here" in error, error
     assert [line for line in printed.splitlines() if "Gloo" not in line] == [
@@ -113,11 +116,15 @@ def runs(tmp_path_factory):
   for name, mesh, devices in (("one", "1,1,1", 1), ("eight", "4,1,2", 8)):
     status, error = run(folder / name, 12, f"--mesh={mesh}", devices=devices)
     assert status == 0, error
+
   status, error = run(folder / "moved", 12, "--sigterm=3")
+
   assert status == loop.PREEMPTED, error
+
   stopped = run_two(folder / "moved", 12, "--mesh=2,2,2", second=["--sigterm=6", "--slow=0.1"])
   between = train_process.newest(folder / "moved")
   status, error = run(folder / "moved", 12, "--mesh=1,4,2", devices=8)
+
   assert status == 0, error
   return folder, stopped, between
 
@@ -147,10 +154,13 @@ def test_minutes_are_planned_by_the_first_process_for_both(tmp_path):
   for status, error in run_two(tmp_path, 0, "--mesh=2,2,2", "--minutes=0.01"):
     assert status == 0, error
   planned = json.loads((tmp_path / "plan.json").read_text())
+
   assert planned["steps"] == rows(tmp_path)[-1]["step"] == train_process.newest(tmp_path) >= 1
+
   for status, error in run_two(tmp_path, 0, "--mesh=2,2,2", "--minutes=0.05"):
     assert status == 0, error
   extended = json.loads((tmp_path / "plan.json").read_text())
+
   assert (
     extended["minutes"] == 0.05
     and extended["steps"] == train_process.newest(tmp_path) >= planned["steps"]
@@ -168,6 +178,7 @@ def verb(tfds, workdir, *arguments, processes):
   if processes > 1:
     command += [f"--coordinator={train_process.free_address()}", f"--processes={processes}"]
     commands = [[*command, f"--process={i}"] for i in range(processes)]
+
   with contextlib.ExitStack() as stack:
     started = [stack.enter_context(train_process.process(each)) for each in commands]
     errors = [each.communicate(timeout=train_process.TIMEOUT)[1] for each in started]
@@ -181,24 +192,31 @@ def test_the_verb_trains_on_real_data_in_two_processes(dummy_tfds, tmp_path):
   Another mixture is refused by name, or accepted with a message.
   """
   (alone,) = verb(dummy_tfds, tmp_path / "one", processes=1)
+
   assert alone[0] == 0, alone[1]
+
   for status, error in verb(dummy_tfds, tmp_path / "two", processes=2):
     assert status == 0, error
   for ours, theirs in zip(rows(tmp_path / "two"), rows(tmp_path / "one"), strict=True):
     np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-5)
     assert ours.keys() - {"save_background_seconds"} == theirs.keys() - {"save_background_seconds"}
+
   assert sorted(p.name for p in (tmp_path / "two").iterdir()) == sorted(
     p.name for p in (tmp_path / "one").iterdir()
   )
+
   refused = verb(dummy_tfds, tmp_path / "two", "--config.data.seed=3", processes=2)
+
   for status, error in refused:
     assert (
       status == 1
       and "started with data.seed=0, now it is 3" in error
       and "--accept_changes" in error
     ), error
+
   longer = ("--config.data.seed=3", "--accept_changes", "--config.train.steps=16")
   ((status, error),) = verb(dummy_tfds, tmp_path / "two", *longer, processes=1)
+
   assert status == 0 and "step 12 was trained with data.seed=0, now it is 3" in error, error
   assert "16 steps instead of 12" in error and rows(tmp_path / "two")[-1]["step"] == 16
 
@@ -213,6 +231,7 @@ def test_damage_and_an_error_in_one_process_are_for_both(runs, tmp_path):
   for status, error in ended:
     assert status not in (0, loop.PREEMPTED)
     assert "12: cannot be read" in error and "trying the one before" in error
+
   assert "process 1 of 2 ends: corrupt record 7" in ended[1][1]
   assert rows(tmp_path)[-1]["step"] == 10  # from step 8 on, not from 12
 

@@ -28,6 +28,7 @@ def described(tasks=("a.b",), size=3, episodes=30, **changes):
   for name, value in changes.items():
     section, setting = name.split("__")
     config[section][setting] = value
+
   return resume.description(
     config, dict.fromkeys(tasks, task_spec(size)), dict.fromkeys(tasks, episodes)
   )
@@ -96,7 +97,9 @@ def test_a_change_is_named_and_nothing_is_overwritten(started, caplog, change, s
   ):
     resume.refuse_changes(started, described(**change))
   assert (started / "config.json").read_bytes() == written
+
   resume.refuse_changes(started, described(**change), accept=True)
+
   assert any(said.removeprefix("started ") in line for line in warnings(caplog))
   assert json.loads((started / "config.json").read_text()) == described(**change)["config"]
 

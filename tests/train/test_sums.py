@@ -42,6 +42,7 @@ def test_what_cancelled_in_a_plain_sum_shows():
   array = values("float32")
   places = list(np.ndindex(array.shape))
   flipped, swapped = [], []
+
   for one, other in itertools.combinations(places, 2):
     changed = array.copy()
     changed[one], changed[other] = -array[one], -array[other]
@@ -52,14 +53,17 @@ def test_what_cancelled_in_a_plain_sum_shows():
     after = before.copy()
     after[one], after[other] = before[other], before[one]
     swapped.append(total(before) != total(after))
+
     if (
       one[0] + one[1] + other[0] + other[1] == 1
     ):  # seen once: the sums of old checkpoints are blind to it
       assert total(changed, version=1) == total(array, version=1)
       assert total(after, version=1) == total(before, version=1)
+
   assert len({total(array), *flipped}) == 1 + len(flipped) and all(swapped)
 
   orders = list(itertools.permutations(range(ROWS)))[::7]
+
   assert len({total(array[list(order)]) for order in orders}) == len(orders)
 
 
@@ -67,6 +71,7 @@ def test_what_cancelled_in_a_plain_sum_shows():
 def test_layouts_have_the_same_sums(version):
   array = np.random.default_rng(0).normal(size=(8, 12)).astype(np.float32)
   found = {total(array, version)}
+
   for mesh in (
     sharding.make_mesh(4, 1, 1),
     sharding.make_mesh(1, 2, 2),
@@ -78,4 +83,5 @@ def test_layouts_have_the_same_sums(version):
       PartitionSpec("fsdp", "data"),
     ):
       found.add(total(jax.device_put(array, NamedSharding(mesh, spec)), version))
+
   assert len(found) == 1

@@ -41,16 +41,19 @@ def records(workdir: pathlib.Path) -> list[wandb_internal_pb2.Record]:
   wandb.teardown()  # its service may still be writing what a finished run said last
   (path,) = workdir.glob("wandb/offline-run-*/*.wandb")
   data, at, whole, found = path.read_bytes(), 7, b"", []  # behind the file's header
+
   while at + 7 <= len(data):
     if 32768 - at % 32768 < 7:
       at += 32768 - at % 32768
       continue
+
     length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
     whole += data[at + 7 : at + 7 + length]
     at += 7 + length
     if kind in (1, 4):  # all of it, or its last part
       found.append(wandb_internal_pb2.Record.FromString(whole))
       whole = b""
+
   return found
 
 
@@ -63,6 +66,7 @@ def history(workdir: pathlib.Path) -> list[dict]:
         for item in record.history.item
       }
       rows.append({name: value for name, value in row.items() if not name.startswith("_")})
+
   return rows
 
 
@@ -71,11 +75,16 @@ def test_rows_and_config_reach_wandb(tmp_path, monkeypatch):
   with tracking.tracker("wandb", tmp_path, START, {"train": {"steps": 3}}) as track:
     for row in ROWS:
       track(row)
+
   assert history(tmp_path) == ROWS
+
   (metric,) = [record.metric for record in records(tmp_path) if record.HasField("metric")]
+
   assert (metric.glob_name, metric.step_metric) == ("*", "step")
+
   (run,) = [record.run for record in records(tmp_path) if record.HasField("run")]
   config = {update.key: json.loads(update.value_json) for update in run.config.update}
+
   assert run.display_name == tmp_path.name and config["train"] == {"steps": 3}
   assert config["start"]["revision"] == START.revision and config["start"]["packages"]["jax"]
   assert run.run_id == (tmp_path / "wandb_id").read_text()  # the same when it is started again
@@ -102,6 +111,7 @@ def test_a_service_that_is_not_there_is_said_once(tmp_path, monkeypatch, caplog)
   with tracking.tracker("wandb", tmp_path, START, {}) as track:
     for row in ROWS:
       track(row)
+
   assert "wandb failed to start" in logged(caplog) and "training goes on" in logged(caplog)
 
 
@@ -145,15 +155,20 @@ def test_training_tells_wandb_and_says_where_it_comes_from(tmp_path, dummy_tfds)
     text=True,
     timeout=train_process.TIMEOUT,
   )
+
   assert done.returncode == 0, done.stderr
+
   *tracked, logged = history(tmp_path / "w")
+
   assert tracked == [
     json.loads(line) for line in (tmp_path / "w/metrics.jsonl").read_text().splitlines()
   ]
   assert (
     logged["validation/loss"] == json.loads((tmp_path / "w/validation.json").read_text())["loss"]
   )
+
   (start,) = provenance.read(tmp_path / "w")  # tests/launch/test_launch_slurm.py starts a run twice
+
   assert (start.name, start.seed, start.step, start.revision) == ("dummy", 5, 0, "f" * 40)
   assert (
     start.packages["flax"]
@@ -167,6 +182,9 @@ def test_the_revision_is_that_of_the_tree(monkeypatch):
   head = subprocess.run(
     asked, cwd=train_process.ROOT, capture_output=True, text=True
   ).stdout.strip()
+
   assert provenance.revision().removesuffix("+") == head
+
   monkeypatch.setenv("PATH", "")
+
   assert provenance.revision() == ""

@@ -46,12 +46,16 @@ def test_loss_and_gradient_equal_the_naive_ones(share):
       hidden, table
     )
     without_gradient = jax.jit(ours)(hidden, table)[0]
+
   expected, expected_gradients = jax.value_and_grad(naive, (0, 1))(hidden, table)
+
   np.testing.assert_allclose([value, without_gradient], [expected] * 2, rtol=1e-5)
+
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), gradients, expected_gradients
   )
   per_row = batch["targets"].sum(1)
+
   np.testing.assert_array_equal(
     metrics["component_counts"], [per_row[0], 0, per_row[1] + per_row[2], 0]
   )
@@ -72,10 +76,12 @@ def test_logits_of_a_whole_batch_are_never_formed():
     "components": jax.ShapeDtypeStruct((8,), jnp.int32),
   }
   compute = jax.value_and_grad(lambda h, t, b: loss.next_token_loss(h, t, b, 1, 128)[0], (0, 1))
+
   with jax.set_mesh(sharding.make_mesh()):
     used = (
       jax.jit(compute).lower(hidden, table, batch).compile().memory_analysis().temp_size_in_bytes
     )
+
   assert used < 0.2 * 8 * 512 * 33_025 * 4
 
 
@@ -100,6 +106,7 @@ def test_what_is_not_decayed():
   decayed = optimizer.decayed(model.abstract_params(train_process.CONFIG))
   kept = {jax.tree_util.keystr(p) for p, d in jax.tree_util.tree_leaves_with_path(decayed) if not d}
   names = {k.split("'")[-2] for k in kept}
+
   assert names == {
     "scale",
     "bias",
@@ -134,9 +141,12 @@ def test_minutes_are_planned_once(tmp_path):
   (tmp_path / "planned" / "plan.json").write_text('{"steps": 6, "minutes": 60.0}')
   train_here(tmp_path / "planned", minutes=60.0)
   train_here(tmp_path / "given", steps=6)
+
   assert train_process.learned(tmp_path / "planned") == train_process.learned(tmp_path / "given")
+
   train_here(tmp_path / "measured", minutes=0.001)
   plan = json.loads((tmp_path / "measured" / "plan.json").read_text())
+
   assert plan["steps"] == 1 and plan["seconds_per_step"] > 0
   assert train_process.rows(tmp_path / "measured")[0]["loss"] == pytest.approx(
     np.log(33_025), rel=0.1
@@ -165,12 +175,17 @@ def test_a_machine_that_got_slower_has_fewer_steps_in_the_same_minutes(tmp_path)
   train_here(tmp_path, slow, minutes=0.05)
   plan = json.loads((tmp_path / "plan.json").read_text())
   row = train_process.rows(tmp_path)[-1]
+
   assert row["step"] == train_process.newest(tmp_path) == plan["steps"] < 1000
   assert plan["totals"][0] == [0, 1000] and plan["totals"][-1][1] == plan["steps"]
+
   meta = checkpoint.newest_meta(tmp_path / "checkpoints")
+
   assert meta["total_steps"] == plan["steps"] and meta["seconds"] > 0
+
   before = len(plan["totals"])
   train_here(tmp_path, slow, minutes=0.05)  # there is nothing left to do
+
   assert len(json.loads((tmp_path / "plan.json").read_text())["totals"]) == before
 
 
@@ -188,14 +203,19 @@ def test_what_was_lowered_is_lowered_at_the_same_step_after_a_restart(tmp_path):
   for name in ("whole", "stopped"):
     (tmp_path / name).mkdir()
     (tmp_path / name / "plan.json").write_text(plan)
+
   train_here(tmp_path / "whole", minutes=600.0)
+
   with pytest.raises(GatoError, match="corrupt"):
     train_here(tmp_path / "stopped", broken, minutes=600.0)
   assert (
     train_process.newest(tmp_path / "stopped") == 4
   )  # before the step at which the number falls
+
   train_here(tmp_path / "stopped", minutes=600.0)
+
   assert train_process.learned(tmp_path / "stopped") == train_process.learned(tmp_path / "whole")
+
   rates = {row["step"]: row["learning_rate"] for row in train_process.rows(tmp_path / "whole")}
   config = optimizer.OptimizerConfig(peak_learning_rate=1e-2)
   for done, total in ((4, 100), (6, 100), (8, 12), (12, 12)):
@@ -205,6 +225,7 @@ def test_what_was_lowered_is_lowered_at_the_same_step_after_a_restart(tmp_path):
 def test_rows_say_what_a_person_greps(tmp_path):
   train_here(tmp_path, steps=4)
   row = train_process.rows(tmp_path)[-1]
+
   assert {
     "step",
     "loss",

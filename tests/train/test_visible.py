@@ -50,15 +50,20 @@ def test_every_step_is_checked_once_and_named():
   steps = metrics(np.full(25, 2.0))
   watch.check(10, steps[:10])
   watch.check(25, steps[:25])  # steps 1 to 10 again: a checkpoint between two rows
+
   assert {name: len(losses) for name, losses in watch.history.items()} == {"one": 25, "two": 25}
+
   watch.check(26, metrics([4.9]))  # 2.9 nats above
+
   with pytest.raises(
     guard.BadLoss, match=r"loss of one is 5.6 at step 28, 2.000 before, of 100 targets;"
   ) as e:
     watch.check(28, metrics([2.0, 5.6]))
   assert e.value.step == 28
+
   saved = json.loads(json.dumps({name: losses[:26] for name, losses in watch.history.items()}))
   resumed = guard.Guard(3.0, train_process.NAMES, 26, saved)
+
   with pytest.raises(guard.BadLoss, match="step 27"):
     resumed.check(27, metrics([5.6]))
 
@@ -69,18 +74,23 @@ def test_a_domain_is_judged_against_itself():
   Nor are a few surprising targets.
   """
   watch = guard.Guard(3.0, train_process.NAMES, step=0)
+
   for step in range(1, 301):
     documents = (
       step % 10 == 0
     )  # they have 30 times the targets, and a loss 5 nats above the others'
     watch.check(step, mixed(1.0, 6.0) if documents else metrics([1.0], (100.0, 0.0, 0.0)))
+
   assert {name: len(losses) for name, losses in watch.history.items()} == {"one": 100, "two": 30}
+
   watch.check(301, mixed(1.0, 8.9))
   watch.check(302, mixed(1.0, 14.0, targets=2.0))
+
   with pytest.raises(
     guard.BadLoss, match="loss of two is 14 at step 303, 6.000 before, of 200 targets"
   ):
     watch.check(303, mixed(1.0, 14.0, targets=200.0))
+
   with pytest.raises(guard.BadLoss, match="loss of one is 4.9 at step 303, 1.000 before"):
     watch.check(303, mixed(4.9, 6.0))
 
@@ -134,12 +144,17 @@ def test_a_spike_goes_back_and_leaves_its_batches_out(tmp_path, caplog):
     and "at step 31" in caplog.text
     and ": going back" in caplog.text
   )
+
   train(tmp_path / "clean", lambda start, rows: spoiled(BAD + 1, rows))
   ours, theirs = rows(tmp_path / "spoiled"), rows(tmp_path / "clean")
+
   assert [r["loss"] for r in ours] == [r["loss"] for r in theirs]
+
   # Step 31 was batch 30; the newest checkpoint was step 28: batches 28 to 30 are left out.
   assert [r["skipped_batches"] for r in ours] == [0] * 14 + [3] * 6
+
   meta = checkpoint.newest_meta(tmp_path / "spoiled" / "checkpoints")
+
   assert meta["position"] == STEPS + 3 and len(meta["losses"]["one"]) == STEPS
 
 
@@ -187,6 +202,7 @@ def test_the_clock_tells_waiting_from_working():
     first.ready.set()
   timer.close()
   times = timer.take(1)
+
   assert 0 < times["device_seconds"] <= times["interval_seconds"] == times["step_seconds"]
   assert 0 < times["data_wait"] < 1
   assert timer.take(1)["device_seconds"] == 0
@@ -195,9 +211,12 @@ def test_the_clock_tells_waiting_from_working():
 def test_profile_steps(tmp_path):
   assert profile.parse_steps("") is None
   assert profile.parse_steps("3:5") == (3, 5) and profile.parse_steps("3") == (3, 3)
+
   for wrong in ("5:3", "0:2", "three"):
     with pytest.raises(GatoError, match="profile_steps="):
       profile.parse_steps(wrong)
+
   train(tmp_path, spoiled, steps=4, profile_steps=(2, 3))
+
   assert list((tmp_path / "profile").rglob("perfetto_trace.json.gz"))
   assert list((tmp_path / "profile").rglob("*.xplane.pb"))
