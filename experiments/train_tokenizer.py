@@ -1,8 +1,11 @@
-"""Trains the SentencePiece model that ships in git: python -m experiments.train_tokenizer (15 s).
+"""Trains the SentencePiece models that ship in git: python -m experiments.train_tokenizer (15 s).
 
 The paper's has 32,000 pieces (Reed et al. 2022, section 2.1), and so has ours. Its corpus is what
 every CPython has, so that anyone can repeat it; another release of CPython 3.11 gives a slightly
-different model, and a checkpoint carries its own. A model of your own text:
+different model, and a checkpoint carries its own. The smaller one, for small networks:
+python -m experiments.train_tokenizer --pieces=2048 --output=gato_jax/tokens/text_2k.model
+
+A model of your own text:
 python -m experiments.train_tokenizer --corpus='books/**/*.txt' --output=books.model
 """
 
@@ -32,6 +35,13 @@ _CORPUS = flags.DEFINE_string(
   "",
   "Pattern of the paths of text files in UTF-8, ** for any folders; by default the texts that "
   "ship with Python.",
+)
+_PIECES = flags.DEFINE_integer(
+  "pieces",
+  vocabulary.TEXT_SIZE,
+  "Number of pieces; a network needs config.model.text_pieces of at least as many.",
+  lower_bound=512,
+  upper_bound=vocabulary.TEXT_SIZE,
 )
 _TOO_HIGH = re.compile(r"Vocabulary size (?:is )?too high .*?<= (\d+)")
 
@@ -107,8 +117,8 @@ def instructions() -> Iterator[str]:
     yield f"{first}{conjunction}{second}"
 
 
-def train(texts: Iterator[str]) -> bytes:
-  """Returns the file of a model that is trained on texts.
+def train(texts: Iterator[str], pieces: int) -> bytes:
+  """Returns the file of a model of `pieces` pieces that is trained on texts.
 
   Raises:
     GatoError: There is too little text for so many pieces, or no space in it.
@@ -117,13 +127,13 @@ def train(texts: Iterator[str]) -> bytes:
 
   file = io.BytesIO()
   try:
-    _train(lines, file)
+    _train(lines, file, pieces=pieces)
   except RuntimeError as e:
     match = _TOO_HIGH.search(str(e))
     if not match:
       raise
     raise GatoError(
-      f"the corpus has only {int(match[1]):,} different pieces, {vocabulary.TEXT_SIZE:,} are "
+      f"the corpus has only {int(match[1]):,} different pieces, {pieces:,} are "
       "needed: give more text"
     ) from e
 
@@ -137,13 +147,13 @@ def train(texts: Iterator[str]) -> bytes:
   return file.getvalue()
 
 
-def _train(lines: Iterator[str], file: io.BytesIO) -> None:
+def _train(lines: Iterator[str], file: io.BytesIO, pieces: int) -> None:
   """Trains a model on lines and writes it into `file`."""
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=lines,
     model_writer=file,
     model_type="bpe",
-    vocab_size=vocabulary.TEXT_SIZE,
+    vocab_size=pieces,
     # Any text has an encoding, so that the unknown piece is never produced.
     byte_fallback=True,
     pad_id=vocabulary.PADDING_ID,
@@ -168,17 +178,17 @@ def _train(lines: Iterator[str], file: io.BytesIO) -> None:
 
 def main() -> None:
   pattern, output = _CORPUS.value, pathlib.Path(_OUTPUT.value)
-  if pattern and _OUTPUT.value == _MODEL:
+  if _OUTPUT.value == _MODEL and (pattern or _PIECES.value != vocabulary.TEXT_SIZE):
     raise GatoError(
-      f"--corpus without --output would replace {_MODEL}, which checkpoints share; "
-      "name another file"
+      f"--{'corpus' if pattern else 'pieces'} without --output would replace {_MODEL}, which "
+      "checkpoints share; name another file"
     )
   if not output.parent.is_dir():
     raise GatoError(f"--output={output}: there is no folder {output.parent}")
 
-  output.write_bytes(train(files(pattern) if pattern else default_corpus()))
+  output.write_bytes(train(files(pattern) if pattern else default_corpus(), _PIECES.value))
   print(
-    f"{output}: {vocabulary.TEXT_SIZE:,} pieces, {output.stat().st_size:,} bytes; "
+    f"{output}: {_PIECES.value:,} pieces, {output.stat().st_size:,} bytes; "
     "use it with --config.tokenizer"
   )
 

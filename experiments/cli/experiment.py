@@ -307,8 +307,21 @@ class Experiment:
   # Sections.
 
   def text_codec(self) -> codec.TextCodec:
-    """Returns the text codec of --config.tokenizer."""
-    return codec.text_codec(self.config.tokenizer)
+    """Returns the text codec of --config.tokenizer.
+
+    Raises:
+      GatoError: It has more pieces than the network's token table has rows for.
+    """
+    text = codec.text_codec(self.config.tokenizer)
+    pieces = self.config.model.text_pieces
+
+    if text.size > pieces:
+      raise GatoError(
+        f"config.model.text_pieces={pieces}, but the tokenizer has {text.size} pieces: set it to "
+        f"at least {text.size}, or config.tokenizer to a smaller one "
+        "(python -m experiments.train_tokenizer --pieces)"
+      )
+    return text
 
   def section(self, dataclass: type, section: str, **more: Any) -> Any:
     """Returns a section of the config as the dataclass that the library reads.

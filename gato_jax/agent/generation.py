@@ -71,7 +71,7 @@ class TextGenerator:
       hidden=jnp.zeros((1, config.width), config.dtype),
     )
 
-    self._writable = jax.device_put(text.writable)
+    self._writable = jax.device_put(text.writable[: config.text_pieces])
     # A caption must not begin with the first token of a question.
     first_of_question = int(text.encode(ask(""))[0])
     self._starts_caption = self._writable.at[first_of_question].set(False)
@@ -96,8 +96,8 @@ class TextGenerator:
   def score(self, parts: Sequence[Part], end: bool = True) -> np.ndarray:
     """Reads parts of a document and returns the log-probabilities of its text tokens.
 
-    They are those of training, over all 33,025 ids. The first token of a sequence, which nothing
-    predicts, counts as one of 32,000 equally likely ones.
+    They are those of training, over all ids of the token table. The first token of a sequence, which nothing
+    predicts, counts as one of equally likely text pieces.
 
     Args:
       parts: Parts to read.
@@ -315,11 +315,12 @@ def _read_chunk(
   # A token is predicted by the position before it, the first one by the end of the last chunk.
   before_LxD = jnp.concatenate([state.hidden, hidden_1xLxD[0, :-1]])
   log_probs = jax.nn.log_softmax(_logits(params, before_LxD))
-  log_probs = log_probs[jnp.arange(length), chunk["tokens"][0]]
+  rows_L = vocabulary.row_of(chunk["tokens"][0], log_probs.shape[-1])
+  log_probs = log_probs[jnp.arange(length), rows_L]
 
-  # Nothing predicts the first token of a sequence: all text ids are equally likely.
+  # Nothing predicts the first token of a sequence: all text pieces are equally likely.
   begins_sequence = fresh & (jnp.arange(length) == 0)
-  uniform = -np.log(vocabulary.TEXT_SIZE).astype(np.float32)
+  uniform = -np.log(config.text_pieces).astype(np.float32)
   return new_state, jnp.where(begins_sequence, uniform, log_probs)
 
 
@@ -336,12 +337,12 @@ def _choose(
   Args:
     params: Parameters of the network.
     hidden: [1, D], hidden state of the newest position.
-    writable: Bool [32,000], ids that may be drawn.
+    writable: Bool [text pieces], ids that may be drawn.
     temperature: Float32 [], temperature of sampling; 0 takes the most likely id.
     key: Key of the draw.
   """
   # Text ids are the first of the vocabulary.
-  logits = _logits(params, hidden)[0, : vocabulary.TEXT_SIZE]
+  logits = _logits(params, hidden)[0, : len(writable)]
   logits = jnp.where(writable, logits, -jnp.inf)
 
   # The largest logit with Gumbel noise is a sample, without noise it is the mode.
@@ -349,7 +350,7 @@ def _choose(
 
 
 def _logits(params: cache.ActingParams, hidden: jax.Array) -> jax.Array:
-  """Computes float32 logits [L, 33,025] of hidden states [L, D]."""
+  """Computes float32 logits [L, rows of the token table] of hidden states [L, D]."""
   return jnp.einsum(
     "nd,vd->nv", hidden, params.embedding["tokens"], preferred_element_type=jnp.float32
   )

@@ -75,7 +75,10 @@ def init_state(config: GatoConfig, slots: int) -> ActingState:
 def head(params: cache.ActingParams, bucket: Bucket) -> jax.Array:
   """Returns the rows [C, D] of the output projection that a bucket's actions can take."""
   table = params.embedding["tokens"]
-  return jnp.concatenate([table[span.start : span.stop] for span in bucket.columns])
+  first_rows = [vocabulary.row_of(span.start, len(table)) for span in bucket.columns]
+  return jnp.concatenate(
+    [table[row : row + len(span)] for row, span in zip(first_rows, bucket.columns, strict=True)]
+  )
 
 
 def act(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gato_jax.errors import GatoError, check_name
+from gato_jax.tokens import vocabulary
 
 DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "full", "dots")
@@ -29,6 +30,8 @@ class GatoConfig:
     max_local_positions: Longest observation of one timestep, in tokens.
     drop_path: Probability that a sub-layer is skipped for a row in training (stochastic depth).
     dropout: Dropout of each sub-layer's output in training; the paper's 0.1 is for fine-tuning.
+    text_pieces: Text pieces that have a row in the token table, at least as many as the tokenizer
+      has. In a small network the paper's 32,000 are most of the parameters and of the arithmetic.
     past_actions: Whether a step attends to the actions of earlier steps of its episode: "seen", as
       in the paper, or "hidden", which keeps a cloned policy from copying its last action instead of
       looking at the state (docs/history.md). The actions of a prompt are always seen.
@@ -52,6 +55,7 @@ class GatoConfig:
   max_local_positions: int = 512
   drop_path: float = 0.1
   dropout: float = 0.0
+  text_pieces: int = vocabulary.TEXT_SIZE
   past_actions: str = "seen"
   memory_length: int = 1024
   dtype: str = "bfloat16"
@@ -69,6 +73,18 @@ class GatoConfig:
         f"model config: feed_forward {self.feed_forward} and width {self.width} must be even and"
         f" patch_channels {self.patch_channels} a multiple of 32; correct the config"
       )
+
+    # Discrete values share the first 1,024 ids with text.
+    if not vocabulary.DISCRETE_SIZE <= self.text_pieces <= vocabulary.TEXT_SIZE:
+      raise GatoError(
+        f"model config: text_pieces is {self.text_pieces}; it must lie between "
+        f"{vocabulary.DISCRETE_SIZE} and {vocabulary.TEXT_SIZE}"
+      )
+
+  @property
+  def table_rows(self) -> int:
+    """Rows of the token table."""
+    return vocabulary.table_rows(self.text_pieces)
 
   def to_json(self) -> dict[str, Any]:
     """Returns the fields, as checkpoints keep them."""

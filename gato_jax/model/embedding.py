@@ -58,7 +58,7 @@ def token_initializer(config: GatoConfig) -> nn.initializers.Initializer:
     waves = jnp.sqrt(2 / width) * waves
 
     table = table_initializer(config)(key, shape, dtype)
-    start = vocabulary.CONTINUOUS_OFFSET
+    start = vocabulary.row_of(vocabulary.CONTINUOUS_OFFSET, config.table_rows)
     return table.at[start : start + bins].set(waves.astype(dtype))
 
   return initialize
@@ -203,7 +203,7 @@ class Embedding(nn.Module):
     def position_table(name: str, rows: int) -> jax.Array:
       return table(name, table_initializer(config), axis="positions", rows=rows)
 
-    self.tokens = table("tokens", token_initializer(config), axis="vocab", rows=vocabulary.SIZE)
+    self.tokens = table("tokens", token_initializer(config), axis="vocab", rows=config.table_rows)
     self.local_positions = position_table("local_positions", config.max_local_positions)
     self.action_position = position_table("action_position", 1)
     self.row_positions = position_table("row_positions", vocabulary.PATCH_INTERVALS)
@@ -230,7 +230,8 @@ class Embedding(nn.Module):
     def take(table: jax.Array, index: jax.Array, where: jax.Array) -> jax.Array:
       return jnp.where(where[..., None], table[index], 0.0)
 
-    x_BxLxD = take(self.tokens, batch["tokens"], where=has_token)
+    table_row_BxL = vocabulary.row_of(batch["tokens"], config.table_rows)
+    x_BxLxD = take(self.tokens, table_row_BxL, where=has_token)
     x_BxLxD += take(self.local_positions, local, where=local >= 0)
     x_BxLxD += jnp.where(is_action[..., None], self.action_position[0], 0.0)
     x_BxLxD = (x_BxLxD * scale).astype(config.dtype)
@@ -272,17 +273,17 @@ class Embedding(nn.Module):
 
     return self.row_positions[index[..., 0]] + self.column_positions[index[..., 1]]
 
-  def logits(self, hidden: jax.Array, ids: jax.Array | slice | None = None) -> jax.Array:
+  def logits(self, hidden: jax.Array, rows: jax.Array | slice | None = None) -> jax.Array:
     """Computes logits of the next token from hidden states [.., D].
 
     Args:
       hidden: Hidden states.
-      ids: Token ids to compute logits of; None: all 33,025.
+      rows: Rows of the token table to compute logits of (`vocabulary.row_of`); None: all.
 
     Returns:
-      Float32 [.., number of ids].
+      Float32 [.., number of rows].
     """
-    table = self.tokens if ids is None else self.tokens[ids]
+    table = self.tokens if rows is None else self.tokens[rows]
     dtype = jnp.dtype(self.config.dtype)
 
     return jnp.einsum(

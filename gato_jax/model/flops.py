@@ -43,7 +43,7 @@ def forward(
     "projections": rows * length * config.layers * (8 * d * inner + 3 * d * config.feed_forward),
     "attention": rows * config.layers * 6 * inner * length * (length + 1) / 2,
     "distances": config.layers * 2 * d * inner * length,
-    "logits": 2 * d * vocabulary.SIZE * targets,
+    "logits": 2 * d * config.table_rows * targets,
     "patches": patches * 2 * (root + convolutions + projection),
   }
 

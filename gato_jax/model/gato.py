@@ -45,7 +45,7 @@ class Gato(nn.Module):
   def hidden_and_table(
     self, batch: Mapping[str, jax.Array], rows: jax.Array | None = None
   ) -> tuple[jax.Array, jax.Array]:
-    """Returns hidden states [B, L, D] and the output projection [33,025, D], for the loss."""
+    """Returns hidden states [B, L, D] and the output projection [rows, D], for the loss."""
     return self(batch, rows), self.embedding.tokens
 
   def embed(self, batch: Mapping[str, jax.Array], rows: jax.Array | None = None) -> jax.Array:
@@ -75,9 +75,9 @@ class Gato(nn.Module):
     mask = WindowMask(visible_BxLxL, distances=distance_table(length - 1, self.config.width))
     return self.decoder(x, mask, rows)
 
-  def logits(self, hidden: jax.Array, ids: jax.Array | slice | None = None) -> jax.Array:
+  def logits(self, hidden: jax.Array, rows: jax.Array | slice | None = None) -> jax.Array:
     """Computes logits of the next token from hidden states [.., D], as `Embedding.logits`."""
-    return self.embedding.logits(hidden, ids)
+    return self.embedding.logits(hidden, rows)
 
 
 def _causal_mask(kinds: jax.Array) -> jax.Array:

@@ -18,7 +18,8 @@ from gato_jax.errors import GatoError
 from gato_jax.tokens import vocabulary
 
 SMALLEST_NORMAL = np.finfo(np.float32).tiny
-_TEXT_MODEL = pathlib.Path(__file__).with_name("text.model")
+# SentencePiece models that ship with the library, by name.
+_SHIPPED = {"": "text.model", "2k": "text_2k.model"}
 
 
 def _inverse_mu_law(y: np.ndarray) -> np.ndarray:
@@ -117,6 +118,7 @@ class TextCodec:
 
   Attributes:
     model: The serialized model.
+    size: Number of its pieces.
     end: Id of the piece that ends a document; `encode` never produces it.
     writable: bool [32000], True for `end` and for the ids that a text may be made of.
   """
@@ -125,9 +127,9 @@ class TextCodec:
     self.model = model
     self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
 
-    size = self._processor.vocab_size()
-    if size > vocabulary.TEXT_SIZE:
-      raise GatoError(f"the SentencePiece model has {size} pieces, at most 32000 have ids")
+    self.size = self._processor.vocab_size()
+    if self.size > vocabulary.TEXT_SIZE:
+      raise GatoError(f"the SentencePiece model has {self.size} pieces, at most 32000 have ids")
 
     self.end = self._processor.eos_id()
     if self.end < 0:
@@ -137,7 +139,7 @@ class TextCodec:
 
     # Control, unknown and unused pieces decode to no text; so do the ids behind the last piece.
     self.writable = np.zeros(vocabulary.TEXT_SIZE, bool)
-    for piece in range(size):
+    for piece in range(self.size):
       self.writable[piece] = not (
         self._processor.is_control(piece)
         or self._processor.is_unknown(piece)
@@ -163,14 +165,19 @@ def text_codec(path: str = "") -> TextCodec:
   """Reads the SentencePiece model in a file.
 
   Args:
-    path: The file; "" for the model that ships with the library.
+    path: The file; "" for the model of 32,000 pieces that ships with the library, "2k" for the one
+      of 2,048.
 
   Raises:
     GatoError: The file holds no SentencePiece model, or one with too many pieces.
   """
+  file = pathlib.Path(path)
+  if path in _SHIPPED:
+    file = pathlib.Path(__file__).with_name(_SHIPPED[path])
+
   # SentencePiece raises RuntimeError for bytes that are no model.
   try:
-    return TextCodec(pathlib.Path(path or _TEXT_MODEL).read_bytes())
+    return TextCodec(file.read_bytes())
   except (OSError, RuntimeError) as e:
     raise GatoError(
       f"{path} is no SentencePiece model ({e}); python -m experiments.train_tokenizer makes one"

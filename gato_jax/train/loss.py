@@ -1,6 +1,6 @@
 """Masked next-token loss whose logits exist only at target positions, a few hundred at a time.
 
-Most positions of a control window are no targets and the vocabulary has 33,025 entries, so the
+Most positions of a control window are no targets and the vocabulary has up to 33,025 entries, so the
 [B, L, V] logits are never formed. The gradient is computed together with the loss, chunk by chunk:
 no logits are kept or computed twice.
 
@@ -18,6 +18,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
+
+from gato_jax.tokens import vocabulary
 
 
 def next_token_loss(
@@ -124,12 +126,12 @@ def _device_sums(
 
   order_N = take_own(order)
   is_target_N = take_own(is_target)
-  labels_N = batch["labels"][:, 1:].reshape(-1)[order_N]
+  rows_P = vocabulary.row_of(batch["labels"][:, 1:].reshape(-1), len(table_VxD))
 
   losses_N, gradients = _chunked_losses(
     hidden_PxD[order_N],
     table_VxD.astype(hidden_PxD.dtype),
-    labels_N=labels_N,
+    labels_N=rows_P[order_N],
     is_target_N=is_target_N,
     chunk=chunk,
     with_gradients=with_gradients,
@@ -164,7 +166,7 @@ def _chunked_losses(
   Args:
     hidden_NxD: N is a multiple of `chunk`.
     table_VxD: In the dtype of `hidden_NxD`.
-    labels_N: Token to be predicted at each position.
+    labels_N: Row of the token to be predicted at each position.
     is_target_N: False where the loss does not count.
     chunk: Positions per iteration.
     with_gradients: Computes the gradients, too.

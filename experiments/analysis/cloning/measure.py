@@ -21,7 +21,7 @@ from experiments.analysis.cloning.rows import CloningRow
 from gato_jax.data import pipeline, windows
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.model import Gato, GatoConfig
-from gato_jax.tokens import codec
+from gato_jax.tokens import codec, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
 
@@ -106,8 +106,9 @@ def _predict(
     # The position before predicts a token; the first one is never a target.
     logits = jnp.roll(hidden_LxD, 1, axis=0) @ table.T
     logits = logits.astype(jnp.float32)
-    picked = jnp.take_along_axis(logits, labels_L[:, None], axis=1)[:, 0]
-    return jax.nn.logsumexp(logits, axis=1) - picked, jnp.argmax(logits, axis=1)
+    rows_L = vocabulary.row_of(labels_L, len(table))
+    picked = jnp.take_along_axis(logits, rows_L[:, None], axis=1)[:, 0]
+    return jax.nn.logsumexp(logits, axis=1) - picked, vocabulary.id_of(jnp.argmax(logits, axis=1), len(table))
 
   # Row by row: the logits of a whole batch are large.
   return jax.lax.map(lambda row: of_row(*row), (hidden_BxLxD, batch["labels"]))
