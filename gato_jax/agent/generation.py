@@ -96,8 +96,8 @@ class TextGenerator:
   def score(self, parts: Sequence[Part], end: bool = True) -> np.ndarray:
     """Reads parts of a document and returns the log-probabilities of its text tokens.
 
-    They are those of training, over all ids of the token table. The first token of a sequence, which nothing
-    predicts, counts as one of equally likely text pieces.
+    They are those of training, over all rows of the token table. The first token of a sequence,
+    which nothing predicts, counts as one of equally likely text pieces.
 
     Args:
       parts: Parts to read.

@@ -1,8 +1,8 @@
 """Masked next-token loss whose logits exist only at target positions, a few hundred at a time.
 
-Most positions of a control window are no targets and the vocabulary has up to 33,025 entries, so the
-[B, L, V] logits are never formed. The gradient is computed together with the loss, chunk by chunk:
-no logits are kept or computed twice.
+Most positions of a control window are no targets and the vocabulary has up to 33,025 entries, so
+the [B, L, V] logits are never formed. The gradient is computed together with the loss, chunk by
+chunk: no logits are kept or computed twice.
 
 Every device works on the targets of its own rows. Devices along the mesh axis "model" have the same
 rows and share their targets. The loop over chunks needs no communication.

@@ -108,7 +108,8 @@ def _predict(
     logits = logits.astype(jnp.float32)
     rows_L = vocabulary.row_of(labels_L, len(table))
     picked = jnp.take_along_axis(logits, rows_L[:, None], axis=1)[:, 0]
-    return jax.nn.logsumexp(logits, axis=1) - picked, vocabulary.id_of(jnp.argmax(logits, axis=1), len(table))
+    likeliest_L = vocabulary.id_of(jnp.argmax(logits, axis=1), len(table))
+    return jax.nn.logsumexp(logits, axis=1) - picked, likeliest_L
 
   # Row by row: the logits of a whole batch are large.
   return jax.lax.map(lambda row: of_row(*row), (hidden_BxLxD, batch["labels"]))
