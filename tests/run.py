@@ -1,9 +1,13 @@
-"""Runs every test file in a process of its own: simulators and TensorFlow crash in a shared one.
+"""Runs the test files of a directory in one process, so that imports and fixtures are shared.
+
+Simulators and TensorFlow crash in a shared process: files below `ALONE` have processes of their
+own, and so has a file that marks its tests `pytest.mark.alone` and says why.
 
 python tests/run.py --jobs=2 [pytest options] [test files or directories]
 """
 
 import argparse
+import collections
 import concurrent.futures
 import os
 import pathlib
@@ -14,15 +18,17 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+ALONE = ("tests/env", "tests/evaluate", "tests/rlds_builders")
+_MARK = "pytest.mark.alone"
 NOTHING_SELECTED = 5  # pytest's exit status when -k or -m leaves no test of a file
 
 
-def run_file(target: str, options: list[str]) -> tuple[str, int, str, float]:
-  """Runs a test file in a process of its own.
+def run_together(targets: list[str], options: list[str]) -> tuple[list[str], int, str, float]:
+  """Runs test files in one process.
 
   Returns:
-    The target, pytest's exit status, its output, and the seconds that it took. A negative status is
-    the signal that ended the process.
+    The targets, pytest's exit status, its output, and the seconds that it took. A negative status
+    is the signal that ended the process.
   """
   began = time.monotonic()
   command = [
@@ -32,13 +38,13 @@ def run_file(target: str, options: list[str]) -> tuple[str, int, str, float]:
     "-q",
     "--durations=3",
     "--durations-min=5",
-    target,
+    *targets,
     *options,
   ]
   done = subprocess.run(
     command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
   )
-  return target, done.returncode, done.stdout, time.monotonic() - began
+  return targets, done.returncode, done.stdout, time.monotonic() - began
 
 
 def summary(output: str) -> str:
@@ -55,11 +61,31 @@ def expand(name: str) -> list[str]:
   return sorted(str(path.relative_to(ROOT)) for path in (ROOT / name).rglob("test_*.py"))
 
 
+def processes(targets: list[str]) -> list[list[str]]:
+  """Returns the targets of each process, those of large directories first."""
+  together: dict[str, list[str]] = collections.defaultdict(list)
+
+  for target in targets:
+    path, _, test = target.partition("::")
+    file = ROOT / path
+    is_alone = path.startswith(ALONE) or not file.exists() or _MARK in file.read_text()
+    together[target if test or is_alone else str(pathlib.Path(path).parent)].append(target)
+
+  return sorted(together.values(), key=len, reverse=True)
+
+
+def title(targets: list[str]) -> str:
+  """Returns the name of a process: its file, or the directory and the number of files."""
+  if len(targets) == 1:
+    return targets[0]
+  return f"{pathlib.Path(targets[0]).parent}, {len(targets)} files"
+
+
 def main() -> int:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("--jobs", type=int, default=2, help="files tested side by side")
+  parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
   arguments, rest = parser.parse_known_args()
   named = [a for a in rest if a.split("::")[0].endswith(".py") or (ROOT / a).is_dir()]
   options = [a for a in rest if a not in named]
@@ -84,22 +110,23 @@ def main() -> int:
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
       "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
-    futures = [pool.submit(run_file, target, options) for target in targets]
+    planned = processes(targets)
+    futures = [pool.submit(run_together, together, options) for together in planned]
 
     for future in concurrent.futures.as_completed(futures):
-      target, status, output, seconds = future.result()
-      statuses[target] = status
+      together, status, output, seconds = future.result()
+      statuses[title(together)] = status
       for count, outcome in re.findall(r"(\d+) (passed|failed|error)", summary(output)):
         counts[outcome] += int(count)
+
       print(
-        f"[{len(statuses)}/{len(targets)}] {target} ({seconds:.0f} s): {summary(output)}",
+        f"[{len(statuses)}/{len(planned)}] {title(together)} ({seconds:.0f} s): {summary(output)}",
         flush=True,
       )
       if status not in (0, NOTHING_SELECTED):
         print(output, flush=True)
 
   failed = {t: s for t, s in statuses.items() if s not in (0, NOTHING_SELECTED)}
-
   for target, status in sorted(failed.items()):
     print(
       f"FAILED {target}: "
@@ -108,7 +135,8 @@ def main() -> int:
 
   print(f"tests: {counts['passed']} passed, {counts['failed'] + counts['error']} failed")
   print(
-    f"{len(statuses) - len(failed)} of {len(statuses)} files passed in {time.monotonic() - began:.0f} s"
+    f"{len(statuses) - len(failed)} of {len(statuses)} processes passed in "
+    f"{time.monotonic() - began:.0f} s"
   )
   if failed:
     return 1

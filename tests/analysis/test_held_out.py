@@ -19,6 +19,7 @@ from gato_jax.tokens import codec
 from gato_jax.train import loop, optimizer, step
 
 jax.config.update("jax_num_cpu_devices", 8)
+pytestmark = pytest.mark.alone  # the devices of a process are fixed
 
 CONFIG = model.GatoConfig(
   layers=2,

@@ -18,6 +18,7 @@ from gato_jax.train import optimizer, step
 from launch import collectives, compiled_step, slices
 
 jax.config.update("jax_num_cpu_devices", 8)
+pytestmark = pytest.mark.alone  # the devices of a process are fixed
 
 CONFIG = model.GatoConfig(
   layers=2,

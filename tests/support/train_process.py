@@ -38,6 +38,8 @@ CONFIG = model.GatoConfig(
   key_size=16,
   patch_channels=32,
   drop_path=0.1,
+  # Batches have no text, and most of the time would go into the rows of its pieces.
+  text_pieces=1024,
   dtype="float32",
   remat="none",
 )

@@ -1,8 +1,7 @@
 """Acting in every domain makes the tokens of the recorded episode.
 
 Training encodes recorded episodes with `TokenLayout.encode`. Acting packs each observation and
-tokenises it inside the compiled step. Both must make the same tokens. Simulators run here, so no
-TensorFlow.
+tokenises it inside the compiled step. Both must make the same tokens.
 """
 
 import jax
@@ -16,6 +15,8 @@ from gato_jax.env import logs, loop, sequential
 from gato_jax.task import flatten
 from gato_jax.tokens import codec, layout, packing
 from gato_jax.tokens.vocabulary import Kind
+
+pytestmark = pytest.mark.alone  # simulators run here, and TensorFlow in its neighbours
 
 # Enough to see every field move; episodes of the control suite have 1,000 steps.
 _STEPS = 40

@@ -18,6 +18,8 @@ from train_process import rows, run, run_two
 from gato_jax.errors import GatoError
 from gato_jax.train import checkpoint, loop, multihost
 
+pytestmark = pytest.mark.alone  # only a fresh JAX can join other processes
+
 AGREEMENTS = """
 import os, signal, sys
 from gato_jax.train import multihost

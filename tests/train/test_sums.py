@@ -12,6 +12,7 @@ from gato_jax.model import sharding
 from gato_jax.train import checksums
 
 jax.config.update("jax_num_cpu_devices", 4)
+pytestmark = pytest.mark.alone  # the devices of a process are fixed
 ROWS, COLUMNS = 6, 4
 
 

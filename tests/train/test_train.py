@@ -122,9 +122,10 @@ def test_what_is_not_decayed():
 
 
 def train_here(workdir, batches=train_process.batches, **settings):
+  settings = {"batch_size": 4, "checkpoint_every": 4, "log_every": 2, **settings}
   return loop.train(
     model_config=train_process.CONFIG,
-    train_config=loop.TrainConfig(batch_size=4, checkpoint_every=4, log_every=2, **settings),
+    train_config=loop.TrainConfig(**settings),
     optimizer_config=optimizer.OptimizerConfig(peak_learning_rate=1e-2),
     batches=batches,
     meta={},
@@ -149,7 +150,7 @@ def test_minutes_are_planned_once(tmp_path):
 
   assert plan["steps"] == 1 and plan["seconds_per_step"] > 0
   assert train_process.rows(tmp_path / "measured")[0]["loss"] == pytest.approx(
-    np.log(33_025), rel=0.1
+    np.log(train_process.CONFIG.table_rows), rel=0.1
   )  # the timed steps left no trace
 
 
@@ -172,7 +173,7 @@ def test_a_machine_that_got_slower_has_fewer_steps_in_the_same_minutes(tmp_path)
       time.sleep(0.05)
       yield batch
 
-  train_here(tmp_path, slow, minutes=0.05)
+  train_here(tmp_path, slow, minutes=0.05, checkpoint_every=20)
   plan = json.loads((tmp_path / "plan.json").read_text())
   row = train_process.rows(tmp_path)[-1]
 
@@ -184,7 +185,7 @@ def test_a_machine_that_got_slower_has_fewer_steps_in_the_same_minutes(tmp_path)
   assert meta["total_steps"] == plan["steps"] and meta["seconds"] > 0
 
   before = len(plan["totals"])
-  train_here(tmp_path, slow, minutes=0.05)  # there is nothing left to do
+  train_here(tmp_path, slow, minutes=0.05, checkpoint_every=20)  # there is nothing left to do
 
   assert len(json.loads((tmp_path / "plan.json").read_text())["totals"]) == before
 
@@ -270,5 +271,5 @@ def test_input_errors_reach_the_user(tmp_path):
 def test_it_learns(tmp_path):
   """Learns a repeated batch by heart."""
   one = control_batch(4, 36)
-  train_here(tmp_path, lambda start, rows: iter(lambda: one, None), steps=60)
+  train_here(tmp_path, lambda start, rows: iter(lambda: one, None), steps=60, checkpoint_every=60)
   assert train_process.rows(tmp_path)[-1]["loss"] < 0.5 * train_process.rows(tmp_path)[0]["loss"]
