@@ -18,7 +18,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ALONE = ("tests/env", "tests/evaluate", "tests/rlds_builders")
+ALONE = ("tests/env", "tests/rlds_builders")
 _MARK = "pytest.mark.alone"
 NOTHING_SELECTED = 5  # pytest's exit status when -k or -m leaves no test of a file
 

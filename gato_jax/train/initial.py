@@ -26,12 +26,12 @@ def load(workdir: pathlib.Path, config: GatoConfig, tokenizer: bytes) -> Any:
   """
   params, meta, step = checkpoint.load_for_acting(workdir / "checkpoints")
 
+  # Settings that are newer than the checkpoint had their defaults.
+  others = GatoConfig.from_json(meta["model"]).to_json()
   for name, value in config.to_json().items():
-    # Settings that are newer than the checkpoint had their defaults.
-    other_value = meta["model"].get(name, value)
-    if other_value != value and resume.is_fixed(f"model.{name}"):
+    if others[name] != value and resume.is_fixed(f"model.{name}"):
       raise GatoError(
-        f"fine_tune.start={workdir} has model.{name}={other_value}, this run {value}; "
+        f"fine_tune.start={workdir} has model.{name}={others[name]}, this run {value}; "
         "give both the same"
       )
 

@@ -1,5 +1,6 @@
 """Compares a run with its newest checkpoint, so that no setting changes by accident."""
 
+import dataclasses
 import logging
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,7 @@ from typing import Any
 from flax import traverse_util
 
 from gato_jax.errors import GatoError
+from gato_jax.model import GatoConfig
 from gato_jax.storage import files
 from gato_jax.task import TaskSpec, spec_difference
 from gato_jax.train import checkpoint
@@ -26,6 +28,7 @@ _SHAPE_SETTINGS = (
   "key_size",
   "patch_channels",
   "max_local_positions",
+  "text_pieces",
 )
 _MIXTURE_SETTINGS = (
   "domains",
@@ -36,6 +39,11 @@ _MIXTURE_SETTINGS = (
   "train.batch_size",
   "train.seed",
 )
+_MODEL_DEFAULTS = {
+  f"model.{field.name}": field.default
+  for field in dataclasses.fields(GatoConfig)
+  if field.default is not dataclasses.MISSING
+}
 # Start of a setting's name -> rule; the longest start counts. Settings without a rule are free: the
 # length of a run, its devices, saving, logging, evaluation.
 _RULES = {
@@ -108,11 +116,11 @@ def _changes(before: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[tup
     if difference:
       yield _ACCEPT, f"with another dataset of {name}: {difference}"
 
-  settings_before = traverse_util.flatten_dict(before["config"], sep=".")
-  settings = traverse_util.flatten_dict(ours["config"], sep=".")
+  settings_before = _MODEL_DEFAULTS | traverse_util.flatten_dict(before["config"], sep=".")
+  settings = _MODEL_DEFAULTS | traverse_util.flatten_dict(ours["config"], sep=".")
   for name in sorted(settings_before.keys() | settings.keys()):
-    # A setting that is newer than the run had its default then. A domain that is missing was not
-    # trained on.
+    # A setting that is newer than the run had its default then, which only those of the model tell.
+    # A domain that is missing was not trained on.
     if name not in settings_before and not name.startswith("domains."):
       continue
     rule = _rule(name)

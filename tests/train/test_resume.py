@@ -109,3 +109,7 @@ def test_parameters_of_another_shape_are_never_accepted(started):
     GatoError, match="model.layers=4, now it is 5, which its parameters do not fit"
   ):
     resume.refuse_changes(started, described(model__layers=5), accept=True)
+
+  # The run is older than this setting, which had its default.
+  with pytest.raises(GatoError, match=r"model.text_pieces=32000, now it is 2048, which its"):
+    resume.refuse_changes(started, described(model__text_pieces=2048), accept=True)
