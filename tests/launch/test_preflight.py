@@ -22,6 +22,8 @@ from launch import advice, collectives, compiled_step, hlo, preflight, preflight
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHAPES = compiled_step.Shapes(rows=16, length=128, patches=0, targets=12, components=3)
+pytestmark = pytest.mark.alone  # its verb defines flags that `launch submit` defines too
+
 SMALL = model.GatoConfig(
   layers=3, heads=4, width=128, feed_forward=256, key_size=32, patch_channels=32, drop_path=0.0
 )
