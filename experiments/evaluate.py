@@ -22,7 +22,7 @@ from gato_jax.env import logs
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import evaluation, follow, simulator_pool
 from gato_jax.storage import lock
-from gato_jax.train import checkpoint
+from gato_jax.train import checkpoint, export
 
 _RESULTS = flags.DEFINE_string(
   "results", "", "Folder for the rows and videos; the experiment's workdir by default."
@@ -66,6 +66,13 @@ def main(experiment: cli.Experiment) -> None:
       "experiments.measure measures recorded episodes and documents on what was held out of "
       "training"
     )
+  if export.is_exported(experiment.workdir):
+    if not _RESULTS.value:
+      raise GatoError(
+        f"{experiment.workdir} holds exported weights and no results: give --results=work/NAME"
+      )
+    if _FOLLOW.value:
+      raise GatoError(f"{experiment.workdir} holds exported weights: there is nothing to --follow")
   refuse_stale_logs(experiment, tasks)
 
   # With --follow there may be no checkpoint yet, so that a policy is loaded as they appear.
@@ -119,4 +126,4 @@ def main(experiment: cli.Experiment) -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, plays=True)

@@ -12,7 +12,7 @@ from gato_jax.data import prepared
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
 from gato_jax.tokens import codec
-from gato_jax.train import checkpoint
+from gato_jax.train import export
 
 
 def main(experiment: cli.Experiment) -> None:
@@ -30,7 +30,7 @@ def main(experiment: cli.Experiment) -> None:
   }
 
   # Sizes and tokenizer are the checkpoint's own, whatever the config says by now.
-  params, meta, step = checkpoint.load_for_acting(experiment.workdir / "checkpoints")
+  params, meta, step = export.load(experiment.workdir)
   network = interpretation.Network(
     GatoConfig.from_json(meta["model"]),
     params,

@@ -31,7 +31,7 @@ from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig
 from gato_jax.storage import lock
 from gato_jax.tokens import codec
-from gato_jax.train import checkpoint
+from gato_jax.train import export
 
 _DOCUMENTS = flags.DEFINE_integer(
   "documents",
@@ -100,7 +100,7 @@ def measure_cloning(experiment: cli.Experiment) -> None:
   if not tasks:
     raise GatoError(f"{experiment.config.name} trains no control task, so there is no clone")
 
-  params, meta, step = checkpoint.load_for_acting(experiment.workdir / "checkpoints", _STEP.value)
+  params, meta, step = export.load(experiment.workdir, _STEP.value)
   mixture = experiment.section(MixtureConfig, "data", name=f"{experiment.config.name}.cloning")
 
   rows_of_tasks: list[cloning_rows.CloningRow] = []

@@ -3,6 +3,7 @@
 import faulthandler
 import io
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 
@@ -11,10 +12,10 @@ import tqdm
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments.cli import addresses, errors
+from experiments.cli import addresses, errors, settings
 from experiments.cli.experiment import Experiment
 from gato_jax.errors import GatoError
-from gato_jax.storage import disk
+from gato_jax.storage import disk, files
 
 _ENDING_SECONDS = 60
 # Where the watchdog of `_end_soon` writes its traceback. It keeps no reference to the file itself.
@@ -33,11 +34,23 @@ _RUN = flags.DEFINE_string(
 )
 
 
-def run(main: Callable[[Experiment], None]) -> None:
+def run(main: Callable[[Experiment], None], plays: bool = False) -> None:
   """Runs a verb on the experiment of --config and --run.
 
   Input that the user can mend ends in one line and exit status 1; a bug keeps its traceback.
+
+  Args:
+    main: The verb.
+    plays: True for verbs that only use a trained network: they have --checkpoint, too.
   """
+  if plays:
+    flags.DEFINE_string(
+      "checkpoint",
+      "",
+      "Path of exported weights (experiments.export) or of a run's folder, instead of "
+      "--config.workdir; without --config its own config is used.",
+    )
+
   # The overrides of the default config are read here, those of a given --config by the parser.
   with errors.config_errors():
     config = config_flags.DEFINE_config_file(
@@ -53,9 +66,35 @@ def run(main: Callable[[Experiment], None]) -> None:
       path = next(a.partition("=")[2] for a in sys.argv if a.startswith("--config="))
       raise GatoError(f"no config file {path!r}; experiments/configs/ holds them")
 
-    main(Experiment(config.value, _RUN.value))
+    checkpoint = flags.FLAGS.checkpoint if plays else ""
+    chosen = _config_of(pathlib.Path(checkpoint)) if checkpoint else config.value
+    main(Experiment(chosen, _RUN.value))
 
   run_without_config(with_experiment)
+
+
+def _config_of(checkpoint: pathlib.Path) -> ml_collections.ConfigDict:
+  """Returns the config of --config, or else of a trained network, with its folder as workdir."""
+  flag = flags.FLAGS["config"]
+  config = flag.value
+
+  if "--config" not in {argument.partition("=")[0] for argument in sys.argv}:
+    # An exported folder describes itself; a run's folder has the config that it was started with.
+    names = {"model.json": "config", "config.json": None}
+    path = next((checkpoint / name for name in names if (checkpoint / name).exists()), None)
+    if path is None:
+      raise GatoError(
+        f"--checkpoint={checkpoint}: neither exported weights nor the folder of a run is there"
+      )
+
+    description = files.read_json(path, remedy="give --config")
+    key = names[path.name]
+    config = settings.from_json(description[key] if key else description)
+    with errors.config_errors():
+      config.update_from_flattened_dict(config_flags.get_override_values(flag))
+
+  config.workdir = str(checkpoint)
+  return config
 
 
 def config_path() -> str:

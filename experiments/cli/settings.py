@@ -34,6 +34,17 @@ def section_of(instance: Any, *without: str) -> ml_collections.ConfigDict:
   return section
 
 
+def from_json(value: Mapping[str, Any]) -> ml_collections.ConfigDict:
+  """Returns the config that a run or exported weights hold as JSON; lists become tuples again."""
+
+  def restored(value: Any) -> Any:
+    if isinstance(value, Mapping):
+      return {name: restored(entry) for name, entry in value.items()}
+    return tuple(map(restored, value)) if isinstance(value, list) else value
+
+  return ml_collections.ConfigDict(restored(value))
+
+
 def _on_command_line() -> set[str]:
   """Returns the settings that the command line names, e.g. {"train.steps"}."""
   prefix = "--config."

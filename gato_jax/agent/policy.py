@@ -1,4 +1,4 @@
-"""Policy: everything a checkpoint holds for acting."""
+"""Policy: everything a checkpoint, or exported weights, hold for acting."""
 
 import dataclasses
 import pathlib
@@ -15,14 +15,14 @@ from gato_jax.errors import GatoError, check_name
 from gato_jax.model import GatoConfig, cache, removal
 from gato_jax.task import TaskSpec, spec_difference
 from gato_jax.tokens import codec, layout
-from gato_jax.train import checkpoint
+from gato_jax.train import export
 
 
 class Policy:
   """A checkpoint, ready to act in the tasks that it was trained on.
 
   Attributes:
-    workdir: Directory of the training run.
+    workdir: Directory of the training run, or exported folder.
     step: Training step of the checkpoint.
     meta: Metadata of the checkpoint: configs, specs, the input's fingerprint.
     model_config: Sizes of its network.
@@ -31,9 +31,14 @@ class Policy:
   """
 
   def __init__(self, workdir: pathlib.Path, step: int | None = None):
-    """Loads a checkpoint of a training run: that of `step`, or the newest that can be read."""
+    """Loads a checkpoint of a training run, or exported weights.
+
+    Args:
+      workdir: Directory of the run, or a folder that experiments.export wrote.
+      step: Training step of the checkpoint; the newest that can be read by default.
+    """
     self.workdir = pathlib.Path(workdir)
-    params, self.meta, self.step = checkpoint.load_for_acting(self.workdir / "checkpoints", step)
+    params, self.meta, self.step = export.load(self.workdir, step)
 
     self.model_config = GatoConfig.from_json(self.meta["model"])
     self.acting_params = cache.acting_params(self.model_config, params)

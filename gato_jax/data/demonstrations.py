@@ -51,6 +51,11 @@ def write(
   files.write(_path(workdir, task), archive.getvalue())
 
 
+def exist(workdir: pathlib.Path, task: str) -> bool:
+  """Returns whether demonstrations of a task were saved."""
+  return _path(workdir, task).exists()
+
+
 def read(workdir: pathlib.Path, task: str) -> list[Demonstration]:
   """Reads a task's demonstrations; the inverse of `write`.
 

@@ -8,23 +8,23 @@ import jax
 
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig
-from gato_jax.train import checkpoint, resume
+from gato_jax.train import export, resume
 
 _log = logging.getLogger(__name__)
 
 
 def load(workdir: pathlib.Path, config: GatoConfig, tokenizer: bytes) -> Any:
-  """Returns the parameters of the newest checkpoint of another run, on the host.
+  """Returns the parameters of another run's newest checkpoint or of exported ones, on the host.
 
   Args:
-    workdir: The other run's.
+    workdir: The other run's, or an exported folder.
     config: The model of this run.
     tokenizer: The tokenizer of this run, serialised.
 
   Raises:
     GatoError: There is no checkpoint, or it has another network or another tokenizer.
   """
-  params, meta, step = checkpoint.load_for_acting(workdir / "checkpoints")
+  params, meta, step = export.load(workdir)
 
   # Settings that are newer than the checkpoint had their defaults.
   others = GatoConfig.from_json(meta["model"]).to_json()
