@@ -21,7 +21,7 @@ setup-slow-tests:
 demo: setup  ## collect, build, train MINUTES minutes, evaluate, report: make demo MINUTES=5
 	$(VENV) -m experiments.demo --minutes=$(MINUTES)
 
-test: setup-tests  ## the test suite, one process per file, JOBS at a time: make test ARGS="-k layout"
+test: setup-tests  ## the test suite, JOBS processes at a time: make test ARGS="-k layout"
 	$(VENV) tests/run.py --jobs=$(JOBS) $(ARGS)
 
 test-slow: setup-slow-tests  ## only the tests that take minutes
