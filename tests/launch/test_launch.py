@@ -143,7 +143,9 @@ def test_overrides_count_more_than_where_a_backend_has_things():
 @pytest.fixture(scope="module")
 def parsed():
   """Flags as `launch submit` defines them."""
-  settings.define_flags()
+  # Importing `launch submit`, as other tests do, defines them too.
+  if "topology" not in flags.FLAGS:
+    settings.define_flags()
   return lambda *given: flags.FLAGS(["launch", *given])
 
 
