@@ -36,7 +36,7 @@ def broken(status: int):
 
 def test_who_draws_waits_and_ends_with_who_reads(tmp_path):
   counted = tmp_path / "count"
-  stream = drawn("tests.rlds_builders.test_scenes:three", str(counted))
+  stream = drawn("tests.rlds_builders.test_drawing_process:three", str(counted))
   process, picture = next(stream)
 
   assert picture.shape == (64, 64, 3)
@@ -52,7 +52,7 @@ def test_who_draws_waits_and_ends_with_who_reads(tmp_path):
 
 
 def test_who_draws_is_not_waited_for(tmp_path):
-  stream = drawn("tests.rlds_builders.test_scenes:slow", str(tmp_path / "done"))
+  stream = drawn("tests.rlds_builders.test_drawing_process:slow", str(tmp_path / "done"))
   next(stream)
   stream.close()
   assert not (tmp_path / "done").exists()
@@ -62,10 +62,10 @@ def test_who_draws_is_not_waited_for(tmp_path):
   ("status", "words"), [(0, "status 1: no screen here"), (7, "status 7: without a word")]
 )
 def test_a_process_that_dies_is_one_line_with_its_last_words(status, words):
-  stream = drawn("tests.rlds_builders.test_scenes:broken", status)
+  stream = drawn("tests.rlds_builders.test_drawing_process:broken", status)
   assert next(stream) == 1
   with pytest.raises(
-    GatoError, match=f"tests.rlds_builders.test_scenes:broken: .* {words}"
+    GatoError, match=f"tests.rlds_builders.test_drawing_process:broken: .* {words}"
   ) as caught:
     next(stream)
   assert "\n" not in str(caught.value)
