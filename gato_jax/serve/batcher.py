@@ -26,8 +26,8 @@ class Engine(Protocol):
   def pack(self, task: str, observation: Mapping[str, Any]) -> Any:
     """Checks an observation and returns the input of `act`; raises GatoError if it is wrong."""
 
-  def start(self, slot: int, task: str, seed: int) -> None:
-    """Starts an episode in a slot, with an empty memory."""
+  def start(self, slot: int, task: str, seed: int, group: str = "") -> None:
+    """Starts an episode in a slot, with an empty memory; its prompt is of its group."""
 
   def act(self, packed: Mapping[int, Any]) -> Mapping[int, np.ndarray]:
     """Returns the action of each slot."""
@@ -66,17 +66,17 @@ class Batcher:
 
     # The condition guards the three fields below.
     self._changed = threading.Condition()
-    self._starts: list[tuple[int, str, int]] = []
+    self._starts: list[tuple[int, str, int, str]] = []
     self._steps: list[tuple[dict[int, Any], asyncio.Future]] = []
     self._stop = False
 
     self._thread = threading.Thread(target=self._run, name="inference")
     self._thread.start()
 
-  def start(self, slot: int, task: str, seed: int) -> None:
+  def start(self, slot: int, task: str, seed: int, group: str = "") -> None:
     """Starts an episode in `slot` before its next step is computed."""
     with self._changed:
-      self._starts.append((slot, task, seed))
+      self._starts.append((slot, task, seed, group))
 
   async def act(self, packed: dict[int, Any]) -> Mapping[int, np.ndarray]:
     """Computes the actions for slots of one client, batched with other waiting clients.
@@ -153,8 +153,8 @@ class Batcher:
       batch.update(packed)
 
     try:
-      for slot, task, seed in starts:
-        self._engine.start(slot, task, seed)
+      for slot, task, seed, group in starts:
+        self._engine.start(slot, task, seed, group=group)
       start_time = time.perf_counter()
       actions = self._engine.act(batch)
     except BaseException:

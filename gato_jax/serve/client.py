@@ -255,13 +255,20 @@ class RemoteActor:
         f"{self._url}: the checkpoint of {self._task} was trained on another spec: {difference}"
       )
 
-  def reset(self, slot: int, seed: int) -> None:
-    """Starts an episode in a slot; connects again if the connection is lost."""
+  def reset(self, slot: int, seed: int, group: str = "") -> None:
+    """Starts an episode in a slot; connects again if the connection is lost.
+
+    Args:
+      slot: The slot.
+      seed: Seed of the episode.
+      group: Name of the episode's group, whose demonstrations are its prompt (act.prompt_group); ""
+        where the task has none.
+    """
     try:
-      self._start(slot, seed)
+      self._start(slot, seed, group)
     except ConnectionLost:
       self._reconnect()
-      self._start(slot, seed)
+      self._start(slot, seed, group)
 
   def _reconnect(self) -> None:
     """Tries to connect until the timeout has passed."""
@@ -274,18 +281,20 @@ class RemoteActor:
           raise
         time.sleep(_RETRY_SECONDS)
 
-  def _start(self, slot: int, seed: int) -> None:
+  def _start(self, slot: int, seed: int, group: str) -> None:
     """Starts an episode, in a new session if the server dropped the idle one."""
     try:
-      self._request_start(slot, seed)
+      self._request_start(slot, seed, group)
     except RequestRefused as e:
       if e.reason != "unknown_session":
         raise
       self._open(slot)
-      self._request_start(slot, seed)
+      self._request_start(slot, seed, group)
 
-  def _request_start(self, slot: int, seed: int) -> None:
-    self.connection.request("started", type="start", session=self._sessions[slot], seed=seed)
+  def _request_start(self, slot: int, seed: int, group: str) -> None:
+    request = {"type": "start", "session": self._sessions[slot], "seed": seed}
+    # Servers that are older than groups understand all other episodes.
+    self.connection.request("started", **request, **({"group": group} if group else {}))
 
   def act(self, timesteps: Mapping[int, dm_env.TimeStep]) -> dict[int, np.ndarray]:
     """Returns an action for each slot's newest timestep."""

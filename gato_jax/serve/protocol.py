@@ -5,7 +5,8 @@ They are msgpack maps in binary WebSocket messages. Each request has one reply:
   hello   version                       -> welcome  version, step (of the checkpoint), tasks
   spec    task                          -> spec     spec (TaskSpec.to_json)
   open    task                          -> opened   session
-  start   session, seed                 -> started  (a new episode, with an empty memory)
+  start   session, seed, group?         -> started  (a new episode, with an empty memory; its prompt
+                                           is of the group that it names)
   act     steps [[session, {field: array or str}], ...] -> actions  actions [[session, array], ...]
   close   session                       -> closed
   any of them                           -> error    reason (one of REASONS), message

@@ -165,13 +165,14 @@ class RequestHandler:
     seed = protocol.take(message, "seed", kind=int)
     if not 0 <= seed < protocol.SEEDS:
       raise RequestRefused("malformed", f"start: seed {seed} is not in [0, {protocol.SEEDS})")
+    group = protocol.take(message, "group", kind=str) if "group" in message else ""
 
     # The previous episode of the session has ended, even if no new one may start.
     session.playing = False
     if self._admission.state == "draining":
       raise RequestRefused("draining", "the server is shutting down and starts no new episodes")
 
-    self._batcher.start(session.slot, session.spec.name, seed=seed)
+    self._batcher.start(session.slot, session.spec.name, seed=seed, group=group)
     session.playing = True
     self._metrics.episodes.labels(session.spec.name).inc()
     return {"type": "started"}

@@ -4,6 +4,7 @@ and metrics.
 
 import concurrent.futures
 import pathlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 import served
 from served import DOMAIN, first, play, serve
 
+from gato_jax.data import demonstrations, prepared_format
 from gato_jax.errors import GatoError
 from gato_jax.serve import client, front
 from gato_jax.serve.client import RemoteActor
@@ -73,6 +75,32 @@ def test_clients_of_different_tasks_and_one_with_two_slots_do_not_disturb_each_o
   with serve(engine) as server, concurrent.futures.ThreadPoolExecutor() as pool:
     for ours, theirs in zip(pool.map(one, jobs), expected, strict=True):
       assert_same(ours, theirs)
+
+
+def test_the_group_of_an_episode_chooses_its_prompt(small_workdir, tmp_path):
+  task, groups = "dummy.reach", ("left", "right")
+  shutil.copytree(small_workdir, tmp_path / "run")
+  episodes = demonstrations.read(small_workdir, task)
+  numbers = [prepared_format.group_id(group) for group in groups]
+  demonstrations.write(tmp_path / "run", task, episodes[:2], groups=numbers)
+
+  engine = served.engine(tmp_path / "run")
+  observation = flatten(first().observation)
+  expected = {}
+  for group in groups:
+    engine.start(0, task, 3, group=group)
+    expected[group] = engine.act({0: engine.pack(task, observation)})[0]
+  assert not np.array_equal(*expected.values())
+
+  with serve(engine) as server, RemoteActor(server.url, task) as actor:
+    for group in groups:
+      actor.reset(0, 3, group=group)
+      np.testing.assert_array_equal(actor.act({0: first()})[0], expected[group])
+
+    with pytest.raises(GatoError, match="start: 'group' must be str, is int"):
+      actor.reset(0, 3, group=7)
+    actor.reset(0, 3)
+    actor.act({0: first()})
 
 
 class Gate:
