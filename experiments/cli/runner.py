@@ -76,7 +76,7 @@ def run(main: Callable[[Experiment], None], plays: bool = False) -> None:
 def _config_of(checkpoint: pathlib.Path) -> ml_collections.ConfigDict:
   """Returns the config of --config, or else of a trained network, with its folder as workdir."""
   flag = flags.FLAGS["config"]
-  config = flag.value
+  config: ml_collections.ConfigDict = flag.value
 
   if "--config" not in {argument.partition("=")[0] for argument in sys.argv}:
     # An exported folder describes itself; a run's folder has the config that it was started with.
