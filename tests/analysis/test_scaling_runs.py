@@ -127,15 +127,15 @@ def test_analysis_predicts_the_largest_run():
       for value, low, high in (optimum.n, optimum.d, optimum.loss):
         assert low <= high and value > 0
 
-  assert not analysis.analyse(made, predict_largest=False, draws=20)[0].predictions
+  assert not analysis.analyse(made, predict_largest=False, draws=4)[0].predictions
 
   flat = [
     dataclasses.replace(p, loss=float(SYNTHETIC(1e6, p.tokens))) for p in made
   ]  # size makes no difference
 
-  assert analysis.analyse(flat, draws=20)[0].optima == ()
+  assert analysis.analyse(flat, draws=4)[0].optima == ()
 
-  few = analysis.analyse(made[:5], draws=20)
+  few = analysis.analyse(made[:5], draws=4)
 
   assert few[0].fit is None and "cannot determine" in few[0].reason
 
@@ -160,7 +160,7 @@ def test_points_are_kept_and_bad_ones_named(tmp_path):
 @pytest.mark.parametrize("score", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_page_with_its_files(tmp_path, score):
   made = make_points(score=score)
-  series, others = (analysis.analyse(made, draws=20, size=size) for size in analysis.SIZES)
+  series, others = (analysis.analyse(made, draws=4, size=size) for size in analysis.SIZES)
   path = scaling_page.write(
     tmp_path, made, series, others, {"config": "x", "commands": ["python -m launch sweep"]}
   )
@@ -205,7 +205,7 @@ def test_page_with_its_files(tmp_path, score):
 @pytest.mark.slow
 def test_figures_are_the_same_for_the_same_points(tmp_path):
   made = make_points()
-  series = analysis.analyse(made, draws=20)
+  series = analysis.analyse(made, draws=4)
   for name in ("a", "b"):
     scaling_figures.draw(made, series, tmp_path / name)
   for path in (tmp_path / "a").iterdir():
