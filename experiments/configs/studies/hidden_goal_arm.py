@@ -42,7 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.update(text_pieces=2048, past_actions="hidden")
   config.optimizer.peak_learning_rate = 2e-3
   config.train.update(steps=STEPS, batch_size=16, checkpoint_every=STEPS, keep=1)
-  config.collect.episodes = 1000
+  config.collect.episodes = 500
   config.collect.disturbance = ml_collections.ConfigDict(dict(meta_world_hidden_goal=0.25))
   config.evaluate.update(
     episodes=50,
