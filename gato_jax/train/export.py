@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -133,7 +133,7 @@ def _packed(name: str, value: np.ndarray, precision: str) -> dict[str, np.ndarra
     return {name: value}
 
   if precision == "bfloat16":
-    return {name + _BITS: value.astype(ml_dtypes.bfloat16).view(np.uint16)}
+    return {name + _BITS: value.astype(jnp.bfloat16).view(np.uint16)}
 
   # The largest value of a row becomes 127. A row of zeros may have any scale.
   largest = np.abs(value).max(axis=-1, keepdims=True)
@@ -149,7 +149,7 @@ def _unpacked(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if not kind:
       params[name] = value
     elif f"#{kind}" == _BITS:
-      params[name] = value.view(ml_dtypes.bfloat16).astype(np.float32)
+      params[name] = value.view(jnp.bfloat16).astype(np.float32)
     elif f"#{kind}" == _ROWS:
       params[name] = value * arrays[name + _SCALES]
 
