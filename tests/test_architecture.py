@@ -115,7 +115,7 @@ def layer(name: str) -> int | None:
 
 
 def violations(source: str, file: str) -> list[str]:
-  """What a file (path relative to the root, with "/") does against the rules, one line each."""
+  """Returns what a file does against the rules, one line each; its path is relative to the root."""
   found = []
   module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
   if len(source.splitlines()) > MAX_LINES:
