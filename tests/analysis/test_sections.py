@@ -77,7 +77,7 @@ def test_arms_are_scored_between_the_same_baselines_and_repeats_count_together(t
 def test_means_and_differences_by_hand(tmp_path):
   runs = [
     played(tmp_path, "first", "first", {"a.x": [5, 7], "a.y": [1, 3], "b.z": [1, 2]}),
-    played(tmp_path, "other", "other", {"a.x": [10, 12], "a.y": [3, 5]}),
+    played(tmp_path, "other", "other", {"a.x": [12, 10], "a.y": [5, 3]}),
   ]
   made = section.section(study(*runs, held_out=("a.y",)), tmp_path)
   means = {(row["tasks"], row["arm"]): row for row in made.tables["means"]}
@@ -104,8 +104,7 @@ def test_means_and_differences_by_hand(tmp_path):
     50
   )
 
-  # Resamples of [5, 7] and [10, 12] have means of 5 to 7 and 10 to 12: the difference is 30 to 70,
-  # and 0 is far.
+  # Seed by seed, [12, 10] is 7 and 3 above [5, 7]: the difference is 30 to 70, and 0 is far.
   assert (differences["a.x"]["difference_low"], differences["a.x"]["difference_high"]) == (
     pytest.approx(30),
     70,
@@ -135,6 +134,23 @@ def test_an_interval_of_a_difference_holds_what_it_promises():
     assert section.difference(drawn[:1], [far]).low > 20
 
   assert 2 <= outside <= 24  # nominal 10; a percentile interval of 20 episodes is a little narrow
+
+
+def test_what_a_seed_makes_hard_for_both_arms_cancels():
+  random = np.random.default_rng(0)
+  scenes, noise = random.normal(50, 30, 20), random.normal(0, 3, (2, 20))
+  seeds = tuple(range(20))
+  first, other = (
+    section.ArmScore(None, scenes + noise[0], seeds, None),
+    section.ArmScore(None, scenes + 6 + noise[1], seeds, None),
+  )
+  elsewhere = dataclasses.replace(other, seeds=tuple(range(100, 120)))
+
+  paired = section.difference([first], [other])
+  apart = section.difference([first], [elsewhere])
+
+  assert paired.value == apart.value and paired.excludes_0 and not apart.excludes_0
+  assert paired.high - paired.low < 0.25 * (apart.high - apart.low)
 
 
 def test_without_spread_there_is_no_interval(tmp_path):

@@ -230,17 +230,21 @@ def task_groups(tasks: Sequence[str], config: Mapping[str, Any]) -> dict[str, li
 def difference(first: Sequence[ArmScore], other: Sequence[ArmScore]) -> Estimate:
   """Returns the mean over tasks of `other` less `first`.
 
-  Seeds are resampled, the same ones in all tasks. The baselines cancel but for their distance,
-  which is held fixed.
+  Seeds are resampled, the same ones in all tasks. Arms that played the same seeds are paired by
+  seed, so that what a seed makes easy or hard for both cancels. The baselines cancel but for their
+  distance, which is held fixed.
   """
   differences, resampled = [], []
   for a, b in zip(first, other, strict=True):
-    # The names make the arms' draws independent, although both played the same seeds.
     differences.append(b.episodes.mean() - a.episodes.mean())
-    resampled.append(
-      scoring.resampled_means(b.episodes, b.seeds, "other")
-      - scoring.resampled_means(a.episodes, a.seeds, "first")
-    )
+    if a.seeds == b.seeds:
+      resampled.append(scoring.resampled_means(b.episodes - a.episodes, a.seeds, "paired"))
+    else:
+      # The names make the arms' draws independent, although they may share some seeds.
+      resampled.append(
+        scoring.resampled_means(b.episodes, b.seeds, "other")
+        - scoring.resampled_means(a.episodes, a.seeds, "first")
+      )
 
   return Estimate.of(float(np.mean(differences)), np.mean(resampled, axis=0))
 
