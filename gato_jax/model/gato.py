@@ -8,6 +8,7 @@ logits = model.apply({"params": params}, hidden_at_targets, method="logits")
 Legend of shapes: B rows, L positions, D width.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,6 +130,8 @@ def init_boxed(config: GatoConfig, key: jax.Array) -> Any:
   return Gato(config).init(key, batch)["params"]
 
 
+# One program compiles faster than the operations of all modules one by one.
+@functools.partial(jax.jit, static_argnums=0)
 def init_params(config: GatoConfig, key: jax.Array) -> Any:
   """Returns fresh parameters: a nested dict of float32 arrays."""
   return nn.unbox(init_boxed(config, key))
