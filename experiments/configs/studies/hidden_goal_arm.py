@@ -57,6 +57,7 @@ def get_config() -> ml_collections.ConfigDict:
     "right": ("right prompt", {}),
     "wrong": ("wrong prompt", {"act.prompt_group": "other"}),
     "none": ("no prompt", {"act.prompt": "none"}),
+    "start": ("right prompt, its first steps", {"act.prompt": "start"}),
   }
   without = {"data.prompt_probability": 0.0, "act.prompt": "none"}
   runs = [
