@@ -376,7 +376,8 @@ def _text(
     yield (
       f"Against {next(iter(arms))}, task by task: of {len(known)} differences {above} are above 0"
       f" and {below} below, with intervals that exclude 0; by chance about"
-      f" {len(known) / 20:.1f} would. Both arms' episodes are resampled."
+      f" {len(known) / 20:.1f} would. Both arms' episodes are resampled, together where they have"
+      " the same seeds."
     )
 
   for arm, of_arm in arms.items():
