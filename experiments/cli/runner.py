@@ -79,17 +79,19 @@ def _config_of(checkpoint: pathlib.Path) -> ml_collections.ConfigDict:
   config: ml_collections.ConfigDict = flag.value
 
   if "--config" not in {argument.partition("=")[0] for argument in sys.argv}:
+    from gato_jax.train import export  # JAX, which --help does without
+
     # An exported folder describes itself; a run's folder has the config that it was started with.
-    names = {"model.json": "config", "config.json": None}
-    path = next((checkpoint / name for name in names if (checkpoint / name).exists()), None)
-    if path is None:
+    if export.is_exported(checkpoint):
+      saved = files.read_json(checkpoint / export.MODEL, remedy="give --config")["config"]
+    elif (checkpoint / "config.json").exists():
+      saved = files.read_json(checkpoint / "config.json", remedy="give --config")
+    else:
       raise GatoError(
         f"--checkpoint={checkpoint}: neither exported weights nor the folder of a run is there"
       )
 
-    description = files.read_json(path, remedy="give --config")
-    key = names[path.name]
-    config = settings.from_json(description[key] if key else description)
+    config = settings.from_json(saved)
     with errors.config_errors():
       config.update_from_flattened_dict(config_flags.get_override_values(flag))
 

@@ -120,13 +120,6 @@ def load(workdir: pathlib.Path, step: int | None = None) -> tuple[Any, dict[str,
   return params, meta, meta["step"]
 
 
-def meta_of(workdir: pathlib.Path) -> dict[str, Any] | None:
-  """Returns the meta of an exported folder or of a run's newest checkpoint, None without one."""
-  if is_exported(workdir):
-    return _description(pathlib.Path(workdir))
-  return checkpoint.newest_meta(pathlib.Path(workdir) / "checkpoints")
-
-
 def _packed(name: str, value: np.ndarray, precision: str) -> dict[str, np.ndarray]:
   """Returns the arrays that stand for a parameter."""
   if value.ndim < 2 or precision == "float32":
@@ -145,13 +138,13 @@ def _unpacked(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Returns the float32 parameters by name; the inverse of `_packed`."""
   params = {}
   for key, value in arrays.items():
-    name, _, kind = key.partition("#")
-    if not kind:
-      params[name] = value
-    elif f"#{kind}" == _BITS:
-      params[name] = value.view(jnp.bfloat16).astype(np.float32)
-    elif f"#{kind}" == _ROWS:
+    if key.endswith(_ROWS):
+      name = key.removesuffix(_ROWS)
       params[name] = value * arrays[name + _SCALES]
+    elif key.endswith(_BITS):
+      params[key.removesuffix(_BITS)] = value.view(jnp.bfloat16).astype(np.float32)
+    elif not key.endswith(_SCALES):
+      params[key] = value
 
   return params
 

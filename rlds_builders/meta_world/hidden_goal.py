@@ -74,4 +74,4 @@ def make(task: str) -> HiddenGoalMetaWorld:
 
 def make_expert(env: HiddenGoalMetaWorld, task: str) -> expert.ScriptedPolicy:
   """Returns the task's scripted policy, which reads the goal from the simulator."""
-  return expert.ScriptedPolicy(env, task.removesuffix(SUFFIX))
+  return expert.make(env, task.removesuffix(SUFFIX))

@@ -19,6 +19,9 @@ from experiments.configs import default
 STEPS = 1000
 WINDOW = 8  # steps of four tokens, of which a prompt takes four
 
+# Name of a run -> its arm in the report, and its settings.
+Arms = dict[str, tuple[str, dict[str, str]]]
+
 
 def get_config() -> ml_collections.ConfigDict:
   config = default.get_config("tiny")
@@ -44,7 +47,18 @@ def get_config() -> ml_collections.ConfigDict:
   config.collect.episodes = 2000
   config.evaluate.update(episodes=200, videos=False, tasks=("hidden_goal.known", "hidden_goal.new"))
 
-  arms: dict[str, tuple[str, dict[str, str]]] = {
+  config.study = study()
+
+  return config
+
+
+def study(more_arms: Arms | None = None) -> ml_collections.ConfigDict:
+  """Returns the section `study`: two networks that train, and the arms that play the first.
+
+  Args:
+    more_arms: Arms beside the right prompt, the wrong one and none.
+  """
+  arms: Arms = {
     "right": ("right prompt", {}),
     "wrong": ("wrong prompt", {"act.prompt_group": "other"}),
     "none": ("no prompt", {"act.prompt": "none"}),
@@ -54,10 +68,9 @@ def get_config() -> ml_collections.ConfigDict:
     studies.StudyRun("prompted", verbs=("train",)),
     studies.StudyRun("unprompted", without, labels={"arm": "trained without prompts"}),
   ]
-  for name, (arm, changes) in arms.items():
+  for name, (arm, changes) in (arms | (more_arms or {})).items():
     runs.append(
       studies.StudyRun(name, changes, labels={"arm": arm}, plays="prompted", verbs=("evaluate",))
     )
-  config.study = studies.section("scores", runs)
 
-  return config
+  return studies.section("scores", runs)

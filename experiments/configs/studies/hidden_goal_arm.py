@@ -12,8 +12,8 @@ What was predicted and what came out: docs/history.md.
 
 import ml_collections
 
-from experiments.analysis import studies
 from experiments.configs import default
+from experiments.configs.studies import hidden_goal
 
 STEPS = 1000
 STEP_TOKENS = 23  # 18 numbers, the separator, four numbers of the action
@@ -53,21 +53,8 @@ def get_config() -> ml_collections.ConfigDict:
     ),
   )
 
-  arms: dict[str, tuple[str, dict[str, str]]] = {
-    "right": ("right prompt", {}),
-    "wrong": ("wrong prompt", {"act.prompt_group": "other"}),
-    "none": ("no prompt", {"act.prompt": "none"}),
-    "start": ("right prompt, its first steps", {"act.prompt": "start"}),
-  }
-  without = {"data.prompt_probability": 0.0, "act.prompt": "none"}
-  runs = [
-    studies.StudyRun("prompted", verbs=("train",)),
-    studies.StudyRun("unprompted", without, labels={"arm": "trained without prompts"}),
-  ]
-  for name, (arm, changes) in arms.items():
-    runs.append(
-      studies.StudyRun(name, changes, labels={"arm": arm}, plays="prompted", verbs=("evaluate",))
-    )
-  config.study = studies.section("scores", runs)
+  config.study = hidden_goal.study(
+    {"start": ("right prompt, its first steps", {"act.prompt": "start"})}
+  )
 
   return config
