@@ -195,3 +195,14 @@ def test_evaluation_seeds_are_never_collected():
     GatoError, match="collect.episodes=2,000,000,000: at most 1,000,000,000, since evaluation"
   ):
     collect.CollectConfig(domain_episodes={"dummy": 2_000_000_000})
+
+
+def test_a_domain_has_one_number_of_episodes_or_one_for_each_task():
+  config = collect.CollectConfig(
+    episodes=7, domain_episodes={"babyai": 30, "sokoban": {"boxes_4": 5}}
+  )
+
+  assert config.episodes_of("meta_world", "reach-v3") == 7
+  assert config.episodes_of("babyai", "GoTo") == 30
+  assert config.episodes_of("sokoban", "boxes_4") == 5
+  assert config.episodes_of("sokoban", "boxes_1") == 7

@@ -1,6 +1,7 @@
 """The number of episodes that are collected, and what a simulator may cost."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from gato_jax.errors import GatoError
@@ -40,7 +41,8 @@ class CollectConfig:
 
   Attributes:
     episodes: Episodes a task.
-    domain_episodes: Domain -> episodes a task, where they differ from `episodes`.
+    domain_episodes: Domain -> episodes a task, or task -> episodes, where they differ from
+      `episodes`.
     shard_episodes: Episodes a shard, the unit that a worker takes and the builder reads.
     disturbance: Domain -> size of the pushes, as a share of each action's range. The log keeps the
       action that was executed and the expert's own. Every fourth shard is left undisturbed.
@@ -56,7 +58,7 @@ class CollectConfig:
   """
 
   episodes: int = 50
-  domain_episodes: dict[str, int] = dataclasses.field(default_factory=dict)
+  domain_episodes: dict[str, int | dict[str, int]] = dataclasses.field(default_factory=dict)
   shard_episodes: int = 10
   disturbance: dict[str, float] = dataclasses.field(default_factory=dict)
   mistakes: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -66,8 +68,11 @@ class CollectConfig:
   attempts: int = 2
   failures: int = 3
 
-  def episodes_of(self, domain: str) -> int:
-    return self.domain_episodes.get(domain, self.episodes)
+  def episodes_of(self, domain: str, task: str) -> int:
+    """Returns how many episodes of a task are wanted."""
+    wanted = self.domain_episodes.get(domain, self.episodes)
+
+    return wanted.get(task, self.episodes) if isinstance(wanted, Mapping) else wanted
 
   def settings_of(self, domain: str, accept: bool = False) -> TaskSettings:
     return TaskSettings(
@@ -78,7 +83,11 @@ class CollectConfig:
     )
 
   def __post_init__(self):
-    most = max([self.episodes, *self.domain_episodes.values()])
+    counts = [self.episodes]
+    for wanted in self.domain_episodes.values():
+      counts += wanted.values() if isinstance(wanted, Mapping) else [wanted]
+
+    most = max(counts)
     if most > FIRST_EVALUATION_SEED:
       raise GatoError(
         f"collect.episodes={most:,}: at most {FIRST_EVALUATION_SEED:,}, "

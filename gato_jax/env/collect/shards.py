@@ -173,7 +173,7 @@ def missing_shards(
   failures, stay skipped.
   """
   directory = logs.task_directory(raw, domain.name, task)
-  episodes = config.episodes_of(domain.name)
+  episodes = config.episodes_of(domain.name, task)
   size = logs.shard_episodes(directory, config.shard_episodes)
 
   failures: collections.Counter[int | None] = collections.Counter()

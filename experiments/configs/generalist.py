@@ -1,0 +1,95 @@
+"""One network on 217 control tasks of 14 domains, captions, questions and text.
+
+for verb in collect build train evaluate measure report; do
+  python -m experiments.$verb --config=experiments/configs/generalist.py
+done
+
+Every verb resumes. The tasks were chosen before any of them was trained: those whose expert solves
+them and costs at most six seconds an episode on one core, and that their domain does not hold out
+(rlds_builders/*/scores.json). None is dropped because it is hard to imitate.
+"""
+
+import ml_collections
+
+from experiments.configs import default
+
+# Cheap experts, and states that show what the task needs.
+_CHEAP = (
+  "cartpole-balance",
+  "cartpole-balance_sparse",
+  "cartpole-swingup_sparse",
+  "pendulum-swingup",
+  "point_mass-easy",
+  "swimmer-swimmer6",
+)
+
+
+def get_config() -> ml_collections.ConfigDict:
+  config = default.get_config("tiny")
+  config.name = "generalist"
+  config.domains = default.domains(
+    # 80, 49, 29, 9, 3 and 8 tasks.
+    babyai=0.24,
+    meta_world=0.24,
+    labyrinth=0.12,
+    playroom=0.04,
+    sokoban=0.06,
+    manipulation=0.04,
+    control_suite=(
+      0.05,
+      *_CHEAP,
+      "point_mass-hard",
+      "reacher-easy",
+      "reacher-hard",
+      "swimmer-swimmer15",
+    ),
+    control_suite_positions=0.03,
+    control_suite_random_small=(0.03, *_CHEAP),
+    control_suite_random_large=(
+      0.02,
+      "cartpole-balance",
+      "cartpole-balance_sparse",
+      "pendulum-swingup",
+      "point_mass-easy",
+    ),
+    control_suite_pixels=(
+      0.02,
+      "cartpole-balance",
+      "cartpole-balance_sparse",
+      "pendulum-swingup",
+      "point_mass-easy",
+    ),
+    modular_rl=(0.02, "hopper-thigh", "walker2d-foot", "walker2d-thigh", "walker2d-thigh_left"),
+    procgen=(0.02, "caveflyer", "maze", "starpilot"),
+    atari_extended=(0.01, "kaboom", "laser_gates"),
+    conceptual_captions=(0.02, "scenes"),
+    vqa_v2=(0.01, "scenes"),
+    ok_vqa=(0.02, "grids"),
+    text=(0.01, "python_docs"),
+  )
+
+  # BabyAI, Sokoban and the mazes draw a new level in every episode, so that they need many.
+  config.collect.domain_episodes = ml_collections.ConfigDict(
+    dict(
+      babyai=400,
+      meta_world=50,
+      labyrinth=150,
+      playroom=400,
+      sokoban=dict(boxes_1=8000, boxes_2=8000, boxes_4=200),
+      manipulation=60,
+      procgen=dict(maze=1000, caveflyer=60, starpilot=60),
+      atari_extended=20,
+      modular_rl=50,
+    )
+  )
+  # The MuJoCo experts are pushed off their path, so that the network sees how to come back.
+  config.collect.disturbance = ml_collections.ConfigDict(
+    dict(
+      control_suite=0.3,
+      control_suite_positions=0.3,
+      control_suite_pixels=0.3,
+      meta_world=0.25,
+    )
+  )
+
+  return config
