@@ -11,11 +11,17 @@ import tempfile
 import types
 from collections.abc import Iterator, Sequence
 
-# Lines of TensorFlow's C++ libraries of level INFO and WARNING, and the one that says that logging
-# is not set up yet. No environment variable silences them.
+# Lines of TensorFlow's C++ libraries of level INFO and WARNING, the one that says that logging is
+# not set up yet, and the "error" that a machine has CUDA and no GPU. No environment variable
+# silences them.
 _GREETING = re.compile(
-  rb"(WARNING: All log messages before absl::InitializeLog\(\)|[IW]\d{4} [\d:. ]+ \S+:\d+\]).*\n?"
+  rb"(WARNING: All log messages before absl::InitializeLog\(\)"
+  rb"|[IW]\d{4} [\d:. ]+ \S+:\d+\]"
+  rb"|E\d{4} [\d:. ]+ \S+:\d+\] failed call to cuInit).*\n?"
 )
+
+# TensorFlow greets when it is imported, and when it looks for GPUs.
+_GREETERS = ("tensorflow", "gato_jax.data.tensorflow_cpu")
 
 
 class _QuietLoader(importlib.abc.Loader):
@@ -36,17 +42,20 @@ class _QuietLoader(importlib.abc.Loader):
       self._loader.exec_module(module)
 
 
-class _TensorFlowFinder(importlib.abc.MetaPathFinder):
-  """Finds TensorFlow once and has it loaded quietly."""
+class _QuietFinder(importlib.abc.MetaPathFinder):
+  """Finds the modules that greet, and has them loaded quietly."""
+
+  def __init__(self):
+    self._remaining = set(_GREETERS)
 
   def find_spec(
     self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
   ) -> importlib.machinery.ModuleSpec | None:
-    if name != "tensorflow":
+    if name not in self._remaining:
       return None
 
-    # Without this finder in the way, the ordinary ones find the module.
-    sys.meta_path.remove(self)
+    # The ordinary finders find the module, now that this one passes it on.
+    self._remaining.remove(name)
     spec = importlib.util.find_spec(name)
     if spec is not None:
       assert spec.loader is not None
@@ -79,4 +88,4 @@ def without_greetings() -> Iterator[None]:
 def install() -> None:
   """Makes the first import of TensorFlow quiet; call it before anything imports TensorFlow."""
   if "tensorflow" not in sys.modules:
-    sys.meta_path.insert(0, _TensorFlowFinder())
+    sys.meta_path.insert(0, _QuietFinder())

@@ -198,7 +198,7 @@ def test_building_training_evaluating_and_reporting_on_a_full_disk(small, dummy_
     ("build", 20_000, "data/tfds"),
     ("train", 5_000_000, "run/checkpoints"),
     ("evaluate", 20_000, "run/"),
-    ("report", 20_000, "run/report"),
+    ("report", 20_000, "run/"),  # its tables, or the videos that it draws
   ):
     settings = (
       ["--config.train.steps=20", "--config.train.checkpoint_every=10"] if name == "train" else []
