@@ -4,11 +4,9 @@ import csv
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 
+import commands
 import pytest
-import train_process
 
 from experiments.analysis.report import comparison
 from gato_jax.env import results
@@ -162,17 +160,11 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
 
 def test_the_verb(tmp_path):
   one, two = run(tmp_path / "one"), run(tmp_path / "two", 3)
-  command = [sys.executable, "-m", "experiments.report", f"--out={tmp_path / 'out'}"]
 
   def verb(*arguments):
     environment = os.environ | {"COLUMNS": "100"}
-    return subprocess.run(
-      [*command, *arguments],
-      cwd=train_process.ROOT,
-      env=environment,
-      capture_output=True,
-      text=True,
-    )
+    out = f"--out={tmp_path / 'out'}"
+    return commands.run("experiments.report", out, *arguments, env=environment)
 
   done = verb(f"--runs={one},{two}")
 

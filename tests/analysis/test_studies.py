@@ -6,10 +6,10 @@ One of them is run as a person would run it.
 import csv
 import json
 import pathlib
-import subprocess
 import sys
 import threading
 
+import commands
 import numpy as np
 import pytest
 import tqdm
@@ -261,8 +261,7 @@ def test_a_study_as_a_person_runs_it(dummy_tfds, tmp_path):
   ]
 
   def verb(name, *more):
-    command = [sys.executable, "-m", f"experiments.{name}", *arguments, *more]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    return commands.run(f"experiments.{name}", *arguments, *more)
 
   done = verb("study")
 

@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import commands
 import pytest
 from conftest import build_dummy
 
@@ -131,13 +132,12 @@ def data_dir(tmp_path_factory, dummy_raw):
 
 
 def run(verb: str, data: pathlib.Path, *more: str) -> subprocess.CompletedProcess:
-  command = [sys.executable, "-m", f"experiments.{verb}", f"--config={data / 'experiment.py'}"]
-  return subprocess.run(
-    [*command, f"--config.data_dir={data}", f"--config.workdir={data}/work", *more],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=1800,
+  return commands.run(
+    f"experiments.{verb}",
+    f"--config={data / 'experiment.py'}",
+    f"--config.data_dir={data}",
+    f"--config.workdir={data}/work",
+    *more,
   )
 
 

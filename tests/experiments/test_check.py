@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import commands
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -37,21 +38,22 @@ def add_domain(root, folder, init, builder=""):
   (root / "rlds_builders" / folder / f"{folder}_dataset_builder.py").write_text(builder)
 
 
-def run(root, *arguments):
-  """Runs Python in the copy."""
-  environment = os.environ | {
-    "PYTHONPATH": os.pathsep.join([str(root), str(ROOT / "tests" / "support")])
-  }
-  done = subprocess.run(
-    [sys.executable, *arguments], cwd=root, env=environment, capture_output=True, text=True
-  )
+def environment(root):
+  """Returns the environment of a command in the copy."""
+  paths = [str(root), str(ROOT / "tests" / "support")]
+  return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def run(root, verb, *arguments):
+  """Runs a verb in the copy."""
+  done = commands.run(f"experiments.{verb}", *arguments, cwd=root, env=environment(root))
 
   assert "Traceback" not in done.stdout + done.stderr, done.stderr
   return done
 
 
 def check(root, *arguments):
-  return run(root, "-m", "experiments.check", "--episodes=2", "--sequence_length=128", *arguments)
+  return run(root, "check", "--episodes=2", "--sequence_length=128", *arguments)
 
 
 def test_every_fault_of_an_environment_is_a_line_and_the_other_tasks_go_on(copy):
@@ -135,7 +137,11 @@ def test_a_broken_domain_concerns_only_those_who_name_it(copy):
     add_domain(copy, folder, init)
 
   try:
-    said = run(copy, "-c", GET_ALL, *BROKEN, "faulty").stdout.splitlines()
+    command = [sys.executable, "-c", GET_ALL, *BROKEN, "faulty"]
+    got = subprocess.run(
+      command, cwd=copy, env=environment(copy), capture_output=True, text=True, check=True
+    )
+    said = got.stdout.splitlines()
     assert said[-1] == "faulty" and len(said) == len(BROKEN) + 1
 
     for line, (folder, (_, expected)) in zip(said, BROKEN.items(), strict=False):
@@ -146,7 +152,7 @@ def test_a_broken_domain_concerns_only_those_who_name_it(copy):
     assert done.returncode == 1 and not (copy / "nothing").exists()
     assert done.stderr.splitlines() == [f"error: {said[list(BROKEN).index('twin')]}"]
 
-    others = run(copy, "-m", "experiments.describe", "--config=experiments/configs/dummy.py")
+    others = run(copy, "describe", "--config=experiments/configs/dummy.py")
 
     assert others.returncode == 0, others.stderr
   finally:

@@ -1,11 +1,9 @@
 """experiments.dagger as a person runs it: rounds of corrections within one training run."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
+import commands
 import pytest
 
 from gato_jax.env import logs
@@ -29,10 +27,11 @@ def run(verb, tmp_path, *flags):
     f"dagger.episodes={EPISODES}",
     "evaluate.workers=2",
   ]
-  command = [sys.executable, "-m", f"experiments.{verb}"]
-  command += ["--config=experiments/configs/dummy.py", *(f"--config.{s}" for s in settings), *flags]
-  done = subprocess.run(
-    command, cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True
+  done = commands.run(
+    f"experiments.{verb}",
+    "--config=experiments/configs/dummy.py",
+    *(f"--config.{setting}" for setting in settings),
+    *flags,
   )
   return done.returncode, done.stdout + done.stderr
 

@@ -3,22 +3,16 @@
 test_mixed.py runs the whole path.
 """
 
-import os
-import pathlib
 import subprocess
-import sys
 
+import commands
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 DUMMY = "--config=experiments/configs/dummy.py"
 
 
 def run(verb: str, *arguments: str) -> subprocess.CompletedProcess:
-  command = [sys.executable, "-m", f"experiments.{verb}", *arguments]
-  # JAX, which the fixtures import, sets this variable; a person's shell does not.
-  env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-  return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=1800)
+  return commands.run(f"experiments.{verb}", *arguments)
 
 
 def error_lines(done: subprocess.CompletedProcess) -> list[str]:

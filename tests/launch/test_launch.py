@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+import commands
 import pytest
 from absl import flags
 
@@ -26,13 +27,7 @@ DUMMY = "experiments/configs/dummy.py"
 
 def launch(*arguments, **environment):
   """python -m launch, its exit status, output and error."""
-  done = subprocess.run(
-    [sys.executable, "-m", "launch", *arguments],
-    cwd=ROOT,
-    env=os.environ | environment,
-    capture_output=True,
-    text=True,
-  )
+  done = commands.run("launch", *arguments, env=os.environ | environment)
   return done.returncode, done.stdout, done.stderr
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 
+import commands
 import pytest
 import train_process
 from slurm_cluster import until
@@ -136,9 +137,8 @@ def test_the_commands_of_a_run_that_fails(tmp_path):
   place = jobs.ROOT / "work/launch"
 
   def launch(command, *arguments):
-    asked = [sys.executable, "-m", "launch", command, f"--name={name}", *arguments]
-    asked = [a for a in asked if command != "list" or a != f"--name={name}"]
-    done = subprocess.run(asked, cwd=jobs.ROOT, capture_output=True, text=True)
+    named = [] if command == "list" else [f"--name={name}"]
+    done = commands.run("launch", command, *named, *arguments)
     return done.returncode, done.stdout, done.stderr
 
   try:

@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+import commands
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +35,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-  return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=1800)
+  return commands.run("launch", *arguments)
 
 
 @functools.cache

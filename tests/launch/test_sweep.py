@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 
+import commands
 import ml_collections
 import pytest
 import rich.console
@@ -311,12 +312,7 @@ def test_bad_requests_are_one_line():
       "names its runs itself",
     ),
   ):
-    done = subprocess.run(
-      [sys.executable, "-m", "launch", "sweep", *arguments],
-      cwd=ROOT,
-      capture_output=True,
-      text=True,
-    )
+    done = commands.run("launch", "sweep", *arguments)
 
     assert (
       done.returncode == 1 and message in done.stderr and len(done.stderr.strip().splitlines()) == 1

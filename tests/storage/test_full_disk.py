@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 
+import commands
 import numpy as np
 import pytest
 
@@ -58,13 +59,18 @@ def small(tmp_path):
   subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
+def error_lines(done: subprocess.CompletedProcess) -> list[str]:
+  """Returns the lines on standard error, without those of progress bars."""
+  lines = done.stderr.replace("\r", "\n").split("\n")
+  return [line for line in lines if line.strip() and "%|" not in line]
+
+
 def run(*command) -> tuple[int, list[str]]:
-  """Exit status and the lines on standard error, without those of progress bars."""
+  """Runs Python; returns its exit status and its lines on standard error."""
   done = subprocess.run(
     [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300
   )
-  lines = done.stderr.replace("\r", "\n").split("\n")
-  return done.returncode, [line for line in lines if line.strip() and "%|" not in line]
+  return done.returncode, error_lines(done)
 
 
 def verb(name, folder, *arguments) -> tuple[int, list[str]]:
@@ -73,8 +79,8 @@ def verb(name, folder, *arguments) -> tuple[int, list[str]]:
     f"--config.data_dir={folder}/data",
     f"--config.workdir={folder}/run",
   )
-  status, lines = run("-m", f"experiments.{name}", *config, *arguments)
-  return status, [line for line in lines if not line.startswith("I")]
+  done = commands.run(f"experiments.{name}", *config, *arguments)
+  return done.returncode, [line for line in error_lines(done) if not line.startswith("I")]
 
 
 def is_full(ended, path) -> bool:

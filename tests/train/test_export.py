@@ -2,9 +2,8 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
+import commands
 import jax
 import numpy as np
 import pytest
@@ -140,9 +139,7 @@ def test_nothing_is_pickled(folder):
 
 
 def run(verb, *arguments):
-  done = subprocess.run(
-    [sys.executable, "-m", f"experiments.{verb}", *arguments], capture_output=True, text=True
-  )
+  done = commands.run(f"experiments.{verb}", *arguments)
   return done.returncode, done.stdout, done.stderr.strip().splitlines()
 
 
