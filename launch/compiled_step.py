@@ -140,6 +140,9 @@ def compile_step(
     seconds=0.0,
   )
 
+  # JAX can write such a program to its persistent cache and cannot read it back without a TPU.
+  jax.config.update("jax_enable_compilation_cache", False)
+
   began = time.perf_counter()
   lowered = trainer.lower(shapes.batch())
   try:

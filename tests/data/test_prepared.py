@@ -6,6 +6,7 @@ It is equal, complete or absent, refused when stale or damaged; length costs not
 import io
 import json
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -29,6 +30,7 @@ from gato_jax.data import (
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 TEXT = codec.default_text_codec()
 REACH = "dummy/reach/1.0.0"
 
@@ -325,14 +327,21 @@ def test_check_finds_a_prepared_form_that_tells_otherwise(copy, field):
   )
 
 
-def test_documents_are_prepared_again_for_another_tokenizer(tmp_path):
+def test_documents_are_prepared_again_for_another_tokenizer(tmp_path, monkeypatch):
   import importlib
 
+  # A page of the documentation is a document.
+  folder = tmp_path / "sources/text"
+  folder.mkdir(parents=True)
+  for i, page in enumerate(sorted((ROOT / "docs").glob("*.md"))):
+    (folder / f"{i}.txt").write_text(page.read_text())
+  monkeypatch.setenv("GATO_SOURCES", str(tmp_path / "sources"))
+
   builder = importlib.import_module("rlds_builders.text.text_dataset_builder").Builder(
-    config="python_docs", data_dir=tmp_path
+    config="files", data_dir=tmp_path
   )
   builder.download_and_prepare()
-  task, directory = "text.python_docs", tmp_path / "text/python_docs/1.0.0"
+  task, directory = "text.files", tmp_path / "text/files/1.0.0"
 
   assert prepare.prepare(tmp_path, task, TEXT) and not prepare.prepare(tmp_path, task, TEXT)
 
@@ -344,7 +353,7 @@ def test_documents_are_prepared_again_for_another_tokenizer(tmp_path):
     assert data.window(i, 0, len(tokens) + 1).tokens[-1] == TEXT.end
 
   model = io.BytesIO()
-  lines = [source.document(i)[:2000] for i in range(50)]
+  lines = [source.document(i)[:4000] for i in range(len(source))]
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter(lines), model_writer=model, vocab_size=400, minloglevel=2
   )

@@ -260,36 +260,19 @@ def test_a_refusal_without_a_figure_is_said():
     compiled_step.refused_bytes("RESOURCE_EXHAUSTED: something else")
 
 
-@pytest.fixture(scope="module")
-def both() -> tuple[subprocess.Popen, subprocess.Popen]:
-  """A step that fits and one that does not, pre-flighted at the same time.
-
-  Libtpu must allow two processes.
-  """
-  dummy = ["preflight", "--config=experiments/configs/dummy.py", "--topology=v4:2x2x1", "--json"]
-  large = [
-    "preflight",
-    "--config=experiments/configs/gato_1b.py",
-    "--topology=v5e:2x2",
-    "--config.train.batch_size=8",
-  ]
-  large += ["--config.train.mesh_data=4", "--config.train.mesh_fsdp=1"]
-  started = [
-    subprocess.Popen(
-      command(*a), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    for a in (dummy, large)
-  ]
-  return tuple(
-    subprocess.CompletedProcess(process.args, process.wait(), stdout, stderr)
-    for process, (stdout, stderr) in zip(
-      started, [p.communicate(timeout=1800) for p in started], strict=True
-    )
-  )
+DUMMY = ("preflight", "--config=experiments/configs/dummy.py", "--topology=v4:2x2x1", "--json")
+LARGE = (
+  "preflight",
+  "--config=experiments/configs/gato_1b.py",
+  "--topology=v5e:2x2",
+  "--config.train.batch_size=8",
+  "--config.train.mesh_data=4",
+  "--config.train.mesh_fsdp=1",
+)
 
 
-def test_a_step_that_fits(both):
-  done = both[0]
+def test_a_step_that_fits():
+  done = run(*DUMMY)
   assert done.returncode == 0 and done.stderr == "compiling dummy for v4:2x2x1 ...\n"
 
   found = json.loads(done.stdout)
@@ -319,8 +302,20 @@ def test_a_step_that_fits(both):
   )  # the rows of kinds and the row "needed"
 
 
-def test_a_step_that_does_not_fit_ends_with_what_to_change(both):
-  done = both[1]
+@pytest.mark.slow  # compiles a step of 1.2 billion parameters
+def test_a_step_that_does_not_fit_ends_with_what_to_change():
+  """Pre-flighted beside one that fits: libtpu must allow two processes."""
+  small, large = (
+    subprocess.Popen(
+      command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for arguments in (DUMMY, LARGE)
+  )
+  stdout, stderr = large.communicate(timeout=1800)
+  done = subprocess.CompletedProcess(large.args, large.returncode, stdout, stderr)
+  small.communicate(timeout=1800)
+
+  assert small.returncode == 0
   assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
   assert (
     "DOES NOT FIT: 1." in done.stdout

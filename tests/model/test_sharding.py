@@ -78,12 +78,12 @@ def alone():
 @pytest.mark.parametrize(
   ("shape", "accumulate"),
   [
-    # The last one has the axes of those that are slow.
+    # The last one has the axes of those that are slow, and microbatches.
     pytest.param((8, 1, 1), 1, marks=pytest.mark.slow),
     pytest.param((1, 8, 1), 1, marks=pytest.mark.slow),
+    pytest.param((1, 1, 2), 1, marks=pytest.mark.slow),
+    pytest.param((1, 1, 1), 4, marks=pytest.mark.slow),
     pytest.param((2, 2, 2), 1, marks=pytest.mark.slow),
-    ((1, 1, 2), 1),
-    ((1, 1, 1), 4),
     ((2, 2, 2), 2),
   ],
 )

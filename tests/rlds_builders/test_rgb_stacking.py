@@ -116,7 +116,8 @@ def test_test_triplets_are_the_papers_and_training_triplets_are_drawn():
   assert len(set(drawn)) > 150 and not set(np.ravel(test)) & set(np.ravel(drawn))
 
 
-@pytest.mark.parametrize("task", ["triplet4", "train"])
+# Slow: two environments more, which take a quarter of a minute to make.
+@pytest.mark.parametrize("task", ["triplet4", pytest.param("train", marks=pytest.mark.slow)])
 def test_an_episode_depends_on_its_seed_alone(task):
   fresh, _ = _started(task, 7)
   used, _ = _started(task, 8)
