@@ -12,6 +12,8 @@ SIMULATORS = [
   "minigrid==3.2.0",
   "miniworld==2.1.0",
   "mujoco==3.3.3",
+  "packaging",
+  "pygame-ce",
   "vizdoom==1.3.2",
 ]
 DATA = [

@@ -34,7 +34,9 @@ _RUN = flags.DEFINE_string(
 )
 
 
-def run(main: Callable[[Experiment], None], plays: bool = False) -> None:
+def run(
+  main: Callable[[Experiment], None], plays: bool = False, default_checkpoint: str = ""
+) -> None:
   """Runs a verb on the experiment of --config and --run.
 
   Input that the user can mend ends in one line and exit status 1; a bug keeps its traceback.
@@ -42,11 +44,12 @@ def run(main: Callable[[Experiment], None], plays: bool = False) -> None:
   Args:
     main: The verb.
     plays: True for verbs that only use a trained network: they have --checkpoint, too.
+    default_checkpoint: Path that --checkpoint has where neither it nor --config is given.
   """
   if plays:
     flags.DEFINE_string(
       "checkpoint",
-      "",
+      default_checkpoint,
       "Path of exported weights (experiments.export) or of a run's folder, instead of "
       "--config.workdir; without --config its own config is used.",
     )
@@ -67,10 +70,17 @@ def run(main: Callable[[Experiment], None], plays: bool = False) -> None:
       raise GatoError(f"no config file {path!r}; experiments/configs/ holds them")
 
     checkpoint = flags.FLAGS.checkpoint if plays else ""
+    if _is_given("config") and not _is_given("checkpoint"):
+      checkpoint = ""
     chosen = _config_of(pathlib.Path(checkpoint)) if checkpoint else config.value
     main(Experiment(chosen, _RUN.value))
 
   run_without_config(with_experiment)
+
+
+def _is_given(flag: str) -> bool:
+  """Returns True if the command line has --flag=..."""
+  return f"--{flag}" in {argument.partition("=")[0] for argument in sys.argv}
 
 
 def _config_of(checkpoint: pathlib.Path) -> ml_collections.ConfigDict:
@@ -78,7 +88,7 @@ def _config_of(checkpoint: pathlib.Path) -> ml_collections.ConfigDict:
   flag = flags.FLAGS["config"]
   config: ml_collections.ConfigDict = flag.value
 
-  if "--config" not in {argument.partition("=")[0] for argument in sys.argv}:
+  if not _is_given("config"):
     from gato_jax.train import export  # JAX, which --help does without
 
     # An exported folder describes itself; a run's folder has the config that it was started with.

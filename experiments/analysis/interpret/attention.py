@@ -5,7 +5,7 @@ Legend: H heads, R x C patches of an image, L positions.
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,9 @@ import numpy as np
 
 from experiments.analysis.interpret import samples, states
 from experiments.analysis.interpret.rows import Head
+from gato_jax.data.rows import RowBuilder
 from gato_jax.model import GatoConfig
+from gato_jax.tokens import layout
 from gato_jax.tokens.vocabulary import PATCH_INTERVALS, PATCH_SIDE, Kind
 
 _first_attention = functools.partial(jax.jit, static_argnums=0)(states.first_attention)
@@ -82,6 +84,30 @@ def look(
     arrays[f"weights_{index}"] = on_image.reshape(len(on_image), *grid)
 
   return rows, arrays
+
+
+def single_step(
+  task_layout: layout.TokenLayout, observation: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+  """Returns a batch of one row (docs/batch.md): an observation and its separator.
+
+  Args:
+    task_layout: Layout of the task.
+    observation: Flat key -> column of one step, [1, ...].
+  """
+  steps = task_layout.encode(observation, None)
+  row = RowBuilder(steps.tokens.shape[1], component=0)
+  row.append(
+    segments=1,
+    tokens=steps.tokens[0],
+    labels=steps.tokens[0],
+    kinds=steps.kinds[0],
+    local_positions=steps.locals[0],
+    targets=steps.targets[0],
+  )
+  row.set_patches(steps.patches[0], task_layout.patch_positions)
+
+  return {name: array[None] for name, array in row.finish().items()}
 
 
 def _last_image(sample: samples.Sample) -> tuple[np.ndarray, tuple[int, int] | None]:
