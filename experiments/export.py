@@ -46,9 +46,6 @@ _MAX_MIB = flags.DEFINE_float(
 
 def main(experiment: cli.Experiment) -> None:
   output = pathlib.Path(_OUTPUT.value or f"pretrained/{experiment.config.name}")
-  if output.resolve() == experiment.workdir.resolve():
-    raise GatoError(f"--output={output} is the run's own folder; name another one")
-
   params, meta, step = checkpoint.load_for_acting(experiment.workdir / "checkpoints", _STEP.value)
   sizes = export.write(
     output,

@@ -59,9 +59,14 @@ def write(
 
   Returns:
     Bytes of each part of the folder.
+
+  Raises:
+    GatoError: The folder is that of a training run.
   """
   check_name(precision, PRECISIONS, "precision")
   folder = pathlib.Path(folder)
+  if (folder / "checkpoints").exists():
+    raise GatoError(f"{folder} is the folder of a training run; export into another one")
 
   arrays: dict[str, np.ndarray] = {}
   for name, value in traverse_util.flatten_dict(params, sep="/").items():
@@ -71,6 +76,9 @@ def write(
 
   # Without this file the folder is none, so a writer that is killed leaves nothing to be read.
   (folder / MODEL).unlink(missing_ok=True)
+  for old in folder.glob("demonstrations/*.npz"):
+    old.unlink()
+
   files.write(folder / WEIGHTS, archive.getvalue())
   files.write(folder / TOKENIZER, meta["tokenizer"])
   for task, demonstrated in (episodes or {}).items():

@@ -32,6 +32,15 @@ def folder(tmp_path, loaded, small_workdir):
   return tmp_path / "small"
 
 
+def test_what_was_exported_before_is_replaced(folder, loaded, small_workdir):
+  params, meta = loaded
+  shown = {"dummy.reach": demonstrations.read(small_workdir, "dummy.reach")}
+  export.write(folder, params, meta, episodes=shown)
+
+  assert [path.name for path in (folder / "demonstrations").iterdir()] == ["dummy.reach.npz"]
+  export.load(folder)
+
+
 def flat(params):
   return traverse_util.flatten_dict(params, sep="/")
 
@@ -187,7 +196,7 @@ def test_the_verb_writes_a_folder_that_stands_alone(workdir, tmp_path):
   [
     ("generate", ["--checkpoint={0}/nothing", "--text=a"], "--checkpoint={0}/nothing: neither "),
     ("export", ["--config.workdir={0}/nothing"], "no checkpoint in {0}/nothing"),
-    ("export", ["--config.workdir={1}", "--output={1}"], "--output={1} is the run's own folder"),
+    ("export", ["--config.workdir={1}", "--output={1}"], "{1} is the folder of a training run"),
     ("export", ["--config.workdir={1}", "--output={0}/a", "--max_mib=0.1"], "{0}/a has "),
   ],
 )
