@@ -4,7 +4,7 @@ JOBS ?= 2
 ARGS ?=
 VENV := .venv/bin/python
 .DEFAULT_GOAL := setup
-.PHONY: setup corpora setup-tests setup-slow-tests demo test test-slow lint lock help
+.PHONY: setup corpora setup-tests setup-slow-tests demo play test test-slow lint lock help
 
 setup:  ## virtual environment, pinned packages, system libraries
 	@bash launch/setup.sh
@@ -20,6 +20,9 @@ setup-slow-tests:
 
 demo: setup  ## collect, build, train MINUTES minutes, evaluate, report: make demo MINUTES=5
 	$(VENV) -m experiments.demo --minutes=$(MINUTES)
+
+play: setup  ## the shipped network plays a task of every domain; a page with videos: make play ARGS="--seed=1"
+	$(VENV) -m experiments.play $(ARGS)
 
 test: setup-tests  ## the test suite, JOBS processes at a time: make test ARGS="-k layout"
 	$(VENV) tests/run.py --jobs=$(JOBS) $(ARGS)

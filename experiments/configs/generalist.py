@@ -68,6 +68,18 @@ def get_config() -> ml_collections.ConfigDict:
     text=(0.01, "python_docs"),
   )
 
+  # What docs/history.md recommends: windows of up to four steps, half of them cut shorter, in which
+  # no step sees earlier actions. The longest four steps take 208 tokens.
+  config.data.update(sequence_length=208, window_steps=4, history_dropout=0.5)
+  config.data.prompt_probability = 0.0
+  config.act.update(history_steps=4, prompt="none")
+  # A short run spends its loss on actions and answers, not on instructions and questions.
+  config.data.update(observation_text_targets=False, question_targets=False, pairs=0)
+
+  # The table of the 32,000 pieces would have most of the parameters.
+  config.tokenizer = "2k"
+  config.model.update(text_pieces=2048, past_actions="hidden", memory_length=208)
+
   # BabyAI, Sokoban and the mazes draw a new level in every episode, so that they need many.
   config.collect.domain_episodes = ml_collections.ConfigDict(
     dict(

@@ -11,7 +11,7 @@ from PIL import Image
 from score_rows import row
 
 from experiments.analysis import run_metrics
-from experiments.analysis.report import drawing, figures, page, table
+from experiments.analysis.report import drawing, figures, page, strip, table
 from gato_jax.env import results
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import scores, videos
@@ -142,7 +142,7 @@ def test_page(tmp_path):
   ):
     assert text in html, text
 
-  assert html.count("data:image/png;base64,") == 3
+  assert html.count("data:image/png;base64,") == 4
 
   for name in ("figure5.png", "tasks.png", "learning_curves.png"):
     image = np.asarray(Image.open(tmp_path / "report" / name).convert("RGB"))
@@ -153,6 +153,11 @@ def test_page(tmp_path):
   )
   assert 'src="videos/control_suite.cartpole-swingup.best.gif"' in html
   assert (tmp_path / "report/videos/sokoban.easy.best.gif").stat().st_size < 200_000
+
+  # One image of each domain with a video, side by side.
+  with Image.open(tmp_path / "report/strip.png") as image:
+    assert image.size == (4 * strip.SIDE + 3 * strip.GAP, strip.SIDE)
+  assert "An image of each domain" in html
 
 
 def test_page_without_metrics_or_videos(tmp_path):

@@ -19,6 +19,7 @@ from experiments.analysis.report import (
   language_scores,
   language_table,
   repeated_actions,
+  strip,
   table,
 )
 from gato_jax.data.mixture import MixtureConfig
@@ -107,6 +108,7 @@ def write(
     step=step,
     threshold=table.THRESHOLD,
     unplayed=scoring.unplayed(rows, scores),
+    strip=html.embed(out / "strip.png") if strip.write(videos_directory, out / "strip.png") else "",
     rollouts=_rollouts(videos_directory, out, scores=scores),
     **_control_values(scores, out, style=style),
     **_above_expert_values(above_expert.compare(rows, scores, actor, step, keep), out),
