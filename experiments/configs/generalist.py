@@ -68,8 +68,8 @@ def get_config() -> ml_collections.ConfigDict:
     text=(0.01, "python_docs"),
   )
 
-  # What docs/history.md recommends: windows of up to four steps, half of them cut shorter, in which
-  # no step sees earlier actions. The longest four steps take 208 tokens.
+  # Windows of up to four steps that see no earlier actions, half of them cut shorter: arm A4 of
+  # docs/history.md. The longest four steps take 208 tokens.
   config.data.update(sequence_length=208, window_steps=4, history_dropout=0.5)
   config.data.prompt_probability = 0.0
   config.act.update(history_steps=4, prompt="none")
