@@ -30,7 +30,7 @@ class TrainConfig:
     mesh_data: Devices along the mesh axis "data"; 0: as many as the other axes leave.
     mesh_fsdp: Devices along the mesh axis "fsdp"; 0: as many as the other axes leave.
     mesh_model: Devices along the mesh axis "model"; 0: as many as the other axes leave.
-    spike_nats: A step is bad if the loss of a domain is this far above the median of its last 100
+    spike_nats: A step is bad if the loss of a task is this far above the median of its last 100
       losses, as is a step whose loss is not finite (gato_jax/train/guard.py). 0: only the latter.
     rollbacks: Number of bad steps per start after which the run returns to a checkpoint; it stops
       at the next one.

@@ -1,9 +1,9 @@
 """Detects bad losses; gato_jax/train/loop.py decides what the run does then.
 
-A step is bad if its loss is not finite, or if the loss of a domain lies more than `spike_nats`
-above what is usual for that domain: the median over the last 100 steps that had it, once there are
-20. The loss of a whole batch says little, because it depends on which domains happen to be in the
-batch.
+A step is bad if its loss is not finite, or if the loss of a task lies more than `spike_nats` above
+what is usual for that task: the median over the last 100 steps that had it, once there are 20. The
+loss of a whole batch says little, because it depends on which tasks happen to be in the batch, and
+so does that of a domain whose tasks are not equally hard.
 
 A run with a checkpoint returns to the newest one and skips all batches up to and including the bad
 one, as PaLM did by hand (Chowdhery et al. 2022, section 5.1); the learning-rate schedule continues
@@ -20,9 +20,9 @@ import numpy as np
 
 from gato_jax.errors import GatoError
 
-_WINDOW = 100  # losses of a domain whose median is usual
+_WINDOW = 100  # losses of a task whose median is usual
 _MIN_LOSSES = 20  # fewer have no reliable median
-# Targets with the usual loss that are added to the targets of a domain in one step. A loss over
+# Targets with the usual loss that are added to the targets of a task in one step. A loss over
 # three targets says little, however high it is; among hundreds of targets these make no difference.
 _PRIOR_TARGETS = 16
 
@@ -60,24 +60,23 @@ class Guard:
       spike_nats: Nats above the median that make a loss bad. 0: only losses that are not finite.
       names: Of the components of the mixture, "domain.task".
       step: Last step that was checked.
-      history: The property of that name, up to `step`. Older checkpoints have a list of losses of
-        whole batches instead, which says nothing about a domain unless it is the only one.
+      history: The property of that name, up to `step`. What older checkpoints have, losses of
+        domains or of whole batches, says nothing about a task unless it is the only one.
     """
     self._spike_nats = spike_nats
     self._checked_step = step
-    self._domains = [name.split(".", 1)[0] for name in names]
+    self._names = list(names)
 
-    domains = sorted(set(self._domains))
     if not isinstance(history, Mapping):
-      history = {domains[0]: history} if len(domains) == 1 else {}
+      history = {names[0]: history} if len(names) == 1 else {}
     self._losses = {
-      domain: collections.deque(history.get(domain, ()), maxlen=_WINDOW) for domain in domains
+      name: collections.deque(history.get(name, ()), maxlen=_WINDOW) for name in names
     }
 
   @property
   def history(self) -> dict[str, list[float]]:
-    """Domain -> its losses of the last steps that had it; JSON-able."""
-    return {domain: list(losses) for domain, losses in self._losses.items()}
+    """Task -> its losses of the last steps that had it; JSON-able."""
+    return {name: list(losses) for name, losses in self._losses.items()}
 
   def check(self, done: int, interval: Sequence[Mapping[str, Any]]) -> None:
     """Checks the metrics of the last steps, up to step `done`.
@@ -91,47 +90,45 @@ class Guard:
         [components].
 
     Raises:
-      BadLoss: Names the domains in the batch, or the domain whose loss is bad.
+      BadLoss: Names the domains in the batch, or the task whose loss is bad.
     """
     first = done - len(interval) + 1
     for step, measured in enumerate(jax.device_get(interval), start=first):
       if step <= self._checked_step:
         continue
 
-      losses = self._losses_by_domain(measured)
+      losses = self._losses_by_task(measured)
       if not np.isfinite(measured["loss"]):
+        domains = sorted({name.split(".", 1)[0] for name in losses})
         raise BadLoss(
           step,
           f"loss is {measured['loss']:.4g} at step {step}, domains in the batch: "
-          f"{', '.join(losses)}",
+          f"{', '.join(domains)}",
         )
-      for domain, (loss, targets) in losses.items():
-        self._check_spike(step, domain, loss=loss, targets=targets)
+      for name, (loss, targets) in losses.items():
+        self._check_spike(step, name, loss=loss, targets=targets)
 
       # Only steps without a bad loss become part of the history.
-      for domain, (loss, _) in losses.items():
-        self._losses[domain].append(loss)
+      for name, (loss, _) in losses.items():
+        self._losses[name].append(loss)
       self._checked_step = step
 
-  def _losses_by_domain(self, measured: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Returns domain -> (mean loss, number of targets) of the domains in a batch."""
-    sums: dict[str, float] = collections.defaultdict(float)
-    counts: dict[str, float] = collections.defaultdict(float)
+  def _losses_by_task(self, measured: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Returns task -> (mean loss, number of targets) of the tasks in a batch."""
     components = zip(
-      self._domains, measured["component_sums"], measured["component_counts"], strict=True
+      self._names, measured["component_sums"], measured["component_counts"], strict=True
     )
-    for domain, component_sum, component_count in components:
-      sums[domain] += float(component_sum)
-      counts[domain] += float(component_count)
 
-    # A domain without targets in this batch has no loss.
+    # A task without targets in this batch has no loss.
     return {
-      domain: (sums[domain] / count, count) for domain, count in sorted(counts.items()) if count
+      name: (float(component_sum) / float(count), float(count))
+      for name, component_sum, count in components
+      if count
     }
 
-  def _check_spike(self, step: int, domain: str, loss: float, targets: float) -> None:
-    """Raises BadLoss if the loss of a domain is far above its usual one."""
-    usual_losses = self._losses[domain]
+  def _check_spike(self, step: int, name: str, loss: float, targets: float) -> None:
+    """Raises BadLoss if the loss of a task is far above its usual one."""
+    usual_losses = self._losses[name]
     if not self._spike_nats or len(usual_losses) < _MIN_LOSSES:
       return
 
@@ -141,6 +138,6 @@ class Guard:
     if excess > self._spike_nats:
       raise BadLoss(
         step,
-        f"loss of {domain} is {loss:.4g} at step {step}, {median:.3f} before, "
+        f"loss of {name} is {loss:.4g} at step {step}, {median:.3f} before, "
         f"of {targets:.0f} targets",
       )

@@ -34,7 +34,7 @@ def metrics(losses, counts=(100.0, 0.0, 200.0)):
 
 
 def mixed(one, two, targets=3000.0):
-  """Metrics of a step with 100 targets of the domain "one" and `targets` of "two"."""
+  """Metrics of a step with 100 targets of the task "one.a" and `targets` of "two.c"."""
   sums, counts = np.array([100 * one, 0, two * targets]), np.array([100.0, 0, targets])
   return [
     {
@@ -51,12 +51,13 @@ def test_every_step_is_checked_once_and_named():
   watch.check(10, steps[:10])
   watch.check(25, steps[:25])  # steps 1 to 10 again: a checkpoint between two rows
 
-  assert {name: len(losses) for name, losses in watch.history.items()} == {"one": 25, "two": 25}
+  lengths = {name: len(losses) for name, losses in watch.history.items()}
+  assert lengths == {"one.a": 25, "one.b": 0, "two.c": 25}
 
   watch.check(26, metrics([4.9]))  # 2.9 nats above
 
   with pytest.raises(
-    guard.BadLoss, match=r"loss of one is 5.6 at step 28, 2.000 before, of 100 targets;"
+    guard.BadLoss, match=r"loss of one.a is 5.6 at step 28, 2.000 before, of 100 targets;"
   ) as e:
     watch.check(28, metrics([2.0, 5.6]))
   assert e.value.step == 28
@@ -68,7 +69,7 @@ def test_every_step_is_checked_once_and_named():
     resumed.check(27, metrics([5.6]))
 
 
-def test_a_domain_is_judged_against_itself():
+def test_a_task_is_judged_against_itself():
   """A batch of documents is no accident, whatever the batch before it contained.
 
   Nor are a few surprising targets.
@@ -81,26 +82,39 @@ def test_a_domain_is_judged_against_itself():
     )  # they have 30 times the targets, and a loss 5 nats above the others'
     watch.check(step, mixed(1.0, 6.0) if documents else metrics([1.0], (100.0, 0.0, 0.0)))
 
-  assert {name: len(losses) for name, losses in watch.history.items()} == {"one": 100, "two": 30}
+  lengths = {name: len(losses) for name, losses in watch.history.items()}
+  assert lengths == {"one.a": 100, "one.b": 0, "two.c": 30}
 
   watch.check(301, mixed(1.0, 8.9))
   watch.check(302, mixed(1.0, 14.0, targets=2.0))
 
   with pytest.raises(
-    guard.BadLoss, match="loss of two is 14 at step 303, 6.000 before, of 200 targets"
+    guard.BadLoss, match="loss of two.c is 14 at step 303, 6.000 before, of 200 targets"
   ):
     watch.check(303, mixed(1.0, 14.0, targets=200.0))
 
-  with pytest.raises(guard.BadLoss, match="loss of one is 4.9 at step 303, 1.000 before"):
+  with pytest.raises(guard.BadLoss, match="loss of one.a is 4.9 at step 303, 1.000 before"):
     watch.check(303, mixed(4.9, 6.0))
+
+
+def test_a_hard_task_of_an_easy_domain_is_no_spike():
+  watch = guard.Guard(3.0, train_process.NAMES, step=0)
+
+  for step in range(1, 301):
+    is_hard = step % 10 == 0
+    counts = (0.0, 100.0, 0.0) if is_hard else (100.0, 0.0, 0.0)
+    watch.check(step, metrics([6.0 if is_hard else 1.0], counts))
+
+  with pytest.raises(guard.BadLoss, match="loss of one.b is 14 at step 301, 6.000 before"):
+    watch.check(301, metrics([14.0], (0.0, 100.0, 0.0)))
 
 
 def test_checkpoints_with_the_losses_of_whole_batches_still_go_on():
   several = guard.Guard(3.0, train_process.NAMES, 25, [2.0] * 25)
-  several.check(26, metrics([50.0]))  # nothing is known of any domain
-  assert several.history == {"one": [50.0], "two": [50.0]}
-  with pytest.raises(guard.BadLoss, match="loss of one is 50"):
-    guard.Guard(3.0, ["one.a", "one.b"], 25, [2.0] * 25).check(26, metrics([50.0], (100.0, 100.0)))
+  several.check(26, metrics([50.0]))  # nothing is known of any task
+  assert several.history == {"one.a": [50.0], "one.b": [], "two.c": [50.0]}
+  with pytest.raises(guard.BadLoss, match="loss of one.a is 50"):
+    guard.Guard(3.0, ["one.a"], 25, [2.0] * 25).check(26, metrics([50.0], (100.0,)))
 
 
 def test_only_what_is_not_finite_is_bad_without_the_rule_or_a_past():
@@ -140,7 +154,7 @@ def test_a_spike_goes_back_and_leaves_its_batches_out(tmp_path, caplog):
   with caplog.at_level(logging.WARNING, "gato_jax.train.loop"):
     train(tmp_path / "spoiled", spoiled)
   assert (
-    "loss of one is " in caplog.text
+    "loss of one.a is " in caplog.text
     and "at step 31" in caplog.text
     and ": going back" in caplog.text
   )
@@ -155,7 +169,7 @@ def test_a_spike_goes_back_and_leaves_its_batches_out(tmp_path, caplog):
 
   meta = checkpoint.newest_meta(tmp_path / "spoiled" / "checkpoints")
 
-  assert meta["position"] == STEPS + 3 and len(meta["losses"]["one"]) == STEPS
+  assert meta["position"] == STEPS + 3 and len(meta["losses"]["one.a"]) == STEPS
 
 
 @pytest.mark.slow  # trains twice, up to the bad batch and beyond
