@@ -235,7 +235,8 @@ def _spec_from_json(data: Mapping[str, Any], name: str) -> specs.Array:
   return specs.BoundedArray(
     shape=shape,
     dtype=dtype,
-    minimum=np.asarray(data["minimum"], dtype),
-    maximum=np.asarray(data["maximum"], dtype),
+    # One number may stand for all that are equal (gato_jax/train/export.py).
+    minimum=np.broadcast_to(np.asarray(data["minimum"], dtype), shape),
+    maximum=np.broadcast_to(np.asarray(data["maximum"], dtype), shape),
     name=name,
   )

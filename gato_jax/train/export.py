@@ -23,6 +23,7 @@ from flax import traverse_util
 from gato_jax.data import demonstrations
 from gato_jax.errors import GatoError, check_name
 from gato_jax.storage import files
+from gato_jax.task import TaskSpec
 from gato_jax.train import checkpoint
 
 PRECISIONS = ("int8", "bfloat16", "float32")
@@ -86,6 +87,7 @@ def write(
 
   paths = [folder / WEIGHTS, folder / TOKENIZER, *sorted(folder.glob("demonstrations/*.npz"))]
   description = {name: meta[name] for name in _KEPT if name in meta}
+  description["specs"] = {name: _compact(spec) for name, spec in meta["specs"].items()}
   description |= {
     "version": VERSION,
     "precision": precision,
@@ -95,6 +97,20 @@ def write(
 
   sizes = {path.name: path.stat().st_size for path in (*paths[:2], folder / MODEL)}
   return sizes | {"demonstrations": sum(path.stat().st_size for path in paths[2:])}
+
+
+def _compact(data: Any) -> Any:
+  """Returns a spec's JSON in which equal bounds are one number: those of an image are thousands."""
+  if not isinstance(data, Mapping):
+    return data
+
+  compact = {}
+  for name, value in data.items():
+    if name in ("minimum", "maximum") and len(set(np.ravel(value).tolist())) == 1:
+      compact[name] = np.ravel(value).tolist()[0]
+    else:
+      compact[name] = _compact(value)
+  return compact
 
 
 def is_exported(folder: pathlib.Path) -> bool:
@@ -187,7 +203,11 @@ def _read(folder: pathlib.Path) -> tuple[Any, dict[str, Any]]:
     raise GatoError(f"{folder / WEIGHTS}: cannot be read ({e}); get the folder again") from e
 
   params = traverse_util.unflatten_dict(_unpacked(arrays), sep="/")
-  return params, description | {"tokenizer": (folder / TOKENIZER).read_bytes()}
+  # With all bounds again, as every other reader of a meta knows them.
+  specs = {name: TaskSpec.from_json(data).to_json() for name, data in description["specs"].items()}
+  tokenizer = (folder / TOKENIZER).read_bytes()
+
+  return params, description | {"specs": specs, "tokenizer": tokenizer}
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -32,6 +32,15 @@ def folder(tmp_path, loaded, small_workdir):
   return tmp_path / "small"
 
 
+def test_equal_bounds_are_written_as_one_number(folder, loaded):
+  _, meta = loaded
+  written = json.loads((folder / export.MODEL).read_text())["specs"]["dummy.reach"]
+
+  (image,) = [f for f in written["observation"].values() if len(f["shape"]) == 3]
+  assert (image["minimum"], image["maximum"]) == (0, 255)
+  assert export.load(folder)[1]["specs"] == meta["specs"]
+
+
 def test_what_was_exported_before_is_replaced(folder, loaded, small_workdir):
   params, meta = loaded
   shown = {"dummy.reach": demonstrations.read(small_workdir, "dummy.reach")}
