@@ -1,12 +1,12 @@
 """Lets a trained network play, to be watched: python -m experiments.play
 
-The network in pretrained/generalist plays a task of every domain whose simulator is installed, and
-a page shows a video of each beside the scores of random actions and of the expert. The page is
-written again after every domain, and the same command continues where it was interrupted.
+The network plays a task of every domain whose simulator is installed, and a page shows a video of
+each beside the scores of random actions and of the expert. The page is written again after every
+domain, and the same command continues where it was interrupted.
 
 Chosen tasks:               --task=babyai.GoToObj,meta_world.reach-v3 --episodes=10
 In a window, in real time:  --task=babyai.GoToObj --show [--attention]
-Another network:            --checkpoint=work/demo
+Another network:            --checkpoint=work/mixed (work/demo, of `make demo`, by default)
 """
 
 import collections
@@ -30,7 +30,7 @@ from gato_jax.evaluate import baselines, evaluation, jobs, scores, simulator_poo
 from gato_jax.model import abstract_params, count_parameters
 from gato_jax.storage import lock
 
-SHIPPED = "pretrained/generalist"
+DEMO = "work/demo"
 
 _TASK = flags.DEFINE_list(
   "task",
@@ -216,4 +216,4 @@ def _show(experiment: cli.Experiment, policy: agent.Policy, tasks: jobs.Tasks) -
 
 
 if __name__ == "__main__":
-  cli.run(main, plays=True, default_checkpoint=SHIPPED)
+  cli.run(main, plays=True, default_checkpoint=DEMO)

@@ -343,12 +343,12 @@ def test_bad_input_ends_in_one_line(arguments, message):
   assert done.returncode == 1 and len(lines) == 1 and message in lines[0], done.stderr
 
 
-def test_the_table_keeps_what_is_there(tmp_path, both):
+def test_the_table_keeps_what_is_there(tmp_path):
   now = preflight_table.sources()
   row = {
     "wall_seconds": 60.0,
     "sources": now,
-    **json.loads(both[0].stdout),
+    **json.loads(run(*DUMMY).stdout),
     "name": "gato_79m",
     "topology": "v4:4x8x8",
   }
