@@ -54,7 +54,6 @@ BASE_MAY_IMPORT = (
   "gato_jax.data.freshness",
   "gato_jax.env.logs",
   "gato_jax.env.results",
-  "gato_jax.storage.lock",
   "gato_jax.storage.origin",
 )
 SHARED_BUILDERS = ("base", "files", "planners", "scenes", "worlds")

@@ -28,7 +28,7 @@ from gato_jax.data import freshness
 from gato_jax.domain import DocumentDomain, Domain, SimulatedDomain, document_task_spec
 from gato_jax.env import logs, results
 from gato_jax.errors import GatoError, MissingData
-from gato_jax.storage import lock, origin
+from gato_jax.storage import origin
 from gato_jax.task import TaskSpec, nested
 from rlds_builders.base import records, sources
 
@@ -88,48 +88,26 @@ def build(
   module = importlib.import_module(f"rlds_builders.{domain.name}.{domain.name}_dataset_builder")
   directory = pathlib.Path(tfds_dir) / domain.name / task / VERSION
 
-  if _changes(domain, task, directory) is None:
-    return False
-  with lock.only_writer(directory.parent, "build"):
-    # Another process may have built it since.
-    changes = _changes(domain, task, directory)
-    if changes is None:
+  is_there = (directory / "dataset_info.json").exists()
+  origin_now = _origin_now(domain, task)
+  changes = ""
+  if is_there:
+    # Without raw logs it came from elsewhere, and there is nothing to build it from.
+    if isinstance(domain, SimulatedDomain) and "logs" not in origin_now:
       return False
 
-    if log_changes := freshness.stale_logs(domain, task, raw):
-      raise GatoError(
-        f"{domain.name}.{task}: {log_changes} since its raw logs were collected; "
-        "run python -m experiments.collect"
-      )
+    changes = freshness.stale(directory / "metadata.json", origin_now)
+    changes = changes or _missing_splits(domain, directory)
+    if not changes:
+      return False
 
-    _replace(directory, module.Builder(config=task, data_dir=tfds_dir))
-    if changes:
-      _dispose_of(
-        directory.with_suffix(".before"),
-        directory,
-        origin_now=_origin_now(domain, task),
-        why=f"{domain.name}.{task}: {changes}",
-      )
+  log_changes = freshness.stale_logs(domain, task, raw)
+  if log_changes:
+    raise GatoError(
+      f"{domain.name}.{task}: {log_changes} since its raw logs were collected; "
+      "run python -m experiments.collect"
+    )
 
-  return True
-
-
-def _changes(domain: Domain, task: str, directory: pathlib.Path) -> str | None:
-  """Returns why a dataset is to be built anew, "" if there is none, None if it is what it was."""
-  if not (directory / "dataset_info.json").exists():
-    return ""
-
-  # Without raw logs it came from elsewhere, and there is nothing to build it from.
-  origin_now = _origin_now(domain, task)
-  if isinstance(domain, SimulatedDomain) and "logs" not in origin_now:
-    return None
-
-  stale = freshness.stale(directory / "metadata.json", origin_now)
-  return stale or _missing_splits(domain, directory) or None
-
-
-def _replace(directory: pathlib.Path, builder: tfds.core.DatasetBuilder) -> None:
-  """Builds a dataset; one that was there before is in `.before` afterwards."""
   before = directory.with_suffix(".before")
   shutil.rmtree(before, ignore_errors=True)
   if directory.exists():
@@ -138,13 +116,17 @@ def _replace(directory: pathlib.Path, builder: tfds.core.DatasetBuilder) -> None
   try:
     # TFDS prints, which would tear the caller's progress bar.
     with contextlib.redirect_stdout(io.StringIO()):
-      builder.download_and_prepare()
+      module.Builder(config=task, data_dir=tfds_dir).download_and_prepare()
   except BaseException:
     # The old dataset may be of sources that are gone, so it is restored.
     if before.exists():
       shutil.rmtree(directory, ignore_errors=True)
       before.rename(directory)
     raise
+
+  if is_there:
+    _dispose_of(before, directory, origin_now=origin_now, why=f"{domain.name}.{task}: {changes}")
+  return True
 
 
 def _origin_now(domain: Domain, task: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from gato_jax.data.rows import FEATURES
 from gato_jax.domain import environment_task_spec
 from gato_jax.env import logs, results
 from gato_jax.errors import GatoError
-from gato_jax.storage import lock, origin
+from gato_jax.storage import origin
 from gato_jax.task import spec_difference
 from gato_jax.tokens import codec, layout, vocabulary
 from gato_jax.tokens.vocabulary import Kind
@@ -305,16 +305,6 @@ def test_a_process_ends_though_iterators_are_open(dummy_tfds):
     subprocess.run(
       [sys.executable, "-c", _LEFT_OPEN, dummy_tfds], check=True, timeout=600, capture_output=True
     )
-
-
-def test_a_dataset_that_another_process_builds_is_left_alone(dummy_raw, tmp_path):
-  with (
-    lock.only_writer(tmp_path / "dummy/reach", "build"),
-    pytest.raises(GatoError, match=r"dummy/reach: process \d+ on .* writes here \(build\)"),
-  ):
-    build_dummy(dummy_raw, tmp_path)
-
-  build_dummy(dummy_raw, tmp_path)
 
 
 def test_a_half_written_log_is_one_clear_error(dummy_raw, tmp_path):
