@@ -5,7 +5,6 @@ With --follow it evaluates a training run while that run trains:
 python -m experiments.evaluate --config=... --follow --config.evaluate.minutes=10
 """
 
-import json
 import pathlib
 import signal
 from collections.abc import Sequence
@@ -89,7 +88,7 @@ def main(experiment: cli.Experiment) -> None:
     run.check_settings(act)
     jobs = run.baselines(
       lambda domain, task: logs.rows(logs.task_directory(experiment.raw, domain, task)),
-      lambda domain: json.loads(rlds_builders.scores_path(domain).read_text()),
+      rlds_builders.scores,
     )
 
     if policy:

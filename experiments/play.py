@@ -11,7 +11,6 @@ Another network:            --checkpoint=work/mixed (work/demo, of `make demo`, 
 
 import collections
 import importlib.metadata
-import json
 import pathlib
 import sys
 
@@ -49,18 +48,18 @@ _ATTENTION = flags.DEFINE_bool(
 
 def main(experiment: cli.Experiment) -> None:
   policy = agent.Policy(experiment.workdir)
-  tasks = _chosen(experiment, policy)
+  chosen = _chosen(experiment, policy)
 
   if _SHOW.value:
-    _show(experiment, policy, tasks)
+    _show(experiment, policy, [task for of_domain in chosen.values() for task in of_domain])
   elif _ATTENTION.value:
     raise GatoError("--attention lights up the image in a window: give --show as well")
   else:
-    _play(experiment, policy, tasks)
+    _play(experiment, policy, chosen)
 
 
-def _chosen(experiment: cli.Experiment, policy: agent.Policy) -> jobs.Tasks:
-  """Returns the tasks that are played, and prints what cannot be.
+def _chosen(experiment: cli.Experiment, policy: agent.Policy) -> dict[str, jobs.Tasks]:
+  """Returns domain name -> the tasks that are played, and prints what cannot be.
 
   Raises:
     GatoError: No task is left.
@@ -69,11 +68,11 @@ def _chosen(experiment: cli.Experiment, policy: agent.Policy) -> jobs.Tasks:
     config = experiment.config.copy_and_resolve_references()
     config.evaluate.tasks = tuple(_TASK.value)
     experiment = cli.Experiment(config)
-  known = [
-    (domain, task)
-    for domain, task in experiment.control_tasks
-    if f"{domain.name}.{task}" in policy.tasks
-  ]
+
+  known: dict[str, list[tuple[SimulatedDomain, str]]] = collections.defaultdict(list)
+  for domain, task in experiment.control_tasks:
+    if cli.name_of(domain, task) in policy.tasks:
+      known[domain.name].append((domain, task))
   if not known:
     wanted = f"--task={','.join(_TASK.value)}" if _TASK.value else "any control task"
     domains = sorted({task.partition(".")[0] for task in policy.tasks})
@@ -83,28 +82,19 @@ def _chosen(experiment: cli.Experiment, policy: agent.Policy) -> jobs.Tasks:
     )
 
   random = np.random.default_rng(_SEED.value)
-  chosen: list[tuple[SimulatedDomain, str]] = []
-  for name, of_domain in _by_domain(known).items():
+  chosen: dict[str, jobs.Tasks] = {}
+  for name, of_domain in known.items():
     drawn = of_domain if _TASK.value else [of_domain[random.integers(len(of_domain))]]
     if lacking := missing_packages(name):
       print(
         f"play: {name} is left out, pip install {' '.join(map(repr, lacking))}", file=sys.stderr
       )
     else:
-      chosen += drawn
+      chosen[name] = drawn
 
   if not chosen:
     raise GatoError("play: the simulators of these tasks are not installed")
   return chosen
-
-
-def _by_domain(tasks: jobs.Tasks) -> dict[str, list[tuple[SimulatedDomain, str]]]:
-  """Returns domain name -> its tasks."""
-  grouped: dict[str, list[tuple[SimulatedDomain, str]]] = collections.defaultdict(list)
-  for domain, task in tasks:
-    grouped[domain.name].append((domain, task))
-
-  return grouped
 
 
 def missing_packages(domain: str) -> list[str]:
@@ -127,11 +117,12 @@ def missing_packages(domain: str) -> list[str]:
   return lacking
 
 
-def _play(experiment: cli.Experiment, policy: agent.Policy, tasks: jobs.Tasks) -> None:
+def _play(
+  experiment: cli.Experiment, policy: agent.Policy, by_domain: dict[str, jobs.Tasks]
+) -> None:
   """Plays domain by domain, and writes the page after each."""
   out = pathlib.Path(_OUT.value or f"work/play/{experiment.config.name}")
   act = experiment.section(agent.ActConfig, "act")
-  by_domain = _by_domain(tasks)
 
   # No more slots than are used: the engine compiles a program for every size of a batch.
   most = _EPISODES.value * max(map(len, by_domain.values()))
@@ -149,7 +140,7 @@ def _play(experiment: cli.Experiment, policy: agent.Policy, tasks: jobs.Tasks) -
       run.check_settings(act)
       run.baselines(
         lambda domain, task: [],
-        lambda domain: json.loads(rlds_builders.scores_path(domain).read_text()),
+        rlds_builders.scores,
       )
 
       run.play(run.missing(policy.step), f"[{number}/{len(by_domain)}] {name}", policy, act=act)
@@ -203,14 +194,13 @@ def _show(experiment: cli.Experiment, policy: agent.Policy, tasks: jobs.Tasks) -
   from experiments.analysis import window
 
   ((domain, task),) = tasks
+  name = cli.name_of(domain, task)
   act = experiment.section(agent.ActConfig, "act")
   overlay = None
   if _ATTENTION.value:
-    overlay = window.AttentionOverlay(experiment.workdir, policy.layout(f"{domain.name}.{task}"))
+    overlay = window.AttentionOverlay(experiment.workdir, policy.layout(name))
 
-  episodes = window.play(
-    domain, task, policy.actor(f"{domain.name}.{task}", 1, act), _EPISODES.value, overlay
-  )
+  episodes = window.play(domain, task, policy.actor(name, 1, act), _EPISODES.value, overlay)
   for episode in episodes:
     print(f"play: seed {episode.seed}: return {episode.episode_return:.4g}, {episode.length} steps")
 

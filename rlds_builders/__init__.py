@@ -5,7 +5,9 @@ A new domain is a new folder and no other change (docs/add_a_domain.md).
 
 import functools
 import importlib
+import json
 import pathlib
+from typing import Any
 
 from gato_jax import errors
 from gato_jax.domain import Domain
@@ -65,3 +67,8 @@ def get(name: str) -> Domain:
 def scores_path(name: str) -> pathlib.Path:
   """Returns the path of a domain's random and expert returns."""
   return _ROOT / name / "scores.json"
+
+
+def scores(name: str) -> dict[str, Any]:
+  """Returns a domain's random and expert returns, by task."""
+  return json.loads(scores_path(name).read_text())

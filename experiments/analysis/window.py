@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dm_env
-import jax
 import numpy as np
 
-from experiments.analysis.interpret import attention, states
+from experiments.analysis.interpret import attention
 from gato_jax.domain import SimulatedDomain
 from gato_jax.env import loop
 from gato_jax.errors import GatoError
+from gato_jax.evaluate import videos
 from gato_jax.model import GatoConfig
 from gato_jax.randomness import FIRST_EVALUATION_SEED
 from gato_jax.task import flatten
@@ -26,7 +26,6 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame  # noqa: E402  its greeting is switched off first
 
 SIDE = 512  # pixels of an image's longer side
-DEFAULT_FPS = 8  # of tasks whose steps have no length in seconds
 
 
 class Closed(Exception):
@@ -111,7 +110,6 @@ class AttentionOverlay:
 
     self._params, meta, _ = export.load(workdir)
     self._config = GatoConfig.from_json(meta["model"])
-    self._attention = jax.jit(states.first_attention, static_argnums=0)
     self._layout = task_layout
     self._image = images[0]
 
@@ -119,7 +117,7 @@ class AttentionOverlay:
     """Returns the lit image of an observation, uint8 [height, width, 3]."""
     column = {name: np.asarray(value)[None] for name, value in observation.items()}
     batch = attention.single_step(self._layout, column)
-    weights = self._attention(self._config, self._params, batch)
+    weights = attention.first_attention(self._config, self._params, batch)
     weights_HxL = np.asarray(weights, np.float32)[0, :, -1]
 
     height, width = self._image.spec.shape[:2]
@@ -175,7 +173,7 @@ def play(
   """
   environment = domain.make_environment(task)
   seconds = float(environment.control_timestep() or 0.0)
-  window = Window(1 / seconds if seconds else DEFAULT_FPS)
+  window = Window(1 / seconds if seconds else videos.DEFAULT_FPS)
   shown = _Shown(actor, environment, window, f"{domain.name}.{task}", overlay)
   seeds = range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + episodes)
 

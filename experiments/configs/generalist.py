@@ -14,14 +14,13 @@ import ml_collections
 from experiments.configs import default
 
 # Cheap experts, and states that show what the task needs.
-_CHEAP = (
+_CHEAPEST = (
   "cartpole-balance",
   "cartpole-balance_sparse",
-  "cartpole-swingup_sparse",
   "pendulum-swingup",
   "point_mass-easy",
-  "swimmer-swimmer6",
 )
+_CHEAP = (*_CHEAPEST, "cartpole-swingup_sparse", "swimmer-swimmer6")
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -45,20 +44,8 @@ def get_config() -> ml_collections.ConfigDict:
     ),
     control_suite_positions=0.03,
     control_suite_random_small=(0.03, *_CHEAP),
-    control_suite_random_large=(
-      0.02,
-      "cartpole-balance",
-      "cartpole-balance_sparse",
-      "pendulum-swingup",
-      "point_mass-easy",
-    ),
-    control_suite_pixels=(
-      0.02,
-      "cartpole-balance",
-      "cartpole-balance_sparse",
-      "pendulum-swingup",
-      "point_mass-easy",
-    ),
+    control_suite_random_large=(0.02, *_CHEAPEST),
+    control_suite_pixels=(0.02, *_CHEAPEST),
     modular_rl=(0.02, "hopper-thigh", "walker2d-foot", "walker2d-thigh", "walker2d-thigh_left"),
     procgen=(0.02, "caveflyer", "maze", "starpilot"),
     atari_extended=(0.01, "kaboom", "laser_gates"),

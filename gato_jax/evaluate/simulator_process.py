@@ -38,7 +38,6 @@ from gato_jax.storage import disk
 from gato_jax.task import TaskSpec, flatten
 
 _ALIVE_SECONDS = 1.0
-_DEFAULT_FPS = 8  # of videos of tasks whose steps have no length in seconds
 
 
 class RemotePolicy:
@@ -149,7 +148,7 @@ class Simulator:
 
     assert self._spec is not None
     seconds = self._spec.control_timestep
-    fps = 1 / seconds if seconds else _DEFAULT_FPS
+    fps = 1 / seconds if seconds else videos.DEFAULT_FPS
     videos.write_rollout(
       request.directory,
       request.kind,

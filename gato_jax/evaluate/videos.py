@@ -15,6 +15,7 @@ from gato_jax.storage import files
 
 MAX_SIDE = 128  # pixels
 MAX_FRAMES = 100
+DEFAULT_FPS = 8  # of tasks whose steps have no length in seconds
 MIN_GIF_SECONDS = 0.02  # a frame; browsers play anything faster at 10 frames a second
 SUFFIXES = (".gif", ".mp4")
 _COLOURS = 64

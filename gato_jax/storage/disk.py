@@ -79,7 +79,8 @@ def failure(error: BaseException, forbidden: bool = True) -> GatoError | None:
 def _find_errno(error: BaseException) -> tuple[int | None, str]:
   """Returns the errno of an error or None, and the path that it names or ""."""
   if isinstance(error, OSError) and error.errno is not None:
-    return error.errno, str(error.filename or "")
+    # A copy names the file that it reads first and the one that it writes second.
+    return error.errno, str(error.filename2 or error.filename or "")
   if isinstance(error, GatoError) or not isinstance(error, Exception):
     return None, ""
 

@@ -106,10 +106,11 @@ def _compact(data: Any) -> Any:
 
   compact = {}
   for name, value in data.items():
-    if name in ("minimum", "maximum") and len(set(np.ravel(value).tolist())) == 1:
-      compact[name] = np.ravel(value).tolist()[0]
-    else:
-      compact[name] = _compact(value)
+    compact[name] = _compact(value)
+    if name in ("minimum", "maximum"):
+      different = set(np.ravel(value).tolist())
+      compact[name] = different.pop() if len(different) == 1 else value
+
   return compact
 
 

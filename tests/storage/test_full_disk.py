@@ -204,7 +204,7 @@ def test_building_training_evaluating_and_reporting_on_a_full_disk(small, dummy_
     ("build", 20_000, "data/tfds"),
     ("train", 5_000_000, "run/checkpoints"),
     ("evaluate", 20_000, "run/"),
-    ("report", 20_000, "run/"),  # its tables, or the videos that it draws
+    ("report", 20_000, "run/report"),
   ):
     settings = (
       ["--config.train.steps=20", "--config.train.checkpoint_every=10"] if name == "train" else []
@@ -236,6 +236,7 @@ def raised(error, cause=None):
   "error, said",
   [
     (OSError(errno.ENOSPC, "full", "/a/b.npz"), "/a/b.npz: no space left on device; make room"),
+    (OSError(errno.ENOSPC, "full", "/a", None, "/b"), "/b: no space left on device; make room"),
     (
       OSError(errno.EDQUOT, "quota", "/a"),
       "/a: disk quota exceeded; make room, or have the quota raised",

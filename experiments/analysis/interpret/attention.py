@@ -18,7 +18,7 @@ from gato_jax.model import GatoConfig
 from gato_jax.tokens import layout
 from gato_jax.tokens.vocabulary import PATCH_INTERVALS, PATCH_SIDE, Kind
 
-_first_attention = functools.partial(jax.jit, static_argnums=0)(states.first_attention)
+first_attention = functools.partial(jax.jit, static_argnums=0)(states.first_attention)
 
 
 def choose(drawn: Sequence[samples.Sample], frames: int) -> list[samples.Sample]:
@@ -56,7 +56,7 @@ def look(
 
     (batch,) = samples.batches([sample], 1)
     query = sample.observation[-1]
-    weights_HxL = np.asarray(_first_attention(config, params, batch), np.float32)[0, :, query]
+    weights_HxL = np.asarray(first_attention(config, params, batch), np.float32)[0, :, query]
     positions, grid = _last_image(sample)
     assert grid is not None, f"{sample.task}: a sample without an image was chosen"
     on_image = weights_HxL[:, positions]
