@@ -113,13 +113,19 @@ class _GroupNorm(nn.Module):
       self, "bias", initializer=nn.initializers.zeros, axes=("patch",), shape=channels
     )
 
-    grouped = x.astype(jnp.float32).reshape(
-      *x.shape[:-1], _MAP_CELLS, _GROUPS, self.channels // _GROUPS
-    )
-    # A group's statistics are over the map's cells and the channels of the group.
-    mean = grouped.mean((-3, -1), keepdims=True)
-    variance = jnp.square(grouped - mean).mean((-3, -1), keepdims=True)
-    normal = ((grouped - mean) * jax.lax.rsqrt(variance + 1e-6)).reshape(x.shape)
+    # A group's statistics are over the map's cells and the channels of the group. As products with
+    # a matrix of zeros and ones, they are far faster on CPUs than sums over two axes.
+    group_C = np.arange(self.channels) // (self.channels // _GROUPS)
+    group = np.tile(group_C, _MAP_CELLS)
+    members = (group[:, None] == np.arange(_GROUPS)).astype(np.float32)
+
+    def group_mean(values: jax.Array) -> jax.Array:
+      sums = jnp.matmul(values, members, precision=jax.lax.Precision.HIGHEST)
+      return (sums * (_GROUPS / len(group)))[..., group]
+
+    centred = x.astype(jnp.float32)
+    centred -= group_mean(centred)
+    normal = centred * jax.lax.rsqrt(group_mean(jnp.square(centred)) + 1e-6)
 
     return (normal * jnp.tile(scale, _MAP_CELLS) + jnp.tile(bias, _MAP_CELLS)).astype(x.dtype)
 

@@ -44,7 +44,9 @@ class FeedForward(nn.Module):
       dtype=config.dtype,
     )
 
-    gate, value = jnp.moveaxis(linear(x_BxLxD, in_weight, as_matrix), 2, 0)
+    # Two products: the gradient of one, cut in two, would be padded and transposed.
+    gate = linear(x_BxLxD, in_weight[:, 0], as_matrix)
+    value = linear(x_BxLxD, in_weight[:, 1], as_matrix)
     return (nn.gelu(gate) * value) @ out_weight.astype(x_BxLxD.dtype)
 
 
