@@ -63,8 +63,8 @@ def get_config() -> ml_collections.ConfigDict:
   # A short run spends its loss on actions and answers, not on instructions and questions.
   config.data.update(observation_text_targets=False, question_targets=False, pairs=0)
 
-  # 1.4M parameters: what two cores can train on 200M tokens in a day. The table of the 32,000 pieces
-  # would have most of them.
+  # 1.4M parameters: what two cores can train on 200M tokens in half a day. The table of the 32,000
+  # pieces would have most of them.
   config.tokenizer = "2k"
   config.model.update(width=128, heads=2, key_size=64, feed_forward=768, text_pieces=2048)
   config.model.update(past_actions="hidden", memory_length=208)
