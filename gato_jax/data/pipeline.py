@@ -167,6 +167,13 @@ class Input:
     shapes["patch_positions"] = [self.patch_capacity, 4]
 
     dataset = dataset.padded_batch(len(rows), shapes, drop_remainder=True).prefetch(2)
+
+    # TensorFlow models every stage of every task to choose numbers of threads. With hundreds of
+    # tasks that takes most of a core, all the time.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = dataset.with_options(options)
+
     batches = _with_own_errors(dataset.as_numpy_iterator())
     _open.add(batches)
     return batches
