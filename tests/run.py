@@ -1,7 +1,8 @@
 """Runs the test files of a directory in one process, so that imports and fixtures are shared.
 
-Simulators and TensorFlow crash in a shared process: files below `ALONE` have processes of their
-own, and so has a file that marks its tests `pytest.mark.alone` and says why.
+Simulators and TensorFlow crash in a shared process: the files of the directory `ALONE`, not those
+further below, have processes of their own, and so has a file that marks its tests
+`pytest.mark.alone` and says why.
 
 python tests/run.py --jobs=2 [pytest options] [test files or directories]
 """
@@ -18,7 +19,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ALONE = ("tests/env", "tests/rlds_builders")
+ALONE = "tests/rlds_builders"
 _MARK = "pytest.mark.alone"
 NOTHING_SELECTED = 5  # pytest's exit status when -k or -m leaves no test of a file
 
@@ -68,8 +69,9 @@ def processes(targets: list[str]) -> list[list[str]]:
   for target in targets:
     path, _, test = target.partition("::")
     file = ROOT / path
-    is_alone = path.startswith(ALONE) or not file.exists() or _MARK in file.read_text()
-    together[target if test or is_alone else str(pathlib.Path(path).parent)].append(target)
+    directory = str(pathlib.Path(path).parent)
+    is_alone = directory == ALONE or not file.exists() or _MARK in file.read_text()
+    together[target if test or is_alone else directory].append(target)
 
   return sorted(together.values(), key=len, reverse=True)
 

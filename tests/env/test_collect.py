@@ -16,6 +16,8 @@ from gato_jax.env import collect, logs, results
 from gato_jax.env.results import Failure
 from gato_jax.errors import GatoError
 
+pytestmark = pytest.mark.alone  # limits the memory of processes
+
 EPISODES = 15
 
 

@@ -12,6 +12,8 @@ from gato_jax.domain import SimulatedDomain
 from gato_jax.env import contract
 from rlds_builders.dummy import environment as dummy
 
+pytestmark = pytest.mark.alone  # simulators run here, and TensorFlow in its neighbours
+
 SLOW = ("rgb_stacking",)  # ten seconds to make an environment
 TASKS = [
   pytest.param(domain, task, id=f"{name}.{task}", marks=[pytest.mark.slow] * (name in SLOW))
