@@ -21,7 +21,7 @@ setup-slow-tests:
 demo: setup  ## collect, build, train MINUTES minutes, evaluate, report: make demo MINUTES=5
 	$(VENV) -m experiments.demo --minutes=$(MINUTES)
 
-play: setup  ## the network of make demo plays a task of every domain: a page with videos, make play ARGS="--seed=1"
+play: setup  ## the shipped network plays a task of every domain: a page with videos, make play ARGS="--seed=1"
 	$(VENV) -m experiments.play $(ARGS)
 
 test: setup-tests  ## the test suite, JOBS processes at a time: make test ARGS="-k layout"

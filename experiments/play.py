@@ -6,7 +6,7 @@ domain, and the same command continues where it was interrupted.
 
 Chosen tasks:               --task=babyai.GoToObj,meta_world.reach-v3 --episodes=10
 In a window, in real time:  --task=babyai.GoToObj --show [--attention]
-Another network:            --checkpoint=work/mixed (work/demo, of `make demo`, by default)
+Another network:            --checkpoint=work/demo (by default pretrained/generalist)
 """
 
 import collections
@@ -29,7 +29,7 @@ from gato_jax.evaluate import baselines, evaluation, jobs, scores, simulator_poo
 from gato_jax.model import abstract_params, count_parameters
 from gato_jax.storage import lock
 
-DEMO = "work/demo"
+SHIPPED = "pretrained/generalist"
 
 _TASK = flags.DEFINE_list(
   "task",
@@ -206,4 +206,4 @@ def _show(experiment: cli.Experiment, policy: agent.Policy, tasks: jobs.Tasks) -
 
 
 if __name__ == "__main__":
-  cli.run(main, plays=True, default_checkpoint=DEMO)
+  cli.run(main, plays=True, default_checkpoint=SHIPPED)

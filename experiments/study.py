@@ -26,7 +26,7 @@ from experiments import cli
 from experiments.analysis import studies
 from gato_jax.errors import GatoError, check_name
 from gato_jax.storage import files, lock
-from gato_jax.train import checkpoint
+from gato_jax.train import checkpoint, export
 
 _JOBS = flags.DEFINE_integer(
   "jobs", 1, "Number of runs at a time, each on its share of the cores.", lower_bound=1
@@ -244,7 +244,8 @@ def refuse_missing_checkpoints(runs: list[studies.StudyRun]) -> None:
     needed = run.starts_from or run.plays
     if not studies.is_workdir(needed):
       continue
-    if not checkpoint.saved_steps(pathlib.Path(needed) / "checkpoints"):
+    folder = pathlib.Path(needed)
+    if not (export.is_exported(folder) or checkpoint.saved_steps(folder / "checkpoints")):
       raise GatoError(
         f"run {run.name} needs a checkpoint in {needed}; "
         "train it first: python -m experiments.train"

@@ -357,7 +357,7 @@ def _rows(config: ml_collections.ConfigDict) -> dict[str, MixtureRow]:
 def _check_prompts(config: ml_collections.ConfigDict) -> None:
   """Refuses training prompts in windows of one step, where they could never be drawn.
 
-  A prompt and the step that follows it are two steps of one window (gato_jax/data/windows.py).
+  A prompt and the step that follows it are two steps of one window (data/episode_windows.py).
   """
   if config.data.window_steps == 1 and config.data.prompt_probability > 0:
     raise GatoError(

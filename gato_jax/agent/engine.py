@@ -1,4 +1,4 @@
-"""Engine: acts in many environments of many tasks at once, one slot of the KV cache each."""
+"""Engine: acts in many environments of many tasks at once, each with a KV cache of its own."""
 
 import concurrent.futures
 import dataclasses
@@ -56,7 +56,7 @@ class Engine:
   All methods but `pack` must be called from one thread.
 
   Attributes:
-    slots: Slots of the KV cache.
+    slots: Environments at once.
     buckets: Buckets of the tasks, each with its own compiled steps.
   """
 
@@ -68,6 +68,7 @@ class Engine:
     prompts: Mapping[str, Prompts],
     slots: int,
     act: ActConfig,
+    stride: int = 1,
   ):
     """Prepares tables and an empty KV cache; compiles nothing yet.
 
@@ -78,6 +79,8 @@ class Engine:
       prompts: Task name -> prompts.
       slots: Environments at once.
       act: Settings of acting.
+      stride: Steps from one step of a history to the next (data.history_stride). An episode has
+        that many KV caches, which take turns.
 
     Raises:
       GatoError: One step of a task does not fit into the KV cache.
@@ -94,6 +97,7 @@ class Engine:
     self._config = config
     self._params = params
     self._act = act
+    self._stride = stride
     self._layouts = layouts
     self._prompts = prompts
 
@@ -111,9 +115,14 @@ class Engine:
     self._heads = {bucket: step.head(params, bucket) for bucket in self.buckets}
     self._temperature = jax.device_put(np.float32(act.temperature))
 
-    self._state = step.init_state(config, slots)
+    self._caches = slots * stride
+    self._state = step.init_state(config, self._caches)
     self._episodes: dict[int, _Episode] = {}
     self._compiled: dict[tuple[Any, ...], Any] = {}
+
+  def _cache_of(self, slot: int) -> int:
+    """Returns the KV cache whose turn it is in the slot's next step."""
+    return slot * self._stride + self._episodes[slot].steps % self._stride
 
   @functools.cached_property
   def batch_sizes(self) -> list[int]:
@@ -241,21 +250,21 @@ class Engine:
       else:
         emptied.add(slot)
 
-    # In a step of all slots a row is its slot and the KV cache is read in place; otherwise the
-    # rows are packed at the beginning of the batch.
+    # In a step of all KV caches a row is its slot and they are read in place; otherwise the rows
+    # are packed at the beginning of the batch.
     size = next(size for size in self.batch_sizes if size >= len(slots))
-    rows = slots if size == self.slots else range(len(slots))
+    rows = slots if size == self._caches else range(len(slots))
 
-    # Rows that stay unused name a slot beyond the last, which the step drops.
+    # Rows that stay unused name a KV cache beyond the last, which the step drops.
     request = np.zeros([step.REQUEST_FIELDS, size], np.int32)
-    request[0] = self.slots
+    request[0] = self._caches
     packed_by_row = {}
 
     for row, slot in zip(rows, slots, strict=True):
       episode = self._episodes[slot]
       # In the order of step.StepRequest: slots, tasks, fresh, seeds, steps, reach.
       request[:, row] = (
-        slot,
+        self._cache_of(slot),
         self._index_in_bucket[episode.task],
         slot in emptied,
         episode.noise,
@@ -279,7 +288,8 @@ class Engine:
   def _begins_anew(self, episode: _Episode) -> bool:
     """True when the episode's next step begins with an empty KV cache or with its prompt."""
     period = self._act.memory_steps
-    return episode.steps == 0 or bool(period and episode.steps % period == 0)
+    steps = episode.steps % period if period else episode.steps
+    return steps < self._stride
 
   def _reach(self, task: str) -> int:
     """Returns the positions before a step that it may attend to, a prompt's aside."""
@@ -293,7 +303,7 @@ class Engine:
     """Returns the compiled step of a bucket and a batch size."""
     key = (bucket, size)
     if key not in self._compiled:
-      act = functools.partial(step.act, self._config, bucket, size == self.slots)
+      act = functools.partial(step.act, self._config, bucket, size == self._caches)
       lowered = jax.jit(act, donate_argnames="state").lower(
         params=self._params,
         state=self._state,
@@ -334,7 +344,10 @@ class Engine:
     chunk["is_prompt"][0] = prompts.are_demonstrations
 
     self._state = self._prompt_step(bucket)(
-      params=self._params, state=self._state, slot=np.array([slot], np.int32), chunk=chunk
+      params=self._params,
+      state=self._state,
+      slot=np.array([self._cache_of(slot)], np.int32),
+      chunk=chunk,
     )
 
   def _empty_prompt_chunk(self, bucket: buckets.Bucket) -> dict[str, np.ndarray]:

@@ -79,6 +79,11 @@ class Policy:
     """Actions that the network predicts after one observation; 0 for a single one."""
     return int(self.meta.get("config", {}).get("data", {}).get("chunk", 0))
 
+  @property
+  def history_stride(self) -> int:
+    """Steps from one step of a history to the next (data.history_stride)."""
+    return int(self.meta.get("config", {}).get("data", {}).get("history_stride", 1))
+
   def chunk_steps(self, config: ActConfig) -> int:
     """Returns how many actions of a chunk are executed; 0 for a network without chunks.
 
@@ -138,7 +143,13 @@ class Policy:
       prompts = {task: self.prompts(task, config) for task in tasks}
 
     return Engine(
-      self.model_config, params, layouts=layouts, prompts=prompts, slots=slots, act=config
+      self.model_config,
+      params,
+      layouts=layouts,
+      prompts=prompts,
+      slots=slots,
+      act=config,
+      stride=self.history_stride,
     )
 
   def prompts(self, task: str, config: ActConfig) -> Prompts:

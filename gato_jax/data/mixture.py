@@ -25,6 +25,10 @@ class MixtureConfig:
       the state.
     history_dropout: Share of samples that are cut to one to three steps, without their prompt, so
       that one network acts with any memory (act.memory_steps).
+    history_stride: Steps of the episode from one step of a sample to the next; 1: consecutive
+      ones. The network then acts in the same way: on the present step, the one `history_stride`
+      before it, and so on.
+    last_step_targets: True when only the last step of a sample is predicted, which sees all others.
     prompt_probability: Share of samples that start with a prompt from another episode.
     prompt_end_probability: Share of those prompts that are the other episode's end; the rest are
       pieces drawn uniformly.
@@ -70,6 +74,8 @@ class MixtureConfig:
   sequence_length: int = 1024
   window_steps: int = 0
   history_dropout: float = 0.0
+  history_stride: int = 1
+  last_step_targets: bool = False
   prompt_probability: float = 0.25
   prompt_end_probability: float = 0.5
   prompt_spread_probability: float = 0.0
@@ -98,6 +104,8 @@ class MixtureConfig:
 
     if self.chunk < 0:
       raise GatoError(f"data.chunk={self.chunk}: a number of actions, or 0")
+    if self.history_stride < 1:
+      raise GatoError(f"data.history_stride={self.history_stride}: a number of steps, at least 1")
 
     for name, share in (
       ("history_dropout", self.history_dropout),

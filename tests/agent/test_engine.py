@@ -353,3 +353,46 @@ def test_an_action_depends_on_the_steps_of_its_history(acting_params):
   assert not np.array_equal(two, last_action([0, 6, 2], history_steps=2))
   assert not np.array_equal(two, one)
   np.testing.assert_array_equal(last_action([0, 1, 2], history_steps=9), last_action([0, 1, 2]))
+
+
+def test_a_history_that_skips_steps_is_that_of_every_other_step(acting_params):
+  """With a stride of 2, even and odd steps are two episodes that know nothing of each other."""
+  task = "a.arm"
+
+  def actions(seeds, numbers, stride=1, **act):
+    engine = make_engine(acting_params, len(seeds), [task], stride=stride, **act)
+    for slot, seed in enumerate(seeds):
+      engine.start(slot, task, seed)
+
+    taken = []
+    for number in numbers:
+      observations = {
+        slot: engine.pack(task, observe(task, seed, number)) for slot, seed in enumerate(seeds)
+      }
+      taken.append(np.stack(list(engine.act(observations).values())))
+    return np.stack(taken)
+
+  # A batch of all slots, and one of a single slot.
+  for seeds in ((3, 4), (3,)):
+    strided = actions(seeds, range(8), stride=2)
+
+    np.testing.assert_array_equal(strided[0::2], actions(seeds, range(0, 8, 2)))
+    np.testing.assert_array_equal(strided[1::2], actions(seeds, range(1, 8, 2)))
+    assert not np.array_equal(strided, actions(seeds, range(8)))
+
+  # The KV caches of both turns are emptied.
+  emptied = actions((3,), range(8), stride=2, memory_steps=4)
+  np.testing.assert_array_equal(emptied[4:], actions((3,), range(4, 8), stride=2))
+
+
+def test_an_episode_in_a_used_slot_knows_nothing_of_the_one_before(acting_params):
+  task = "a.arm"
+  engine = make_engine(acting_params, 1, [task], stride=3)
+
+  def play(numbers):
+    engine.start(0, task, 0)
+    return [engine.act({0: engine.pack(task, observe(task, 0, n))})[0] for n in numbers]
+
+  fresh = play(range(5))
+  play(range(5, 12))
+  np.testing.assert_array_equal(play(range(5)), fresh)

@@ -63,6 +63,55 @@ def test_without_dropout_no_draw_changes(dummy_tfds):
     np.testing.assert_array_equal(a["tokens"], b["tokens"])
 
 
+@pytest.mark.parametrize("stride", [2, 5])
+def test_samples_may_skip_steps(dummy_tfds, stride):
+  inputs, _ = batches(dummy_tfds, count=0, window_steps=4, history_stride=stride)
+  rows = inputs.windows[TASK]
+  lasts = []
+
+  for seed in range(200):
+    samples: dict[int, list] = {}
+    for piece in rows._draw(np.random.default_rng(seed)):
+      samples.setdefault(piece.segment, []).append(piece)
+
+    # The row's end may cut the last sample.
+    for segment, pieces in samples.items():
+      steps = [piece.start for piece in pieces]
+      assert len({piece.episode for piece in pieces}) == 1
+      assert all(piece.stop == piece.start + 1 for piece in pieces)
+      assert all(np.diff(steps) == stride)
+      assert len(steps) <= 4 and (len(steps) == 4 or steps[0] < stride or segment == len(samples))
+      lasts.append(steps[-1])
+
+  # Every step of an episode ends samples.
+  lengths = inputs.datasets[TASK].lengths[rows.episodes]
+  assert set(lasts) == set(range(lengths.max()))
+
+
+def test_only_the_last_step_of_a_sample_is_a_target(dummy_tfds):
+  for stride in (1, 3):
+    inputs, (batch, *_) = batches(
+      dummy_tfds, window_steps=4, history_stride=stride, last_step_targets=True
+    )
+    is_action = batch["kinds"] == Kind.ACTION
+    size = inputs.windows[TASK].layout.action.size
+
+    for row in range(len(is_action)):
+      for segment in range(1, batch["segments"][row].max() + 1):
+        actions = np.flatnonzero(is_action[row] & (batch["segments"][row] == segment))
+        targets = np.flatnonzero(batch["targets"][row] & (batch["segments"][row] == segment))
+        last_action = targets[is_action[row][targets]]
+        np.testing.assert_array_equal(last_action, actions[-size:])
+
+        # The text of a step that is no target is none either.
+        assert targets.min() > (actions[-size - 1] if len(actions) > size else -1)
+
+
+def test_a_stride_is_at_least_one():
+  with pytest.raises(GatoError, match="data.history_stride=0: a number of steps"):
+    mixture.MixtureConfig(history_stride=0)
+
+
 def test_prompts_are_marked(dummy_tfds):
   _, without = batches(dummy_tfds, window_steps=6)
   assert not any(batch["prompts"].any() for batch in without)

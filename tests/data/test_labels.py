@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rlds_builders
-from gato_jax.data import prepare, prepared, windows
+from gato_jax.data import draws, prepare, prepared, windows
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.env import collect, logs
 from gato_jax.errors import GatoError
@@ -167,7 +167,7 @@ def test_equal_returns_are_all_kept_whatever_their_rounding(data):
 def test_each_place_of_a_long_sequence_is_as_likely_as_any_other():
   random, seen = np.random.default_rng(0), np.zeros(300)
   for _ in range(20_000):
-    start, stop = windows._draw_window(random, 100, 300)
+    start, stop = draws.draw_window(random, 100, 300)
     assert 0 <= start < stop <= min(300, start + 100)
     seen[start:stop] += 1
   assert seen.min() > 0.94 * seen.mean() and seen.max() < 1.06 * seen.mean()

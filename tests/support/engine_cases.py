@@ -71,7 +71,7 @@ LAYOUTS = {
 }
 
 
-def make_engine(acting_params, slots: int, tasks=tuple(SPECS), **act) -> Engine:
+def make_engine(acting_params, slots: int, tasks=tuple(SPECS), stride: int = 1, **act) -> Engine:
   config = ActConfig(**{"temperature": 0.0, "prompt": "none", **act})
   chosen = {task: LAYOUTS[task] for task in tasks}
   return Engine(
@@ -81,6 +81,7 @@ def make_engine(acting_params, slots: int, tasks=tuple(SPECS), **act) -> Engine:
     {t: Prompts(o, [], 0, config) for t, o in chosen.items()},
     slots,
     config,
+    stride,
   )
 
 

@@ -28,6 +28,7 @@ ONE_STEP = {"data.window_steps": 1, "act.memory_steps": 1}
 SEEN = {"data.window_steps": WINDOW, "act.history_steps": WINDOW}
 HIDDEN = SEEN | {"model.past_actions": "hidden"}
 DROPOUT = HIDDEN | {"data.history_dropout": 0.5}
+SPACED = DROPOUT | {"data.history_stride": 4, "data.last_step_targets": True}
 DAGGER = ("dagger", "evaluate")
 
 ARMS: dict[str, tuple[dict, tuple[str, ...]]] = {
@@ -38,6 +39,7 @@ ARMS: dict[str, tuple[dict, tuple[str, ...]]] = {
   "hidden, dropout": (DROPOUT, ("train", "evaluate")),
   "hidden, dropout, DAgger": (DROPOUT, DAGGER),
   "one step, DAgger": (ONE_STEP, DAGGER),
+  "hidden, dropout, spaced": (SPACED, ("train", "evaluate")),
 }
 
 
