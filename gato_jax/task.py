@@ -10,6 +10,7 @@ keys are joined with "/". The modality of a field follows from its spec alone:
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -71,11 +72,18 @@ class TaskSpec:
       kind for kind, keys in DOCUMENT_FIELDS.items() if set(keys) == set(self.observation)
     )
 
-  def to_json(self) -> dict[str, Any]:
+  def to_json(self, every_bound: bool = False) -> dict[str, Any]:
+    """Returns the fields, as files and messages keep them.
+
+    Args:
+      every_bound: True writes out bounds that are all equal, too, instead of one number: those of
+        an image are thousands. Hashes are of this form.
+    """
+    arrays = functools.partial(_spec_to_json, every_bound=every_bound)
     data: dict[str, Any] = {
       "name": self.name,
-      "observation": {k: _spec_to_json(v) for k, v in sorted(self.observation.items())},
-      "action": None if self.action is None else _spec_to_json(self.action),
+      "observation": {k: arrays(v) for k, v in sorted(self.observation.items())},
+      "action": None if self.action is None else arrays(self.action),
       "max_text_tokens": dict(sorted(self.max_text_tokens.items())),
       "control_timestep": self.control_timestep,
     }
@@ -102,7 +110,8 @@ class TaskSpec:
 
     Datasets, checkpoints and environments must agree on it.
     """
-    relevant = {k: v for k, v in self.to_json().items() if k != "control_timestep"}
+    fields = self.to_json(every_bound=True)
+    relevant = {name: value for name, value in fields.items() if name != "control_timestep"}
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -209,7 +218,7 @@ def _check_number(value: Any, subject: str) -> None:
     raise BadStep(f"{subject} is {value}, not a finite number")
 
 
-def _spec_to_json(spec: specs.Array) -> dict[str, Any]:
+def _spec_to_json(spec: specs.Array, every_bound: bool) -> dict[str, Any]:
   if isinstance(spec, specs.StringArray):
     return {"dtype": "string", "shape": list(spec.shape)}
 
@@ -217,8 +226,10 @@ def _spec_to_json(spec: specs.Array) -> dict[str, Any]:
 
   # Scalar bounds and bounds of the full shape are the same contract, so they get the same JSON.
   if isinstance(spec, specs.BoundedArray):
-    data["minimum"] = np.broadcast_to(spec.minimum, spec.shape).tolist()
-    data["maximum"] = np.broadcast_to(spec.maximum, spec.shape).tolist()
+    for name, bound in (("minimum", spec.minimum), ("maximum", spec.maximum)):
+      values = np.broadcast_to(bound, spec.shape)
+      is_one_number = not every_bound and values.size and np.all(values == values.flat[0])
+      data[name] = values.flat[0].item() if is_one_number else values.tolist()
 
   return data
 
@@ -235,7 +246,7 @@ def _spec_from_json(data: Mapping[str, Any], name: str) -> specs.Array:
   return specs.BoundedArray(
     shape=shape,
     dtype=dtype,
-    # One number may stand for all that are equal (gato_jax/train/export.py).
+    # One number may stand for all that are equal.
     minimum=np.broadcast_to(np.asarray(data["minimum"], dtype), shape),
     maximum=np.broadcast_to(np.asarray(data["maximum"], dtype), shape),
     name=name,

@@ -96,7 +96,7 @@ def declared(domain: Domain, task: str) -> dict[str, Any]:
 
 def of_spec(spec: TaskSpec) -> dict[str, Any]:
   """Returns the parts that follow from a live environment."""
-  parts = spec.to_json()
+  parts = spec.to_json(every_bound=True)
   names = ("observation", "action", "max_text_tokens", "control_timestep")
   return {name: parts[name] for name in names}
 

@@ -87,7 +87,10 @@ def write(
 
   paths = [folder / WEIGHTS, folder / TOKENIZER, *sorted(folder.glob("demonstrations/*.npz"))]
   description = {name: meta[name] for name in _KEPT if name in meta}
-  description["specs"] = {name: _compact(spec) for name, spec in meta["specs"].items()}
+  # Older checkpoints wrote out every bound.
+  description["specs"] = {
+    name: TaskSpec.from_json(spec).to_json() for name, spec in meta["specs"].items()
+  }
   description |= {
     "version": VERSION,
     "precision": precision,
@@ -97,21 +100,6 @@ def write(
 
   sizes = {path.name: path.stat().st_size for path in (*paths[:2], folder / MODEL)}
   return sizes | {"demonstrations": sum(path.stat().st_size for path in paths[2:])}
-
-
-def _compact(data: Any) -> Any:
-  """Returns a spec's JSON in which equal bounds are one number: those of an image are thousands."""
-  if not isinstance(data, Mapping):
-    return data
-
-  compact = {}
-  for name, value in data.items():
-    compact[name] = _compact(value)
-    if name in ("minimum", "maximum"):
-      different = set(np.ravel(value).tolist())
-      compact[name] = different.pop() if len(different) == 1 else value
-
-  return compact
 
 
 def is_exported(folder: pathlib.Path) -> bool:
@@ -204,11 +192,9 @@ def _read(folder: pathlib.Path) -> tuple[Any, dict[str, Any]]:
     raise GatoError(f"{folder / WEIGHTS}: cannot be read ({e}); get the folder again") from e
 
   params = traverse_util.unflatten_dict(_unpacked(arrays), sep="/")
-  # With all bounds again, as every other reader of a meta knows them.
-  specs = {name: TaskSpec.from_json(data).to_json() for name, data in description["specs"].items()}
   tokenizer = (folder / TOKENIZER).read_bytes()
 
-  return params, description | {"specs": specs, "tokenizer": tokenizer}
+  return params, description | {"tokenizer": tokenizer}
 
 
 def _sha256(path: pathlib.Path) -> str:

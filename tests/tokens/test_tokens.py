@@ -3,6 +3,8 @@
 Also the values that are refused.
 """
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -211,6 +213,22 @@ def test_a_spec_survives_json_and_a_changed_one_does_not_match():
   assert TaskSpec.from_json(spec.to_json()).fingerprint() == spec.fingerprint()
   other = TaskSpec.from_json(spec.to_json() | {"max_text_tokens": {"words": 5}})
   assert spec_difference(spec, other) == "max_text_tokens 'words': 4 against 5"
+
+
+def test_equal_bounds_are_one_number_and_hash_as_if_all_were_written_out():
+  image = dm_specs.BoundedArray((16, 16, 3), np.uint8, 0, 255)
+  action = dm_specs.BoundedArray((2,), np.float32, [-1, -2], 1)
+  spec = TaskSpec("a.b", {"image": image}, action)
+
+  short, long = spec.to_json(), spec.to_json(every_bound=True)
+  assert short["observation"]["image"]["maximum"] == 255
+  assert short["action"]["minimum"] == [-1, -2] and short["action"]["maximum"] == 1
+  assert np.shape(long["observation"]["image"]["maximum"]) == (16, 16, 3)
+
+  # The hash of all datasets and checkpoints so far.
+  assert spec.fingerprint() == "0c392b593984"
+  for data in (short, long):
+    assert TaskSpec.from_json(json.loads(json.dumps(data))).fingerprint() == spec.fingerprint()
 
 
 def test_ids_follow_the_paper():
