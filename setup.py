@@ -18,6 +18,9 @@ SIMULATORS = [
 ]
 DATA = [
   "array-record",
+  "av",
+  "h5py",
+  "pyarrow",
   "envlogger==1.2",
   "fonttools",
   "importlib-resources",

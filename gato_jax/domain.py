@@ -88,13 +88,14 @@ class SimulatedDomain(_EpisodeDomain):
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """Recorded RLDS episodes of the TFDS catalogue, instead of an environment and an expert.
+  """Recorded episodes, instead of an environment and an expert.
 
   docs/domains.md explains them. A path names a field of a step, nested keys joined with "/".
 
   Attributes:
-    dataset: "tfds:NAME" or "tfds:NAME/CONFIG"; ":VERSION" behind it pins a version, otherwise the
-      newest is used.
+    dataset: "tfds:NAME" or "tfds:NAME/CONFIG" of TFDS' catalogue; ":VERSION" behind it pins a
+      version, otherwise the newest is used. Or files: "rlds:DIRECTORY", "lerobot:DIRECTORY",
+      "minari:NAME", "hdf5:FILE", "npz:DIRECTORY" (rlds_builders/base/recorded_source.py).
     observation: Our key -> path. Where it is empty, all fields under "observation" are used, by
       their own keys.
     action: Paths. Their concatenated values are the continuous action; a discrete action has one
@@ -105,6 +106,7 @@ class Source:
     maximum: Upper bound, like `minimum`.
     image_size: Height and width that images are resized to, multiples of 16. Where it is None,
       images must already have such sides. Grey images become RGB.
+    resize: How images get there: "stretch", "pad" or "crop" (rlds_builders/base/resizing.py).
     image_range: Our key -> values of an image that become black and white. Images that are not
       uint8, e.g. depth, need a range; a field that is no image by its type, [H, W] or
       [H, W, 1 or 3], becomes one.
@@ -118,13 +120,19 @@ class Source:
   minimum: tuple[float, ...] = (-1.0,)
   maximum: tuple[float, ...] = (1.0,)
   image_size: tuple[int, int] | None = None
+  resize: str = "stretch"
   image_range: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
   split: str = "train"
 
 
 def source_to_json(source: Source) -> dict[str, Any]:
   """Returns a declaration in the form that reading its JSON gives: tuples are lists."""
-  return json.loads(json.dumps(dataclasses.asdict(source)))
+  fields = dataclasses.asdict(source)
+
+  # Newer than datasets that were built without it, which still match.
+  if source.resize == Source.resize:
+    del fields["resize"]
+  return json.loads(json.dumps(fields))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,7 @@ BASE_MAY_IMPORT = (
   "gato_jax.env.results",
   "gato_jax.storage.origin",
 )
-SHARED_BUILDERS = ("base", "files", "planners", "scenes", "worlds")
+SHARED_BUILDERS = ("base", "files", "planners", "recordings", "scenes", "worlds")
 
 # Third-party package -> a pattern of the files that may import it. Tests and benchmarks may import
 # anything.
@@ -66,7 +66,7 @@ SIMULATOR_FILES = (
 )
 TENSORFLOW_FILES = (
   r"gato_jax/data/.*\.py"
-  r"|rlds_builders/base/(rlds_builder|records|recorded_builder|recorded_spec|tfds_source)\.py"
+  r"|rlds_builders/base/(rlds_builder|records|recorded_(builder|source|spec)|tfds_source)\.py"
   r"|rlds_builders/[^/]+/[^/]+_dataset_builder\.py"
 )
 OWNERS = {

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from dm_env import specs as dm_specs
-from PIL import Image
 
 from gato_jax.errors import GatoError
+from rlds_builders.base import resizing
 
 _LEAVE_OUT = "mend it, or name the other fields in the source's `observation`"
 
@@ -19,6 +19,7 @@ def of_observation(
   spec: dm_specs.Array,
   where: str,
   value_range: tuple[float, float] | None = None,
+  resize: str = "stretch",
 ) -> np.ndarray | bytes:
   """Converts a recorded value to a text, an image, floats or integers, as its spec says.
 
@@ -27,6 +28,7 @@ def of_observation(
     spec: Spec of the field.
     where: Task, episode, step and field, for messages.
     value_range: Values of an image that become black and white; None where they are 0 and 255.
+    resize: How an image gets the spec's size (resizing.fit).
 
   Raises:
     GatoError: The value does not fit.
@@ -37,7 +39,8 @@ def of_observation(
 
   array = np.asarray(value)
   if len(spec.shape) == 3 and spec.dtype == np.uint8:
-    return _image(array, spec.shape, where, value_range=value_range)
+    array = _in_range(array, where, value_range) if value_range else array
+    return resizing.fit(array, spec.shape[:2], resize)
   if spec.dtype == np.float32:
     return floats(array, where)
 
@@ -87,32 +90,14 @@ def floats(value: np.ndarray, where: str, hint: str = _LEAVE_OUT) -> np.ndarray:
   return converted
 
 
-def _image(
-  image: np.ndarray,
-  shape: tuple[int, ...],
-  where: str,
-  value_range: tuple[float, float] | None,
-) -> np.ndarray:
-  """Scales the value range to 0 to 255, makes grey RGB, and resizes to `shape`."""
-  if value_range:
-    low, high = value_range
-    # Negated, so that NaN, which no comparison holds for, counts as outside.
-    outside = ~((image >= low) & (image <= high))
-    if outside.any():
-      raise GatoError(
-        f"{where}: {image[outside].flat[0]} lies outside its image_range [{low:g}, {high:g}]; "
-        "widen it"
-      )
-    image = np.rint((image.astype(np.float64) - low) / (high - low) * 255).astype(np.uint8)
-
-  if image.shape == shape:
-    return image
-
-  # Pillow takes grey images as [H, W], without a channel axis.
-  is_grey = image.ndim == 2 or image.shape[-1] == 1
-  if is_grey:
-    image = image.reshape(image.shape[:2])
-
-  height, width = shape[:2]
-  rgb = Image.fromarray(image).convert("RGB")
-  return np.asarray(rgb.resize((width, height), Image.Resampling.BILINEAR))
+def _in_range(image: np.ndarray, where: str, value_range: tuple[float, float]) -> np.ndarray:
+  """Returns an image as uint8, its value range scaled to 0 to 255."""
+  low, high = value_range
+  # Negated, so that NaN, which no comparison holds for, counts as outside.
+  outside = ~((image >= low) & (image <= high))
+  if outside.any():
+    raise GatoError(
+      f"{where}: {image[outside].flat[0]} lies outside its image_range [{low:g}, {high:g}]; "
+      "widen it"
+    )
+  return np.rint((image.astype(np.float64) - low) / (high - low) * 255).astype(np.uint8)

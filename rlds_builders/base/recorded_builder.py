@@ -1,28 +1,37 @@
-"""Base class of TFDS builders of episodes that others recorded, as TFDS' catalogue has them.
+"""Base class of TFDS builders of episodes that others recorded, in TFDS' catalogue or in files.
 
-What was recorded is read where TFDS keeps it (TFDS_DATA_DIR, by default ~/tensorflow_datasets) and
-written once in the form that training reads, as a domain's Source declares it: the catalogue's
-files cannot be read by index, and a spec does not allow all fields. Nothing is downloaded.
+What was recorded is read where it lies (recorded_source.py) and written once in the form that
+training reads, as a domain's Source declares it: most files cannot be read by index, and a spec
+does not allow all fields. Nothing is downloaded.
 """
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from gato_jax.domain import RecordedDomain
+from gato_jax.domain import RecordedDomain, source_to_json
 from gato_jax.errors import GatoError
 from gato_jax.task import flatten, nested
-from rlds_builders.base import conversion, recorded_spec, rlds_builder, skip_counter, tfds_source
+from rlds_builders.base import (
+  conversion,
+  recorded_source,
+  recorded_spec,
+  rlds_builder,
+  skip_counter,
+  tfds_source,
+)
+from rlds_builders.base.recorded_source import load as load
 from rlds_builders.base.recorded_spec import task_spec as task_spec
-from rlds_builders.base.tfds_source import load as load
 
 # Share of an action number's values that may lie outside the declared bounds; more of them mean
 # that the bounds are wrong. Discrete actions may have none.
 _MAX_OUTSIDE_SHARE = 0.01
+
+# Fields that count by their name, without being declared.
+_WITHOUT_DECLARATION = ("reward", "discount", "is_terminal")
 
 
 class CatalogueBuilder(rlds_builder.EpisodesBase, skip_registration=True):  # type: ignore[call-arg]
@@ -53,7 +62,7 @@ class CatalogueBuilder(rlds_builder.EpisodesBase, skip_registration=True):  # ty
     return self._episodes_info(
       self._spec,
       f"{self._source.dataset} in the form that Gato reads.",
-      source=dataclasses.asdict(self._source),
+      source=source_to_json(self._source),
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
@@ -109,7 +118,11 @@ class CatalogueBuilder(rlds_builder.EpisodesBase, skip_registration=True):  # ty
         f"{self._spec.name}: moved {int(self._outside.sum()):,} numbers of actions to their bounds"
       )
 
-  def _read(self, decoders: Mapping[str, Any]) -> tfds_source.Examples:
+  def _read(self, decoders: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    if isinstance(self._recorded, recorded_source.FileRecording):
+      used = {*self._paths.values(), *self._source.action, *_WITHOUT_DECLARATION}
+      return self._recorded.examples(self._source.split, used)
+
     return tfds_source.Examples(
       self._source.dataset, self._recorded, split=self._source.split, decoders=decoders
     )
@@ -137,6 +150,8 @@ class CatalogueBuilder(rlds_builder.EpisodesBase, skip_registration=True):  # ty
     """
     try:
       return [flatten(step) for step in recorded["steps"]]
+    except GatoError:
+      raise
     except Exception as e:
       # TensorFlow, Pillow and OpenCV raise unrelated types for a damaged image.
       where = self._undecodable(number)
@@ -181,7 +196,9 @@ class CatalogueBuilder(rlds_builder.EpisodesBase, skip_registration=True):  # ty
       column = []
       for t, step in enumerate(steps):
         name = f"{where}, step {t}, {path}"
-        value = conversion.of_observation(step[path], spec, where=name, value_range=value_range)
+        value = conversion.of_observation(
+          step[path], spec, where=name, value_range=value_range, resize=self._source.resize
+        )
         column.append(value)
       observation[key] = column
 
@@ -194,7 +211,9 @@ class CatalogueBuilder(rlds_builder.EpisodesBase, skip_registration=True):  # ty
     is_first = np.arange(length) == 0
     is_last = np.arange(length) == length - 1
     # Some recordings mark steps as terminal before the last one, where nothing ended.
-    is_terminal = is_last & np.array([step.get("is_terminal", False) for step in steps], bool)
+    is_terminal = is_last & np.array(
+      [np.any(step.get("is_terminal", False)) for step in steps], bool
+    )
 
     return {
       "observation": nested(observation),

@@ -16,13 +16,13 @@ from gato_jax.task import TaskSpec, flatten
 _DISCRETE_VALUES = 1024
 
 
-def task_spec(domain: RecordedDomain, task: str, builder: tfds.core.DatasetBuilder) -> TaskSpec:
+def task_spec(domain: RecordedDomain, task: str, builder: Any) -> TaskSpec:
   """Returns the spec that follows from the recorded features and the declaration.
 
   Args:
     domain: Domain with a source of the task.
     task: Short name of the task.
-    builder: TFDS builder of the source's dataset.
+    builder: What `recorded_source.load` opened.
 
   Raises:
     GatoError: Features and declaration do not fit.
@@ -49,7 +49,7 @@ def task_spec(domain: RecordedDomain, task: str, builder: tfds.core.DatasetBuild
   )
 
 
-def step_fields(builder: tfds.core.DatasetBuilder, where: str) -> dict[str, Any]:
+def step_fields(builder: Any, where: str) -> dict[str, Any]:
   """Returns TFDS' features of a step's fields by path, e.g. "observation/image"."""
   features = builder.info.features
   if "steps" not in features or not isinstance(features["steps"], tfds.features.Dataset):

@@ -40,7 +40,7 @@ def size_for(
   return height, width
 
 
-def fit(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
+def fit(image: np.ndarray, size: tuple[int, ...], resize: str) -> np.ndarray:
   """Returns an image in another size, uint8 [H, W, 3].
 
   Args:
@@ -59,7 +59,7 @@ def fit(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
   # Less than a patch of difference is padded or cut off, not scaled.
   is_near = all(abs(new - old) < SIDE for new, old in zip(size, (height, width), strict=True))
   if resize == "stretch":
-    scaled = size
+    scaled = size[0], size[1]
   elif is_near:
     scaled = height, width
   else:
@@ -73,7 +73,7 @@ def fit(image: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
   return _centred(image, size)
 
 
-def _centred(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _centred(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
   """Returns the middle of an image, with black around it where it is too small."""
   result = np.zeros((*size, 3), np.uint8)
   source, target = [], []

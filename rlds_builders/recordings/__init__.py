@@ -1,0 +1,1 @@
+"""Readers of recorded episodes in the formats that people have, each where it lies."""
