@@ -104,6 +104,9 @@ class Source:
       is continuous.
     minimum: Lower bound of each number of the action, or one for all. Values outside are clipped.
     maximum: Upper bound, like `minimum`.
+    clip: Largest share of an action number's values that may lie outside its bounds and is moved to
+      them; more mean that the bounds are wrong. Bounds that are quantiles of the data need more
+      than the default.
     image_size: Height and width that images are resized to, multiples of 16. Where it is None,
       images must already have such sides. Grey images become RGB.
     resize: How images get there: "stretch", "pad" or "crop" (rlds_builders/base/resizing.py).
@@ -119,6 +122,7 @@ class Source:
   choices: int = 0
   minimum: tuple[float, ...] = (-1.0,)
   maximum: tuple[float, ...] = (1.0,)
+  clip: float = 0.01
   image_size: tuple[int, int] | None = None
   resize: str = "stretch"
   image_range: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
@@ -129,9 +133,10 @@ def source_to_json(source: Source) -> dict[str, Any]:
   """Returns a declaration in the form that reading its JSON gives: tuples are lists."""
   fields = dataclasses.asdict(source)
 
-  # Newer than datasets that were built without it, which still match.
-  if source.resize == Source.resize:
-    del fields["resize"]
+  # These are newer than datasets that were built without them, which still match.
+  for name in ("clip", "resize"):
+    if fields[name] == getattr(Source, name):
+      del fields[name]
   return json.loads(json.dumps(fields))
 
 

@@ -26,10 +26,6 @@ from rlds_builders.base import (
 from rlds_builders.base.recorded_source import load as load
 from rlds_builders.base.recorded_spec import task_spec as task_spec
 
-# Share of an action number's values that may lie outside the declared bounds; more of them mean
-# that the bounds are wrong. Discrete actions may have none.
-_MAX_OUTSIDE_SHARE = 0.01
-
 # Fields that count by their name, without being declared.
 _WITHOUT_DECLARATION = ("reward", "discount", "is_terminal")
 
@@ -102,7 +98,8 @@ class CatalogueBuilder(rlds_builder.EpisodesBase, skip_registration=True):  # ty
   def _check_outside(self, step_count: int) -> None:
     """Reports how many values of actions lay outside the bounds; raises where they are too many."""
     share = np.ravel(self._outside / step_count)
-    allowed = 0 if self._source.choices else _MAX_OUTSIDE_SHARE
+    # A discrete action has no value that is nearest.
+    allowed = 0 if self._source.choices else self._source.clip
 
     if share.max() > allowed:
       spec = self._action_spec

@@ -14,11 +14,12 @@ import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from gato_jax.domain import Source
 from gato_jax.errors import GatoError, MissingData
-from gato_jax.task import nested
+from gato_jax.task import flatten, nested
 from rlds_builders.base import tfds_source
 from rlds_builders.recordings import recording
 
@@ -77,6 +78,38 @@ def load(source: Source) -> tfds.core.DatasetBuilder | FileRecording:
     )
 
   return _OPEN[form](source, place)
+
+
+def columns(
+  opened: tfds.core.DatasetBuilder | FileRecording, source: Source, used: Collection[str]
+) -> Iterator[dict[str, np.ndarray]]:
+  """Yields the columns [T, ...] of each episode, by path.
+
+  Args:
+    opened: Of `load`.
+    source: What was opened; its split counts.
+    used: Paths of numbers and texts that are read; images are not decoded.
+  """
+  if isinstance(opened, FileRecording):
+    recording.check_split(opened.reader, source.split, source.dataset)
+    yield from opened.reader.episodes(source.split, used)
+    return
+
+  fields = flatten(nested_features(opened.info.features["steps"].feature))
+  images = [path for path, feature in fields.items() if isinstance(feature, tfds.features.Image)]
+  undecoded = dict.fromkeys(images, tfds.decode.SkipDecoding())
+  decoders = {"steps": nested(undecoded)} if images else {}
+
+  for episode in tfds_source.Examples(source.dataset, opened, source.split, decoders=decoders):
+    steps = [flatten(step) for step in episode["steps"]]
+    yield {path: np.array([step[path] for step in steps]) for path in used}
+
+
+def nested_features(features: Any) -> Any:
+  """Converts TFDS' nested FeaturesDict to nested dicts of features."""
+  if isinstance(features, tfds.features.FeaturesDict):
+    return {key: nested_features(feature) for key, feature in features.items()}
+  return features
 
 
 def _rlds(source: Source, place: str) -> tfds.core.DatasetBuilder:

@@ -11,6 +11,7 @@ from dm_env import specs as dm_specs
 from gato_jax.domain import RecordedDomain, Source
 from gato_jax.errors import GatoError, check_name
 from gato_jax.task import TaskSpec, flatten
+from rlds_builders.base import recorded_source
 
 # Tokens of discrete values: integers from 0 to 1023 (Reed et al. 2022, section 2.1).
 _DISCRETE_VALUES = 1024
@@ -54,14 +55,7 @@ def step_fields(builder: Any, where: str) -> dict[str, Any]:
   features = builder.info.features
   if "steps" not in features or not isinstance(features["steps"], tfds.features.Dataset):
     raise GatoError(f"{where}: no RLDS, which has steps; its fields are {', '.join(features)}")
-  return flatten(_nested(features["steps"].feature))
-
-
-def _nested(features: Any) -> Any:
-  """Converts TFDS' nested FeaturesDict to nested dicts of features."""
-  if isinstance(features, tfds.features.FeaturesDict):
-    return {key: _nested(feature) for key, feature in features.items()}
-  return features
+  return flatten(recorded_source.nested_features(features["steps"].feature))
 
 
 def observation_paths(source: Source, fields: Mapping[str, Any]) -> Mapping[str, str]:

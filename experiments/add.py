@@ -1,0 +1,136 @@
+"""Registers recorded episodes as a domain: python -m experiments.add --from=PATH --name=NAME
+
+PATH is a LeRobot dataset, a Minari dataset, an HDF5 file of robomimic or D4RL, a folder of .npz
+episodes, or RLDS that TFDS wrote; "tfds:NAME" takes a dataset of TFDS' catalogue, such as one of
+Open X-Embodiment. The episodes are looked through, a folder rlds_builders/NAME is written that
+declares how they are read, and experiments.check builds them and reads them back.
+"""
+
+import pathlib
+import subprocess
+import sys
+
+import rich.console
+import rich.table
+from absl import flags
+
+import rlds_builders
+from experiments import cli
+from gato_jax.errors import GatoError
+from gato_jax.tokens import codec
+
+_FROM = flags.DEFINE_string("from", None, "Path or source of the episodes.", required=True)
+_NAME = flags.DEFINE_string("name", None, "Name of the new domain.", required=True)
+_TASK = flags.DEFINE_string(
+  "task", "", "Name of its task; by default that of the file or folder of the episodes."
+)
+_EPISODES = flags.DEFINE_integer("episodes", 1000, "Episodes to look through.", 1)
+_CHECK = flags.DEFINE_bool("check", True, "Builds the dataset and reads it back.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the dataset that --check builds.")
+
+
+def dataset_of(text: str) -> str:
+  """Returns the Source.dataset of a path, by what lies there.
+
+  Raises:
+    GatoError: Nothing that is known lies there.
+  """
+  path = pathlib.Path(text).expanduser()
+  if not path.exists():
+    # A name with its format, which says by itself whether there is such a thing.
+    if ":" in text:
+      return text
+    raise GatoError(
+      f"--from={text}: there is nothing; give a path, or tfds:NAME or minari:NAME of a dataset"
+    )
+
+  path = path.resolve()
+  if path.is_file():
+    if path.suffix in (".hdf5", ".h5"):
+      return f"hdf5:{path}"
+    raise GatoError(f"--from={path}: a file must be HDF5, .hdf5 or .h5; of others give the folder")
+
+  for form, mark in (
+    ("lerobot", "meta/info.json"),
+    ("minari", "data/main_data.hdf5"),
+    ("rlds", "dataset_info.json"),
+  ):
+    if (path / mark).exists():
+      return f"{form}:{path}"
+  if any(path.glob("*.npz")) or any(path.glob("*/*.npz")):
+    return f"npz:{path}"
+
+  # TFDS keeps NAME/CONFIG/VERSION.
+  below = sorted(path.glob("**/dataset_info.json"))
+  hint = f"; did you mean --from={below[-1].parent}?" if below else ""
+  raise GatoError(
+    f"--from={path}: neither LeRobot (meta/info.json), Minari (data/main_data.hdf5), TFDS "
+    f"(dataset_info.json) nor .npz files are there{hint}"
+  )
+
+
+def main() -> None:
+  from experiments.analysis.recorded import declaration, survey  # TensorFlow
+
+  dataset = dataset_of(_FROM.value)
+  task = _TASK.value or _task_name(dataset)
+  folder = pathlib.Path(rlds_builders.__file__).parent / _NAME.value
+
+  found = survey.survey(dataset, _EPISODES.value, codec.default_text_codec())
+  proposal = declaration.propose(found)
+  declaration.write(folder, _NAME.value, task, proposal)
+
+  _show(found, proposal)
+  print(f"add: {folder / '__init__.py'} declares {_NAME.value}.{task}; read it, and change it")
+
+  if _CHECK.value:
+    command = [sys.executable, "-m", "experiments.check", f"--domain={_NAME.value}"]
+    status = subprocess.run([*command, f"--data_dir={_DATA_DIR.value}"], check=False).returncode
+    if status:
+      raise GatoError(
+        f"the check failed: change {folder / '__init__.py'} as it says, then "
+        f"python -m experiments.check --domain={_NAME.value}"
+      )
+
+
+def _task_name(dataset: str) -> str:
+  """Returns a name for the task, from the last part of a path or name that is no version."""
+  parts = [part for part in dataset.partition(":")[2].replace(":", "/").split("/") if part]
+  named = [part for part in parts if not part.replace(".", "").isdigit()] or ["episodes"]
+  stem = named[-1].split(".")[0].lower()
+  name = "".join(letter if letter.isalnum() else "_" for letter in stem).strip("_")
+
+  return name if name[:1].isalpha() else f"task_{name}"
+
+
+def _show(found, proposal) -> None:
+  """Prints the fields with what becomes of them, and what was noticed."""
+  keys = {path: key for key, path in proposal.source.observation.items()}
+  result = rich.table.Table("field", "shape", "holds", "becomes", box=None, pad_edge=False)
+
+  for path, field in found.fields.items():
+    if field.numbers is not None:
+      holds = f"{field.numbers.minimum.min():.4g} to {field.numbers.maximum.max():.4g}"
+    else:
+      holds = "images" if field.kind == "image" else ", ".join(map(repr, field.examples[:2]))
+
+    becomes = keys.get(path, "")
+    if path in proposal.source.action:
+      becomes = "the action"
+    result.add_row(path, str(list(field.shape)), holds, becomes or "[dim]-[/dim]")
+
+  console = rich.console.Console(width=max(100, rich.console.Console().width), highlight=False)
+  console.print(result)
+  splits = ", ".join(f"{name} {count:,}" for name, count in found.splits.items())
+  print(
+    f"{len(found.lengths):,} episodes of {min(found.lengths)} to {max(found.lengths)} steps "
+    f"looked through; splits: {splits or 'unknown'}"
+  )
+  if proposal.left_out:
+    print(f"left out: {', '.join(proposal.left_out)}")
+  for remark in proposal.remarks:
+    print(f"note: {remark}")
+
+
+if __name__ == "__main__":
+  cli.run_without_config(main)

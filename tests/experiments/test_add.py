@@ -1,0 +1,158 @@
+"""experiments.add: what lies there is recognised, declared, built and read back."""
+
+import json
+import pathlib
+import re
+import shutil
+
+import commands
+import h5py
+import numpy as np
+import pytest
+
+from experiments import add
+from experiments.analysis.recorded import declaration, survey
+from gato_jax.errors import GatoError
+from gato_jax.tokens import codec
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECORDINGS = ROOT / "tests/rlds_builders/recordings"
+COPIED = ("experiments", "gato_jax", "launch", "rlds_builders")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+  """A copy of the repository that a domain may be added to."""
+  root = tmp_path_factory.mktemp("checkout")
+  for folder in COPIED:
+    shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+  return root
+
+
+@pytest.fixture(scope="module")
+def robomimic(tmp_path_factory) -> pathlib.Path:
+  """Twenty demonstrations with the faults of real ones."""
+  path = tmp_path_factory.mktemp("robomimic") / "Can Pick.hdf5"
+  random = np.random.default_rng(0)
+
+  with h5py.File(path, "w") as file:
+    for number in range(20):
+      group = file.create_group(f"data/demo_{number}")
+      group.attrs["ep_meta"] = json.dumps({"lang": "pick up the can"})
+      group["obs/eef"] = random.normal(size=(30, 3))
+      group["obs/zero"] = np.zeros((30, 2))
+      group["obs/front"] = random.integers(0, 256, (30, 84, 84, 3), np.uint8)
+      group["states"] = random.normal(size=(30, 9))
+
+      actions = np.stack(
+        [
+          random.uniform(-0.05, 0.05, 30),
+          random.uniform(-1, 1, 30),
+          np.full(30, 0.25),
+          random.integers(0, 2, 30).astype(float),
+        ],
+        axis=1,
+      )
+      if number == 3:
+        actions[5, 0] = 0.9  # once in 600 steps
+      group["actions"] = actions
+  return path
+
+
+def run(checkout, *arguments):
+  return commands.run("experiments.add", *arguments, cwd=checkout)
+
+
+@pytest.mark.parametrize("form", ["lerobot_v3", "lerobot_v21", "minari"])
+def test_what_other_packages_wrote_is_added_and_checked(checkout, form):
+  path = RECORDINGS / ("minari/gato/pendulum-v0" if form == "minari" else form)
+  done = run(checkout, f"--from={path}", f"--name=my_{form}", f"--data_dir={checkout}/data")
+
+  assert done.returncode == 0, done.stderr
+  task = "pendulum_v0" if form == "minari" else form
+  assert f"ok   my_{form}.{task}: episodes: 3" in done.stdout
+  assert "the action" in done.stdout
+
+
+def test_bounds_sizes_and_texts_follow_from_the_data(robomimic):
+  found = survey.survey(f"hdf5:{robomimic}", 1000, codec.default_text_codec())
+  proposal = declaration.propose(found)
+  source = proposal.source
+
+  assert source.observation == {
+    "eef": "observation/eef",
+    "front": "observation/front",
+    "instruction": "language_instruction",
+  }
+  assert source.action == ("action",) and source.choices == 0
+
+  # One value far out does not decide the first bounds; the third number is always 0.25.
+  assert -0.051 < source.minimum[0] < -0.045 and 0.045 < source.maximum[0] < 0.051
+  assert source.maximum[1] == pytest.approx(1, abs=0.02)
+  assert (source.minimum[2], source.maximum[2]) == (-0.75, 1.25)
+  assert (source.minimum[3], source.maximum[3]) == (0, 1)
+  assert source.clip > 0.01
+
+  assert (source.image_size, source.resize) == ((96, 96), "pad")
+  assert proposal.max_text_tokens == {"instruction": 8}
+  assert proposal.left_out == ("observation/zero", "states")
+  text = "\n".join(proposal.remarks)
+  assert "action number 2 is always 0.25" in text
+  assert re.search(r"action number 0 lies in \[-0.0[45]\d*, 0.9\], 98 % of it in \[-0.0[45]", text)
+  assert "zero never changes: left out" in text
+
+
+def test_a_declaration_is_python_that_says_the_same(robomimic):
+  found = survey.survey(f"hdf5:{robomimic}", 1000, codec.default_text_codec())
+  source = declaration.propose(found).source
+  scope: dict = {}
+  exec(f"from gato_jax.domain import Source\nsource = {declaration.render(source, 0)}", scope)
+  assert scope["source"] == source
+
+
+def test_a_discrete_action_is_a_choice(tmp_path):
+  for number in range(3):
+    np.savez(
+      tmp_path / f"{number}.npz",
+      **{"observation/board": np.arange(9) % 3, "action": np.arange(9) % 5},
+    )
+  found = survey.survey(f"npz:{tmp_path}", 10, codec.default_text_codec())
+  assert declaration.propose(found).source.choices == 5
+
+
+def test_robomimic_is_added_with_a_task_named_after_its_file(checkout, robomimic):
+  done = run(checkout, f"--from={robomimic}", "--name=cans", f"--data_dir={checkout}/data")
+  assert done.returncode == 0, done.stderr
+  assert "note: zero never changes: left out" in done.stdout
+  assert "ok   cans.can_pick: episodes: 20, kept: 20" in done.stdout
+
+  declared = checkout / "rlds_builders/cans/__init__.py"
+  assert '"can_pick": Source(' in declared.read_text()
+
+
+@pytest.mark.parametrize(
+  ("arguments", "said"),
+  [
+    (["--from=/nowhere", "--name=x"], "--from=/nowhere: there is nothing"),
+    ([f"--from={ROOT}/docs", "--name=x"], "neither LeRobot"),
+    ([f"--from={ROOT}/README.md", "--name=x"], "a file must be HDF5"),
+    ([f"--from={RECORDINGS}/lerobot_v3", "--name=My-Set"], "--name='My-Set': small letters"),
+    ([f"--from={RECORDINGS}/lerobot_v3", "--name=dummy"], "dummy exists: choose another --name"),
+    (["--from=zarr:x", "--name=x"], "'zarr:x' must begin with 'tfds:'"),
+  ],
+)
+def test_a_mistake_is_one_line(checkout, arguments, said):
+  done = run(checkout, *arguments)
+  assert done.returncode == 1 and said in done.stderr, done.stderr
+  assert not (checkout / "rlds_builders/x").exists()
+
+
+def test_formats_are_recognised_by_what_lies_there(tmp_path):
+  (tmp_path / "set/config/1.0.0").mkdir(parents=True)
+  (tmp_path / "set/config/1.0.0/dataset_info.json").write_text("{}")
+
+  assert add.dataset_of(f"{tmp_path}/set/config/1.0.0").startswith("rlds:/")
+  with pytest.raises(GatoError, match="did you mean --from=.*config/1.0.0"):
+    add.dataset_of(str(tmp_path / "set"))
+  assert add.dataset_of(f"{RECORDINGS}/lerobot_v21").startswith("lerobot:/")
+  assert add.dataset_of("tfds:bridge:0.1.0") == "tfds:bridge:0.1.0"
