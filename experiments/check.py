@@ -127,7 +127,8 @@ def check_datasets(
     tokenizer: Path of a SentencePiece model; "" takes the one of the library.
     side: Pixels of the longer side of images in documents.
   """
-  from gato_jax.data import check, prepare
+  from experiments.analysis.view import content
+  from gato_jax.data import check, prepare, prepared
   from rlds_builders.base import rlds_builder
 
   text = codec.text_codec(tokenizer)
@@ -147,6 +148,12 @@ def check_datasets(
     # The report of a dataset with problems has printed them and is empty.
     if facts:
       facts_by_task[name] = facts
+
+    # Nothing here breaks training; experiments.view shows where it is.
+    data = prepared.load(tfds_dir, name)
+    if isinstance(data, prepared.PreparedEpisodes):
+      for finding in content.look(data, text):
+        print(f"note {name}: {finding.kind}: {finding.text}", flush=True)
 
   print(check.layouts(facts_by_task), end="")
   sys.exit(0 if len(facts_by_task) == len(tasks) else 1)

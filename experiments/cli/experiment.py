@@ -128,18 +128,18 @@ class Experiment:
 
   @functools.cached_property
   def _fine_tuned(self) -> list[tuple[Domain, str]]:
-    return self._matching(self.fine_tune.tasks, "fine_tune.tasks")
+    return self.matching(self.fine_tune.tasks, "fine_tune.tasks")
 
   @functools.cached_property
   def _requested_to_play(self) -> list[tuple[Domain, str]]:
-    return self._matching(self.config.evaluate.tasks, "evaluate.tasks")
+    return self.matching(self.config.evaluate.tasks, "evaluate.tasks")
 
   @functools.cached_property
   def looked_at(self) -> list[tuple[Domain, str]]:
     """Tasks of config.interpret.tasks, which are interpreted beside those that train."""
-    return self._matching(self.config.interpret.tasks, "interpret.tasks")
+    return self.matching(self.config.interpret.tasks, "interpret.tasks")
 
-  def _matching(self, patterns: Iterable[str], setting: str) -> list[tuple[Domain, str]]:
+  def matching(self, patterns: Iterable[str], setting: str) -> list[tuple[Domain, str]]:
     """Returns the tasks that any of the patterns matches.
 
     Args:
@@ -171,7 +171,7 @@ class Experiment:
     # A domain without a task stands for all its tasks, also those that are not in the mixture.
     patterns = [pattern if "." in pattern else f"{pattern}.*" for pattern in self.config.held_out]
 
-    return {name_of(*task) for task in self._matching(patterns, "held_out")}
+    return {name_of(*task) for task in self.matching(patterns, "held_out")}
 
   # Cached because it is used often and looks for hundreds of datasets.
   @functools.cached_property

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -35,6 +36,13 @@ def made_by(facts: Mapping[str, Any]) -> dict[str, Any]:
   table = {label: value for label, value in facts.items() if label != "commands"}
 
   return {"facts": table, "commands": facts.get("commands", [])}
+
+
+def embedded_json(data: Any) -> str:
+  """Returns JSON for a page's <script type="application/json">, which no text in it can end."""
+  text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+  return text.replace("<", "\\u003c")
 
 
 def embed(path: pathlib.Path) -> str:

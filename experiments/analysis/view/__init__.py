@@ -1,0 +1,1 @@
+"""A page that shows datasets before anyone trains on them."""
