@@ -5,6 +5,7 @@ import re
 import threading
 import urllib.request
 
+import browser
 import numpy as np
 import pytest
 
@@ -149,6 +150,45 @@ def test_the_page_holds_all_of_it_and_needs_no_other_file(shown, tmp_path):
   (embedded,) = re.findall(r'id="content">(.*?)</script>', page, re.DOTALL)
   assert json.loads(embedded) == json.loads(json.dumps([task, hostile]))
   assert not re.search(r'(src|href)="(?!data:)', page)
+
+
+@browser.needed
+def test_the_slider_moves_images_texts_and_tokens_together(shown, tmp_path):
+  _, task = shown
+  page = view.write_page(tmp_path / "index.html", "dummy", [task])
+  moved = browser.evaluate(
+    page,
+    """
+      const box = document.querySelector("section");
+      const before = box.querySelector("img").src;
+      const slider = box.querySelector("input");
+      slider.value = 2;
+      slider.dispatchEvent(new Event("input"));
+      return JSON.stringify({
+        moved: box.querySelector("img").src !== before,
+        place: box.querySelector(".controls span").textContent,
+        tokens: box.querySelector(".tokens").textContent,
+        cursor: box.querySelector("svg line").getAttribute("x1"),
+      });
+    """,
+  )
+  found = json.loads(moved)
+  first = task["episodes"][0]
+
+  assert found["moved"] and found["place"] == f"step 2 of {first['length']}"
+  action = next(field for field in first["tokens"] if field["field"] == "action")
+  assert " ".join(map(str, action["ids"][2])) in found["tokens"]
+  assert float(found["cursor"]) == pytest.approx(200 / (len(first["steps"]) - 1))
+
+
+@browser.needed
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_no_part_of_the_page_is_cut_off(shown, tmp_path, width):
+  _, task = shown
+  page = view.write_page(tmp_path / "index.html", "dummy", [task])
+  room = "return [document.documentElement.scrollWidth, innerWidth].join()"
+  needed, there = map(int, browser.evaluate(page, room, width).split(","))
+  assert needed <= there
 
 
 def test_json_that_is_none_is_refused():
