@@ -1,11 +1,13 @@
 """MODEL_CARD.md of exported weights: what they are, what they were trained on, what they can do."""
 
 import collections
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from experiments.analysis.report import table
+from gato_jax.agent import ActConfig
 from gato_jax.env import results as result_rows
 from gato_jax.evaluate import baselines, scores
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
@@ -35,7 +37,7 @@ def render(
     f"# {name}",
     _network(meta, precision),
     "## Use",
-    _use(folder),
+    _use(folder, meta["config"].get("act", {})),
     "## Training",
     _training(meta, provenance.read(workdir)),
     "## Data",
@@ -59,12 +61,16 @@ def _network(meta: Mapping[str, Any], precision: str) -> str:
   )
 
 
-def _use(folder: pathlib.Path) -> str:
+def _use(folder: pathlib.Path, act: Mapping[str, Any]) -> str:
+  defaults = dataclasses.asdict(ActConfig())
+  changed = [f"{name}={value!r}" for name, value in act.items() if defaults.get(name) != value]
+
   return f"""```python
 from gato_jax import agent
 
 policy = agent.Policy("{folder}")
-actor = policy.actor(policy.tasks[0], slots=1, config=agent.ActConfig())
+config = agent.ActConfig({", ".join(changed)})
+actor = policy.actor(policy.tasks[0], slots=1, config=config)
 ```
 
 ```

@@ -26,7 +26,13 @@ def write(directory: pathlib.Path, path: pathlib.Path) -> bool:
   """
   rollouts = videos.find(directory)
   best = {rollout.domain: rollout for rollout in rollouts if rollout.kind != "worst"}
-  chosen = [rollout for rollout in best.values() if rollout.path.suffix == ".gif"][:MOST]
+  shown = [rollout for rollout in best.values() if rollout.path.suffix == ".gif"]
+
+  # Variants, such as control_suite_pixels beside control_suite, look alike and come last.
+  def is_variant(rollout: videos.Rollout) -> bool:
+    return any(rollout.domain.startswith(f"{name}_") for name in best)
+
+  chosen = sorted(shown, key=is_variant)[:MOST]
   if not chosen:
     return False
 
