@@ -63,7 +63,11 @@ def _network(meta: Mapping[str, Any], precision: str) -> str:
 
 def _use(folder: pathlib.Path, act: Mapping[str, Any]) -> str:
   defaults = dataclasses.asdict(ActConfig())
-  changed = [f"{name}={value!r}" for name, value in act.items() if defaults.get(name) != value]
+  changed = [
+    f"{name}={value!r}".replace("'", '"')
+    for name, value in act.items()
+    if defaults.get(name) != value
+  ]
 
   return f"""```python
 from gato_jax import agent
