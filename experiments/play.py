@@ -64,14 +64,10 @@ def _chosen(experiment: cli.Experiment, policy: agent.Policy) -> dict[str, jobs.
   Raises:
     GatoError: No task is left.
   """
-  if _TASK.value:
-    config = experiment.config.copy_and_resolve_references()
-    config.evaluate.tasks = tuple(_TASK.value)
-    experiment = cli.Experiment(config)
-
+  tasks = experiment.matching(_TASK.value, "--task") if _TASK.value else experiment.control_tasks
   known: dict[str, list[tuple[SimulatedDomain, str]]] = collections.defaultdict(list)
-  for domain, task in experiment.control_tasks:
-    if cli.name_of(domain, task) in policy.tasks:
+  for domain, task in tasks:
+    if isinstance(domain, SimulatedDomain) and cli.name_of(domain, task) in policy.tasks:
       known[domain.name].append((domain, task))
   if not known:
     wanted = f"--task={','.join(_TASK.value)}" if _TASK.value else "any control task"

@@ -7,15 +7,13 @@ Chosen tasks:   --task=meta_world.reach-v3,babyai.*
 On a port:      --serve (only on this machine)
 """
 
-import functools
-import http.server
 import pathlib
 
 import tqdm
 from absl import flags
 
 from experiments import cli
-from experiments.analysis.report import html
+from experiments.analysis.view import page
 from gato_jax.domain import DocumentDomain
 from gato_jax.errors import GatoError
 from gato_jax.storage import disk
@@ -48,28 +46,14 @@ def main(experiment: cli.Experiment) -> None:
 
   out = pathlib.Path(_OUT.value or experiment.workdir / "view")
   with disk.writing(out):
-    index = write_page(out / "index.html", experiment.config.name, tasks)
+    index = page.write(out / "index.html", experiment.config.name, tasks)
 
   for task in tasks:
     for finding in task["findings"]:
       print(f"{task['task']}: {finding['kind']}: {finding['text']}")
   print(f"view: {index.resolve()}")
   if _SERVE.value:
-    serve(out, _PORT.value)
-
-
-def write_page(path: pathlib.Path, name: str, tasks: list[dict]) -> pathlib.Path:
-  """Writes the page of some tasks."""
-  html.write(
-    path,
-    "view.html",
-    {},
-    title=f"Datasets of {name}",
-    tasks=tasks,
-    note="Images are shown as the network sees them, at some of the steps of long episodes.",
-    content=html.embedded_json(tasks),
-  )
-  return path
+    page.serve(out, _PORT.value)
 
 
 def _chosen(experiment: cli.Experiment) -> list[str]:
@@ -90,23 +74,6 @@ def _chosen(experiment: cli.Experiment) -> list[str]:
   if not names:
     raise GatoError(f"{experiment.config.name} has no control tasks; name some by --task=")
   return names[:_MOST_TASKS]
-
-
-def serve(folder: pathlib.Path, port: int) -> None:
-  """Serves a folder on this machine until Ctrl-C.
-
-  Raises:
-    GatoError: The port is taken.
-  """
-  handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-  try:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-  except OSError as e:
-    raise GatoError(f"--port={port}: {e.strerror}; choose another one, or 0 for any") from e
-
-  with server:
-    print(f"view: http://127.0.0.1:{server.server_port}/, until Ctrl-C", flush=True)
-    server.serve_forever()
 
 
 if __name__ == "__main__":

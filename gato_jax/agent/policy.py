@@ -77,12 +77,16 @@ class Policy:
   @property
   def chunk(self) -> int:
     """Actions that the network predicts after one observation; 0 for a single one."""
-    return int(self.meta.get("config", {}).get("data", {}).get("chunk", 0))
+    return self._data_setting("chunk", 0)
 
   @property
   def history_stride(self) -> int:
     """Steps from one step of a history to the next (data.history_stride)."""
-    return int(self.meta.get("config", {}).get("data", {}).get("history_stride", 1))
+    return self._data_setting("history_stride", 1)
+
+  def _data_setting(self, name: str, default: int) -> int:
+    """Returns a setting of the training's config.data; `default` where the run is older than it."""
+    return int(self.meta.get("config", {}).get("data", {}).get(name, default))
 
   def chunk_steps(self, config: ActConfig) -> int:
     """Returns how many actions of a chunk are executed; 0 for a network without chunks.

@@ -130,10 +130,7 @@ class CatalogueBuilder(rlds_builder.EpisodesBase, skip_registration=True):  # ty
     One that is damaged then does no harm, and none takes time.
     """
     used = {*self._paths.values(), *self._source.action}
-    unused = set(self._image_features) - used
-    if not unused:
-      return {}
-    return {"steps": nested(dict.fromkeys(unused, tfds.decode.SkipDecoding()))}
+    return recorded_source.undecoded(set(self._image_features) - used)
 
   def _steps(self, number: int, recorded: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Decodes the steps of an episode into flat dicts.

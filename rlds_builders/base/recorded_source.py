@@ -97,12 +97,18 @@ def columns(
 
   fields = flatten(nested_features(opened.info.features["steps"].feature))
   images = [path for path, feature in fields.items() if isinstance(feature, tfds.features.Image)]
-  undecoded = dict.fromkeys(images, tfds.decode.SkipDecoding())
-  decoders = {"steps": nested(undecoded)} if images else {}
+  decoders = undecoded(images)
 
   for episode in tfds_source.Examples(source.dataset, opened, source.split, decoders=decoders):
     steps = [flatten(step) for step in episode["steps"]]
     yield {path: np.array([step[path] for step in steps]) for path in used}
+
+
+def undecoded(images: Collection[str]) -> dict[str, Any]:
+  """Returns TFDS' decoders that leave images of a step, given by path, encoded."""
+  if not images:
+    return {}
+  return {"steps": nested(dict.fromkeys(images, tfds.decode.SkipDecoding()))}
 
 
 def nested_features(features: Any) -> Any:

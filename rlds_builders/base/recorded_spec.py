@@ -11,7 +11,7 @@ from dm_env import specs as dm_specs
 from gato_jax.domain import RecordedDomain, Source
 from gato_jax.errors import GatoError, check_name
 from gato_jax.task import TaskSpec, flatten
-from rlds_builders.base import recorded_source
+from rlds_builders.base import recorded_source, resizing
 
 # Tokens of discrete values: integers from 0 to 1023 (Reed et al. 2022, section 2.1).
 _DISCRETE_VALUES = 1024
@@ -104,18 +104,28 @@ def _action_spec(
   return dm_specs.BoundedArray((size,), np.float32, minimum, maximum, name="action")
 
 
+def is_text(feature: Any) -> bool:
+  """True for TFDS' features of texts, or arrays of them."""
+  return isinstance(feature, tfds.features.Text) or np.dtype(feature.np_dtype).kind in "OSU"
+
+
+def is_image(feature: Any) -> bool:
+  """True for TFDS' features of images, and for arrays that can be nothing else."""
+  is_pixels = np.dtype(feature.np_dtype) == np.uint8 and len(feature.shape) == 3
+  return isinstance(feature, tfds.features.Image) or is_pixels
+
+
 def _field_spec(feature: Any, source: Source, key: str, where: str) -> dm_specs.Array:
   """Returns the spec of an observation field, whose type decides its tokens."""
   shape = feature.shape
   dtype = np.dtype(feature.np_dtype)
 
-  if isinstance(feature, tfds.features.Text) or dtype.kind in "OSU":
+  if is_text(feature):
     if shape:
       raise GatoError(f"{where}: a text must be one string, this is an array {shape} of them")
     return dm_specs.StringArray(())
 
-  is_image = isinstance(feature, tfds.features.Image) or (dtype == np.uint8 and len(shape) == 3)
-  if is_image or key in source.image_range:
+  if is_image(feature) or key in source.image_range:
     return _image_spec(shape, dtype, source, key=key, where=where)
 
   if None in shape:
@@ -151,6 +161,8 @@ def _image_spec(
       raise GatoError(
         f"{where}: image_range must be a lowest and a highest value, this is {value_range}"
       )
+
+  check_name(source.resize, resizing.WAYS, f"way to resize images in {where}")
 
   # [H, W] counts as grey, one channel.
   if len(shape) == 2:

@@ -54,6 +54,8 @@ def fit(image: np.ndarray, size: tuple[int, ...], resize: str) -> np.ndarray:
     image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=-1)
 
   height, width = image.shape[:2]
+  if (height, width) == tuple(size):
+    return image
   ratios = size[0] / height, size[1] / width
 
   # Less than a patch of difference is padded or cut off, not scaled.

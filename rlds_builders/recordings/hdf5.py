@@ -109,11 +109,7 @@ class FlatEpisodes:
   """Episodes one behind the other in the columns of a file, as D4RL has them (Recording)."""
 
   def __init__(self, path: pathlib.Path, file: h5py.File):
-    """Finds where episodes end.
-
-    Raises:
-      GatoError: The columns differ in length.
-    """
+    """Finds where episodes end; columns of another length than the actions are none of steps."""
     self._columns = _columns(file)
     length = len(file["actions"])
     self._columns = {

@@ -9,9 +9,8 @@ import browser
 import numpy as np
 import pytest
 
-from experiments import view
 from experiments.analysis.report import html
-from experiments.analysis.view import content, findings
+from experiments.analysis.view import content, findings, page
 from gato_jax.data import prepared
 from gato_jax.tokens import codec
 
@@ -145,19 +144,19 @@ def test_the_content_is_that_of_the_dataset(shown):
 def test_the_page_holds_all_of_it_and_needs_no_other_file(shown, tmp_path):
   _, task = shown
   hostile = task | {"task": "</script><b>x"}
-  page = view.write_page(tmp_path / "index.html", "dummy", [task, hostile]).read_text()
+  text = page.write(tmp_path / "index.html", "dummy", [task, hostile]).read_text()
 
-  (embedded,) = re.findall(r'id="content">(.*?)</script>', page, re.DOTALL)
+  (embedded,) = re.findall(r'id="content">(.*?)</script>', text, re.DOTALL)
   assert json.loads(embedded) == json.loads(json.dumps([task, hostile]))
-  assert not re.search(r'(src|href)="(?!data:)', page)
+  assert not re.search(r'(src|href)="(?!data:)', text)
 
 
 @browser.needed
 def test_the_slider_moves_images_texts_and_tokens_together(shown, tmp_path):
   _, task = shown
-  page = view.write_page(tmp_path / "index.html", "dummy", [task])
+  path = page.write(tmp_path / "index.html", "dummy", [task])
   moved = browser.evaluate(
-    page,
+    path,
     """
       const box = document.querySelector("section");
       const before = box.querySelector("img").src;
@@ -185,9 +184,9 @@ def test_the_slider_moves_images_texts_and_tokens_together(shown, tmp_path):
 @pytest.mark.parametrize("width", [400, 800, 1400])
 def test_no_part_of_the_page_is_cut_off(shown, tmp_path, width):
   _, task = shown
-  page = view.write_page(tmp_path / "index.html", "dummy", [task])
+  path = page.write(tmp_path / "index.html", "dummy", [task])
   room = "return [document.documentElement.scrollWidth, innerWidth].join()"
-  needed, there = map(int, browser.evaluate(page, room, width).split(","))
+  needed, there = map(int, browser.evaluate(path, room, width).split(","))
   assert needed <= there
 
 
@@ -201,18 +200,18 @@ def test_the_page_is_served_on_this_machine_only(tmp_path, capsys):
   ready = threading.Event()
   addresses = []
 
-  class Server(view.http.server.ThreadingHTTPServer):
+  class Server(page.http.server.ThreadingHTTPServer):
     def serve_forever(self, *arguments):
       addresses.append(self.server_address)
       ready.set()
       super().serve_forever(*arguments)
 
-  original, view.http.server.ThreadingHTTPServer = view.http.server.ThreadingHTTPServer, Server
+  original, page.http.server.ThreadingHTTPServer = page.http.server.ThreadingHTTPServer, Server
   try:
-    threading.Thread(target=view.serve, args=(tmp_path, 0), daemon=True).start()
+    threading.Thread(target=page.serve, args=(tmp_path, 0), daemon=True).start()
     assert ready.wait(10)
   finally:
-    view.http.server.ThreadingHTTPServer = original
+    page.http.server.ThreadingHTTPServer = original
 
   host, port = addresses[0]
   assert host == "127.0.0.1"

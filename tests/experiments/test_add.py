@@ -10,8 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from experiments import add
-from experiments.analysis.recorded import declaration, survey
+from experiments.analysis.recorded import declaration, location, survey
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
 
@@ -151,8 +150,8 @@ def test_formats_are_recognised_by_what_lies_there(tmp_path):
   (tmp_path / "set/config/1.0.0").mkdir(parents=True)
   (tmp_path / "set/config/1.0.0/dataset_info.json").write_text("{}")
 
-  assert add.dataset_of(f"{tmp_path}/set/config/1.0.0").startswith("rlds:/")
+  assert location.dataset_of(f"{tmp_path}/set/config/1.0.0").startswith("rlds:/")
   with pytest.raises(GatoError, match="did you mean --from=.*config/1.0.0"):
-    add.dataset_of(str(tmp_path / "set"))
-  assert add.dataset_of(f"{RECORDINGS}/lerobot_v21").startswith("lerobot:/")
-  assert add.dataset_of("tfds:bridge:0.1.0") == "tfds:bridge:0.1.0"
+    location.dataset_of(str(tmp_path / "set"))
+  assert location.dataset_of(f"{RECORDINGS}/lerobot_v21").startswith("lerobot:/")
+  assert location.dataset_of("tfds:bridge:0.1.0") == "tfds:bridge:0.1.0"

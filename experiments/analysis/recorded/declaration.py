@@ -24,7 +24,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclasses.dataclass(frozen=True)
 class Proposal:
-  """What `add` writes.
+  """A declaration, and what a person should know about it.
 
   Attributes:
     source: The declaration.

@@ -22,7 +22,7 @@ _MOST_STEPS = 200_000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbers:
-  """What the numbers of a field are, each float64 [A]."""
+  """Ranges and quantiles of a field's numbers, each float64 [A]."""
 
   minimum: np.ndarray
   maximum: np.ndarray
@@ -124,12 +124,9 @@ def _splits(opened: Any) -> Mapping[str, int]:
 
 
 def _kind(feature: Any) -> str:
-  dtype = np.dtype(feature.np_dtype)
-  if dtype.kind in "OSU":
+  if recorded_spec.is_text(feature):
     return "text"
-
-  is_image = type(feature).__name__ == "Image" or (dtype == np.uint8 and len(feature.shape) == 3)
-  return "image" if is_image else "numbers"
+  return "image" if recorded_spec.is_image(feature) else "numbers"
 
 
 def _field(

@@ -5,6 +5,8 @@ Legend: n steps of an episode, A numbers of a field, T tokens of a step.
 
 import base64
 import io
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -35,35 +37,46 @@ def task_content(
     episodes: Number of episodes that are shown, the first ones.
   """
   task_layout = layout.TokenLayout(data.spec, text)
-  read = [_columns(data, index) for index in _spread(len(data.lengths), _LOOKED_THROUGH)]
-  shown = [_columns(data, index) for index in range(min(episodes, len(data.lengths)))]
+  read = _read_through(data)
+  bins = _bins(task_layout, read)
 
   return {
     "task": data.spec.name,
     "layout": task_layout.describe(),
     "returns": _returns(data),
-    "fields": _fields(task_layout, read),
-    "findings": [vars(found) for found in task_findings(task_layout, read)],
+    "fields": _fields(task_layout, read, bins),
+    "findings": [vars(found) for found in _find(read, bins)],
     "read": len(read),
-    "episodes": [_episode(data, task_layout, columns) for columns in shown],
+    "episodes": [
+      _episode(data, task_layout, index) for index in range(min(episodes, len(data.lengths)))
+    ],
   }
 
 
 def look(data: prepared.PreparedEpisodes, text: codec.TextCodec) -> list[findings.Finding]:
   """Returns the findings alone."""
-  task_layout = layout.TokenLayout(data.spec, text)
-  read = [_columns(data, index) for index in _spread(len(data.lengths), _LOOKED_THROUGH)]
-  return task_findings(task_layout, read)
+  read = _read_through(data)
+  return _find(read, _bins(layout.TokenLayout(data.spec, text), read))
 
 
-def task_findings(task_layout: layout.TokenLayout, read: list[Columns]) -> list[findings.Finding]:
-  bins = {}
-  for field in (*task_layout.observation, task_layout.action):
-    if field.kind == Kind.CONTINUOUS:
-      ids = np.concatenate([_tokens(field, task_layout, columns) for columns in read])
-      bins[field.key] = np.array([len(np.unique(column)) for column in ids.T])
+def _find(read: list[Columns], bins: Mapping[str, np.ndarray]) -> list[findings.Finding]:
+  used = {key: np.array([len(np.unique(column)) for column in ids.T]) for key, ids in bins.items()}
+  return findings.find(read, used)
 
-  return findings.find(read, bins)
+
+def _read_through(data: prepared.PreparedEpisodes) -> list[Columns]:
+  """Reads the episodes that findings and histograms are of, evenly over the dataset."""
+  indices = _spread(len(data.lengths), _LOOKED_THROUGH)
+  return [_columns(index, _whole(data, index)) for index in indices]
+
+
+def _bins(task_layout: layout.TokenLayout, read: list[Columns]) -> dict[str, np.ndarray]:
+  """Returns continuous field -> the bins [n, A] of its numbers, in all steps that were read."""
+  return {
+    field.key: np.concatenate([_tokens(field, task_layout, columns) for columns in read])
+    for field in (*task_layout.observation, task_layout.action)
+    if field.kind == Kind.CONTINUOUS
+  }
 
 
 def _spread(total: int, most: int) -> list[int]:
@@ -71,21 +84,29 @@ def _spread(total: int, most: int) -> list[int]:
   return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int)).tolist()
 
 
-def _columns(data: prepared.PreparedEpisodes, index: int) -> Columns:
+def _whole(data: prepared.PreparedEpisodes, index: int) -> prepared.Window:
   """Reads all steps of an episode."""
-  window = data.read([(index, 0, int(data.lengths[index]))])
+  return data.read([(index, 0, int(data.lengths[index]))])
+
+
+def _columns(index: int, window: prepared.Window) -> Columns:
+  """Sorts the columns of an episode by kind; of images only hashes are kept."""
   numbers, images, texts = {}, {}, {}
 
   for key, column in window.observation.items():
     if column.dtype == object:
       texts[key] = [value.decode(errors="replace") for value in column]
-    elif column.dtype == np.uint8 and column.ndim == 4:
-      images[key] = column
+    elif _is_image(column):
+      images[key] = np.array([zlib.crc32(image.tobytes()) for image in column])
     else:
       numbers[key] = column.reshape(len(column), -1).astype(np.float64)
 
   numbers["action"] = window.action.reshape(len(window.action), -1).astype(np.float64)
   return Columns(index, numbers, images, texts)
+
+
+def _is_image(column: np.ndarray) -> bool:
+  return column.dtype == np.uint8 and column.ndim == 4
 
 
 def _tokens(field: Any, task_layout: layout.TokenLayout, columns: Columns) -> np.ndarray:
@@ -115,7 +136,9 @@ def _returns(data: prepared.PreparedEpisodes) -> dict[str, Any]:
   }
 
 
-def _fields(task_layout: layout.TokenLayout, read: list[Columns]) -> list[dict[str, Any]]:
+def _fields(
+  task_layout: layout.TokenLayout, read: list[Columns], bins: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
   """Returns a row for each number of each field: its range, quantiles and histogram over bins."""
   rows = []
   for field in (*task_layout.observation, task_layout.action):
@@ -134,8 +157,8 @@ def _fields(task_layout: layout.TokenLayout, read: list[Columns]) -> list[dict[s
         "of": "values",
         "histogram": _histogram(column),
       }
-      if field.kind == Kind.CONTINUOUS:
-        ids = np.concatenate([_tokens(field, task_layout, columns)[:, number] for columns in read])
+      if field.key in bins:
+        ids = bins[field.key][:, number]
         row |= {"bins": len(np.unique(ids)), "of": "1,024 bins"}
         row["histogram"] = np.histogram(ids, _HISTOGRAM, (0, vocabulary.CONTINUOUS_BINS))[
           0
@@ -146,22 +169,24 @@ def _fields(task_layout: layout.TokenLayout, read: list[Columns]) -> list[dict[s
 
 
 def _episode(
-  data: prepared.PreparedEpisodes, task_layout: layout.TokenLayout, columns: Columns
+  data: prepared.PreparedEpisodes, task_layout: layout.TokenLayout, index: int
 ) -> dict[str, Any]:
   """Returns an episode's images, curves and tokens at some of its steps."""
-  length = int(data.lengths[columns.index])
+  window = _whole(data, index)
+  columns = _columns(index, window)
+  length = len(window.action)
   steps = _spread(length, SHOWN_STEPS)
-  window = data.read([(columns.index, step, step + 1) for step in steps])
-  encoded = task_layout.encode(window.observation, window.action)
+  shown = {key: column[steps] for key, column in window.observation.items()}
+  encoded = task_layout.encode(shown, window.action[steps])
 
   return {
-    "index": columns.index,
+    "index": index,
     "length": length,
-    "return": _number(data.returns[columns.index]),
-    "kept": bool(columns.index in data.kept),
+    "return": _number(data.returns[index]),
+    "kept": bool(index in data.kept),
     "steps": steps,
     "images": {
-      key: [_jpeg(images[step]) for step in steps] for key, images in columns.images.items()
+      key: [_jpeg(image) for image in images] for key, images in shown.items() if _is_image(images)
     },
     "texts": {key: [texts[step] for step in steps] for key, texts in columns.texts.items()},
     "curves": {

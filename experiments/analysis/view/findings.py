@@ -1,4 +1,4 @@
-"""What is odd about the episodes of a task: nothing that breaks training, all of it worth a look.
+"""Findings about the episodes of a task: nothing that breaks training, all of it worth a look.
 
 Legend: n steps of an episode, A numbers of a field.
 """
@@ -23,10 +23,10 @@ _JUMP = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-  """One thing that was noticed.
+  """An oddity of a dataset.
 
   Attributes:
-    kind: What it is, in a word or two.
+    kind: Its kind, in a word or two.
     text: The whole sentence.
     episode: Index of an episode that shows it; None where it is no episode's.
     step: The step there.
@@ -40,12 +40,12 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeColumns:
-  """What was read of an episode.
+  """The columns of an episode.
 
   Attributes:
     index: Its index in the dataset.
     numbers: Field -> float64 [n, A], the action as "action".
-    images: Field -> uint8 [n, H, W, 3]; {} where they were not read.
+    images: Field -> [n, ...], the images or a hash of each.
     texts: Field -> texts [n].
   """
 
@@ -56,7 +56,7 @@ class EpisodeColumns:
 
 
 def find(episodes: Sequence[EpisodeColumns], bins: Mapping[str, np.ndarray]) -> list[Finding]:
-  """Returns what is odd.
+  """Returns the findings.
 
   Args:
     episodes: Some or all episodes of a task.
