@@ -10,6 +10,7 @@ import json
 import pathlib
 import shutil
 
+import av
 import catalogue_cases
 import h5py
 import numpy as np
@@ -111,6 +112,28 @@ def test_a_lerobot_dataset_becomes_rlds(build, version):
   assert first["is_terminal"][-1] and not first["is_terminal"][:-1].any()
 
 
+def test_an_episode_that_begins_between_two_key_frames_is_found(tmp_path):
+  """LeRobot's own videos have a key frame wherever an episode begins; those of others may not."""
+  copy = shutil.copytree(HERE / "lerobot_v3", tmp_path / "copy")
+  (video,) = copy.glob("videos/*/*/*.mp4")
+  with av.open(str(video)) as container:
+    images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+  with av.open(str(video), "w") as container:
+    stream = container.add_stream("mpeg4", rate=10)
+    stream.width, stream.height, stream.pix_fmt, stream.gop_size = 48, 32, "yuv420p", 100
+    stream.bit_rate = 10_000_000
+    for image in images:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+    container.mux(stream.encode())
+
+  pairs = zip(columns(f"lerobot:{copy}"), columns(f"lerobot:{HERE}/lerobot_v3"), strict=True)
+  for again, first in pairs:
+    path = "observation/images/top"
+    error = np.abs(again[path].astype(float) - first[path]).mean((1, 2, 3))
+    assert error.max() < 10
+
+
 def test_images_that_are_not_used_are_not_decoded(tmp_path):
   copy = shutil.copytree(HERE / "lerobot_v3", tmp_path / "copy")
   for video in copy.glob("videos/*/*/*.mp4"):
@@ -204,7 +227,7 @@ def robomimic(tmp_path) -> pathlib.Path:
   return path
 
 
-def test_robomimic_is_read_in_the_order_of_its_numbers_and_splits(robomimic):
+def test_robomimic_is_read_in_the_order_of_its_masks(robomimic):
   opened = reader(f"hdf5:{robomimic}")
   assert opened.splits == {"train": 2, "valid": 1}
   assert {"observation/eef", "observation/agentview_image", "action", "states"} < set(opened.fields)
@@ -217,6 +240,13 @@ def test_robomimic_is_read_in_the_order_of_its_numbers_and_splits(robomimic):
   assert first["observation/eef"][-1, 0] == 1
   assert second["language_instruction"][0] == b"task 10"
   assert len(columns(f"hdf5:{robomimic}", "valid")) == 1
+
+
+def test_robomimic_without_masks_is_read_in_the_order_of_its_numbers(robomimic):
+  with h5py.File(robomimic, "a") as file:
+    del file["mask"]
+  numbers = [int(episode["observation/eef"][0, 0]) for episode in columns(f"hdf5:{robomimic}")]
+  assert numbers == [0, 2, 10]
 
 
 def test_robomimic_becomes_rlds_with_its_images_padded(build, robomimic):
