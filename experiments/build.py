@@ -23,6 +23,14 @@ from gato_jax.env import logs
 from gato_jax.errors import GatoError, MissingData
 from rlds_builders.base import rlds_builder
 
+_FILE_FORMAT = flags.DEFINE_enum(
+  "file_format",
+  None,
+  rlds_builder.FILE_FORMATS,
+  "Format of the RLDS records: tfrecord (default), which every reader of TFDS opens, or "
+  "array_record, which is read by index. Only where it is given are recorded episodes, too, copied "
+  "into RLDS.",
+)
 _CORRECTIONS = flags.DEFINE_bool(
   "corrections", False, "Builds the corrections of the run's policy, in its workdir."
 )
@@ -67,7 +75,13 @@ def build(experiment: cli.Experiment) -> None:
 
     try:
       built += rlds_builder.build(
-        domain, task, raw=experiment.raw, tfds_dir=experiment.tfds, side=image_side
+        domain,
+        task,
+        raw=experiment.raw,
+        tfds_dir=experiment.tfds,
+        side=image_side,
+        file_format=_FILE_FORMAT.value,
+        copy_recorded=_FILE_FORMAT.value is not None,
       )
     except MissingData as e:
       if not experiment.config.leave_out_missing:
@@ -82,7 +96,8 @@ def build(experiment: cli.Experiment) -> None:
       if not experiment.dataset(domain, task).exists():
         continue
 
-    prepared += prepare.prepare(experiment.tfds, name, text)
+    source = rlds_builder.episode_source(domain, task)
+    prepared += prepare.prepare(experiment.tfds, name, text, source=source)
 
   for name, reasons in missing.items():
     others = f" (and {len(reasons) - 1} more tasks)" if len(reasons) > 1 else ""

@@ -138,13 +138,15 @@ def check_datasets(
   for task in tasks:
     name = f"{domain}.{task}"
     try:
-      rlds_builder.build(rlds_builders.get(domain), task, raw=raw, tfds_dir=tfds_dir, side=side)
-      prepare.prepare(tfds_dir, name, text)
+      found = rlds_builders.get(domain)
+      source = rlds_builder.episode_source(found, task)
+      rlds_builder.build(found, task, raw=raw, tfds_dir=tfds_dir, side=side, copy_recorded=False)
+      prepare.prepare(tfds_dir, name, text, source=source)
     except GatoError as e:
       fail(name, e)
       continue
 
-    facts = check.report(tfds_dir, name, sequence_length, text)
+    facts = check.report(tfds_dir, name, sequence_length, text, source)
     # The report of a dataset with problems has printed them and is empty.
     if facts:
       facts_by_task[name] = facts

@@ -217,7 +217,7 @@ def _write_demonstrations(
       _write_best(workdir, name, data, among=rows.episodes)
 
   for name, data in played.items():
-    indices = splits.split_indices(data.kept, mixture, split="train", task_name=name)
+    indices = splits.split_episodes(data, mixture, "train")
     _write_best(workdir, name, data, among=indices)
 
 

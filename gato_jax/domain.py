@@ -7,6 +7,7 @@ called.
 import dataclasses
 import importlib
 import json
+import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -107,13 +108,17 @@ class Source:
     clip: Largest share of an action number's values that may lie outside its bounds and is moved to
       them; more mean that the bounds are wrong. Bounds that are quantiles of the data need more
       than the default.
+    observation_bounds: Our key -> smallest and largest value of each of its numbers, which become
+      -1 and 1; what lies outside counts as the bound. Numbers of other keys take the mu-law.
     image_size: Height and width that images are resized to, multiples of 16. Where it is None,
       images must already have such sides. Grey images become RGB.
     resize: How images get there: "stretch", "pad" or "crop" (rlds_builders/base/resizing.py).
     image_range: Our key -> values of an image that become black and white. Images that are not
       uint8, e.g. depth, need a range; a field that is no image by its type, [H, W] or
       [H, W, 1 or 3], becomes one.
-    split: Split of the dataset.
+    split: Split of the dataset that is trained on; several are joined with "+".
+    validation_split: Split that is held out from training; "" where the config's
+      data.validation_every does it.
   """
 
   dataset: str
@@ -123,19 +128,29 @@ class Source:
   minimum: tuple[float, ...] = (-1.0,)
   maximum: tuple[float, ...] = (1.0,)
   clip: float = 0.01
+  observation_bounds: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = dataclasses.field(
+    default_factory=dict
+  )
   image_size: tuple[int, int] | None = None
   resize: str = "stretch"
   image_range: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
   split: str = "train"
+  validation_split: str = ""
+
+  @property
+  def path(self) -> pathlib.Path:
+    """The file or directory that `dataset` names; a TFDS dataset or Minari's name is none."""
+    return pathlib.Path(self.dataset.partition(":")[2]).expanduser()
 
 
 def source_to_json(source: Source) -> dict[str, Any]:
   """Returns a declaration in the form that reading its JSON gives: tuples are lists."""
   fields = dataclasses.asdict(source)
+  defaults = dataclasses.asdict(Source(""))
 
   # These are newer than datasets that were built without them, which still match.
-  for name in ("clip", "resize"):
-    if fields[name] == getattr(Source, name):
+  for name in ("clip", "resize", "validation_split", "observation_bounds"):
+    if fields[name] == defaults[name]:
       del fields[name]
   return json.loads(json.dumps(fields))
 

@@ -6,7 +6,8 @@ keys are joined with "/". The modality of a field follows from its spec alone:
   text        specs.StringArray, shape ()
   image       uint8, shape [H, W, 3], H and W multiples of 16
   discrete    any other integer dtype, BoundedArray or DiscreteArray, values in [0, 1024)
-  continuous  any float dtype; bounds inside [-1, 1] skip the mu-law (Reed et al. 2022, section 2.1)
+  continuous  any float dtype; bounds inside [-1, 1] skip the mu-law (Reed et al. 2022, section
+              2.1), and so do the keys that a TaskSpec names as scaled
 """
 
 import dataclasses
@@ -48,6 +49,9 @@ class TaskSpec:
       unit.
     expert_return: Return that 100 per cent in the return-to-go field stand for
       (gato_jax/env/returns.py); None where timesteps have no such field.
+    scaled: Continuous observation keys of which each number is scaled to [-1, 1] by its own
+      bounds, as actions are, instead of the mu-law; what lies outside counts as the bound. For
+      recorded states, whose quantiles are their bounds.
   """
 
   name: str
@@ -56,6 +60,7 @@ class TaskSpec:
   max_text_tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
   control_timestep: float = 0.0
   expert_return: float | None = None
+  scaled: tuple[str, ...] = ()
 
   @property
   def domain(self) -> str:
@@ -88,9 +93,11 @@ class TaskSpec:
       "control_timestep": self.control_timestep,
     }
 
-    # Specs without a return-to-go keep the fingerprints that they had before there was one.
+    # Specs without these keep the fingerprints that they had before there were any.
     if self.expert_return is not None:
       data["expert_return"] = self.expert_return
+    if self.scaled:
+      data["scaled"] = list(self.scaled)
 
     return data
 
@@ -103,6 +110,7 @@ class TaskSpec:
       max_text_tokens=data["max_text_tokens"],
       control_timestep=data["control_timestep"],
       expert_return=data.get("expert_return"),
+      scaled=tuple(data.get("scaled", ())),
     )
 
   def fingerprint(self) -> str:
@@ -158,6 +166,9 @@ def spec_difference(ours: TaskSpec, theirs: TaskSpec) -> str:
   if ours.expert_return != theirs.expert_return:
     return f"expert return: {ours.expert_return} against {theirs.expert_return}"
 
+  if ours.scaled != theirs.scaled:
+    return f"scaled observations: {list(ours.scaled)} against {list(theirs.scaled)}"
+
   return ""
 
 
@@ -184,6 +195,9 @@ def check_timestep(spec: TaskSpec, timestep: dm_env.TimeStep, where: str) -> Non
     if not isinstance(field, specs.StringArray) and not isinstance(value, np.ndarray | np.generic):
       raise BadStep(f"{where}: observation {key!r} is a {type(value).__name__}, not a NumPy array")
 
+    if key in spec.scaled:
+      # What lies outside its bounds counts as the bound.
+      field = specs.Array(field.shape, field.dtype, name=field.name)
     try:
       field.validate(value)
     except ValueError as e:

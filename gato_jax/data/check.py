@@ -5,7 +5,7 @@ The prepared form, which training reads, is compared with the records window for
 
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,11 @@ _Ranges = dict[str, tuple[float, float, int, int]]
 
 
 def check(
-  tfds_dir: pathlib.Path, task: str, sequence_length: int, text: codec.TextCodec | None = None
+  tfds_dir: pathlib.Path,
+  task: str,
+  sequence_length: int,
+  text: codec.TextCodec | None = None,
+  source: Callable[[], records.EpisodeSource] | None = None,
 ) -> dict[str, Any]:
   """Reads a whole dataset.
 
@@ -49,6 +53,7 @@ def check(
     task: "domain.task".
     sequence_length: Tokens of a row.
     text: The tokenizer; by default the one that ships with the library.
+    source: Opens the episodes of a dataset without records, which are read where they lie.
 
   Returns:
     Facts to print. "problems" among them is a list of lines, empty when all is well.
@@ -64,13 +69,19 @@ def check(
 
   config = mixture.MixtureConfig(sequence_length=sequence_length)
   rows = windows.EpisodeWindows(data, text, config=config, max_local_positions=512)
-  source = records.EpisodeRecords(data.directory)
+  episodes: records.EpisodeSource
+  if source and not records.has_records(data.directory):
+    episodes = source()
+  else:
+    episodes = records.EpisodeRecords(data.directory)
   random = np.random.default_rng(0)
 
   problems: list[str] = []
   ranges: _Ranges = {}
-  for index in range(len(source)):
-    episode = source.episode(index)
+  index = -1
+  for index, episode in enumerate(episodes):
+    if index == len(data):
+      break
     for actions in (episode.action, episode.expert_action):
       for step, action in enumerate(actions):
         check_action(data.spec.action, action, f"{task}, episode {index}, step {step}")
@@ -87,13 +98,17 @@ def check(
     }
     problems += _check_prepared(data, index, columns=columns, random=random)
 
+  if index + 1 != len(data):
+    problems.append(f"{len(data)} episodes are prepared, the records hold others{_PREPARE_AGAIN}")
+
   for key, (low, high, clipped, total) in ranges.items():
     if low == high:
       problems.append(f"{key}: every value is {low}; a constant observation says nothing")
     if clipped > _CLIPPED_SHARE * total:
       problems.append(f"{key}: {clipped / total:.0%} of the values fall into the first or last bin")
 
-  problems += _check_rewards(source, data)
+  if isinstance(episodes, records.EpisodeRecords):
+    problems += _check_rewards(episodes, data)
 
   start_time = time.perf_counter()
   for _ in range(_TIMED_WINDOWS):
@@ -104,7 +119,8 @@ def check(
   return_range = f"{data.returns.min():.4g} to {data.returns.max():.4g}"
   return {
     "episodes": len(data),
-    "kept": len(data.kept),
+    "kept": len(data.kept) + len(data.validation),
+    **({"for validation": len(data.validation)} if len(data.validation) else {}),
     "steps": int(data.lengths.sum()),
     "length": lengths,
     "return": f"{return_range}, expert return {data.expert_return:.4g}",
@@ -279,7 +295,8 @@ def _update_ranges(
 
 def _count_clipped(field: Field, values: np.ndarray) -> int:
   """Returns how many values lie beyond the outermost bin edges, with a tolerance."""
-  if not field.bins:
+  # Bounds are declared, so that values beyond them are wanted: quantiles leave some outside.
+  if not field.bins or field.bounds is not None:
     return 0
 
   edges = field.bins[0].edges
@@ -315,7 +332,11 @@ def _check_rewards(source: records.EpisodeRecords, data: prepared.PreparedEpisod
 
 
 def report(
-  tfds_dir: pathlib.Path, task: str, sequence_length: int, text: codec.TextCodec | None = None
+  tfds_dir: pathlib.Path,
+  task: str,
+  sequence_length: int,
+  text: codec.TextCodec | None = None,
+  source: Callable[[], records.EpisodeSource] | None = None,
 ) -> dict[str, Any] | None:
   """Prints the results of `check`.
 
@@ -323,7 +344,7 @@ def report(
     The facts, or None where the dataset may not be trained on.
   """
   try:
-    facts = check(tfds_dir, task, sequence_length=sequence_length, text=text)
+    facts = check(tfds_dir, task, sequence_length, text=text, source=source)
   except GatoError as e:
     print(f"FAIL {task}: {str(e).removeprefix(f'{task}: ')}")
     return None

@@ -14,7 +14,7 @@ import numpy as np
 from gato_jax.data import draws, prepared
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.data.rows import RowBuilder
-from gato_jax.data.splits import select_best, split_indices
+from gato_jax.data.splits import select_best, split_episodes
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout
 from gato_jax.tokens.vocabulary import Kind
@@ -80,7 +80,7 @@ class EpisodeWindows:
       )
 
     # The validation split is the same for all runs, however few episodes they train on.
-    self.episodes = split_indices(data.kept, config, split=split, task_name=data.spec.name)
+    self.episodes = split_episodes(data, config, split)
     if split == "train":
       self.episodes = select_best(self.episodes, data, config=config)
 

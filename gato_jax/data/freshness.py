@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from gato_jax.domain import DocumentDomain, Domain, SimulatedDomain
+from gato_jax.domain import DocumentDomain, Domain, RecordedDomain, SimulatedDomain
 from gato_jax.env import logs
 from gato_jax.storage import origin
 
@@ -46,6 +46,11 @@ def expected(
         parts.pop(part, None)
 
     parts |= settings or {}
+
+  if isinstance(domain, RecordedDomain):
+    source = domain.sources[task]
+    if not source.dataset.startswith("tfds:") and (content := origin.listing_hash(source.path)):
+      parts["recording"] = content
 
   if isinstance(domain, DocumentDomain):
     if side is not None:

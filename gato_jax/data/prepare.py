@@ -1,4 +1,4 @@
-"""Writes the prepared form of datasets, which training reads, from their RLDS records.
+"""Writes the prepared form of datasets, which training reads, from their RLDS records or a source.
 
 gato_jax/data/prepared_format.py has the format of the files.
 """
@@ -7,8 +7,8 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import tqdm
@@ -21,6 +21,8 @@ from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, document_layout, fields
 from gato_jax.tokens.vocabulary import Kind
 
+_T = TypeVar("_T")
+
 _ZSTD_LEVEL = 3
 
 # Texts whose place in data.bin is remembered, so that a repeated text is written once.
@@ -28,7 +30,11 @@ _KNOWN_TEXTS = 100_000
 
 
 def prepare(
-  tfds_dir: pathlib.Path, task: str, text: codec.TextCodec, version: str = "1.0.0"
+  tfds_dir: pathlib.Path,
+  task: str,
+  text: codec.TextCodec,
+  version: str = "1.0.0",
+  source: Callable[[], records.EpisodeSource] | None = None,
 ) -> bool:
   """Writes the prepared form of a dataset unless there is one that fits its records.
 
@@ -40,6 +46,7 @@ def prepare(
     task: "domain.task".
     text: The tokenizer, for documents.
     version: Version of the dataset.
+    source: Opens the episodes of a dataset without records, which are read where they lie.
 
   Returns:
     True when there was anything to do.
@@ -54,19 +61,25 @@ def prepare(
   # Only documents are stored as tokens.
   tokenizer = prepared_format.tokenizer_fingerprint(text) if spec.is_document else None
   if not prepared_format.fault(directory):
-    header = json.loads((folder / "prepared.json").read_text())
-    if header["tokenizer"] == tokenizer:
+    there = json.loads((folder / "prepared.json").read_text())
+    if there["tokenizer"] == tokenizer:
       return False
 
   partial = folder.with_suffix(".partial")
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir()
 
+  validation_from: int | None = None
   with (partial / "data.bin").open("wb") as file:
     if spec.is_document:
       index = _write_documents(records.DocumentRecords(directory), text, file=file, task=task)
     else:
-      index = _write_episodes(records.EpisodeRecords(directory), file, task=task)
+      episodes: records.EpisodeSource
+      if source and not records.has_records(directory):
+        episodes = source()
+      else:
+        episodes = records.EpisodeRecords(directory)
+      index, validation_from = _write_episodes(episodes, file, task=task)
 
     # The data is on the disk before the rename below makes it visible.
     file.flush()
@@ -74,13 +87,15 @@ def prepare(
     size = file.tell()
 
   np.save(partial / "index.npy", index)
-  header = {
+  header: dict[str, Any] = {
     "format": prepared_format.FORMAT,
     "source": prepared_format.source_fingerprint(directory),
     "tokenizer": tokenizer,
     "bytes": size,
     "index": prepared_format.index_fingerprint(partial),
   }
+  if validation_from is not None:
+    header["validation_from"] = validation_from
   (partial / "prepared.json").write_text(json.dumps(header, indent=1))
 
   shutil.rmtree(folder, ignore_errors=True)
@@ -95,7 +110,7 @@ def _write_documents(
   compressor = _compressor()
   index = []
 
-  for document_index in _progress(len(source), task, unit="document"):
+  for document_index in _progress(len(source), task, unit="document", of=range(len(source))):
     document = source.document(document_index)
 
     # An image is written once for all its captions. Its id is its address, which is unique while
@@ -131,9 +146,17 @@ def _write_documents(
   return np.array(index, prepared_format.DOCUMENT)
 
 
-def _write_episodes(source: records.EpisodeRecords, file: BinaryIO, task: str) -> np.ndarray:
-  """Writes all episodes to data.bin and returns their index, EPISODE [episodes]."""
-  index = np.zeros(len(source), prepared_format.EPISODE)
+def _write_episodes(
+  source: records.EpisodeSource, file: BinaryIO, task: str
+) -> tuple[np.ndarray, int | None]:
+  """Writes all episodes to data.bin.
+
+  Returns:
+    Their index, EPISODE [episodes], and the index of the first one that the dataset holds out; None
+    where it holds out none.
+  """
+  index: list[tuple[Any, ...]] = []
+  validation_from = None
   compressor = _compressor()
   dtype = prepared_format.step_dtype(source.spec)
   texts: dict[bytes, tuple[int, int]] = {}
@@ -155,8 +178,9 @@ def _write_episodes(source: records.EpisodeRecords, file: BinaryIO, task: str) -
 
     return texts[content]
 
-  for i in _progress(len(source), task, unit="episode"):
-    episode = source.episode(i)
+  for episode in _progress(source.total, task, unit="episode", of=source):
+    if episode.is_validation and validation_from is None:
+      validation_from = len(index)
 
     steps = np.zeros(len(episode.action), dtype)
     steps["action"] = _checked(episode.action, dtype["action"], name=f"{task}, action")
@@ -180,7 +204,7 @@ def _write_episodes(source: records.EpisodeRecords, file: BinaryIO, task: str) -
     steps["check"] = prepared_format.check_sums(steps)
 
     metadata = episode.metadata
-    index[i] = (
+    entry = (
       file.tell(),
       len(steps),
       metadata["return"],
@@ -188,9 +212,10 @@ def _write_episodes(source: records.EpisodeRecords, file: BinaryIO, task: str) -
       metadata["disturbed"],
       prepared_format.group_id(_group(metadata)),
     )
+    index.append(entry)
     file.write(steps.tobytes())
 
-  return index
+  return np.array(index, prepared_format.EPISODE), validation_from
 
 
 def _group(metadata: Mapping[str, Any]) -> str:
@@ -211,7 +236,7 @@ def _checked(column: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
   return column
 
 
-def _progress(count: int, task: str, unit: str) -> tqdm.tqdm:
+def _progress(count: int | None, task: str, unit: str, of: Iterable[_T]) -> Iterable[_T]:
   return tqdm.tqdm(
-    range(count), desc=f"prepare {task}", unit=unit, leave=False, dynamic_ncols=True, delay=2
+    of, f"prepare {task}", count, unit=unit, leave=False, dynamic_ncols=True, delay=2
   )

@@ -60,7 +60,9 @@ class PreparedEpisodes(PreparedFile):
     expert_return: Expert return of the undisturbed episodes (Reed et al. 2022, section 3.1); NaN
       where there are none and `keep` is 0, which corrections of a policy are read with.
     kept: Indices of the episodes whose return reaches `keep` of the expert return; all of them
-      where `keep` is 0.
+      where `keep` is 0. Those of `validation` are not among them.
+    validation: Indices of the episodes that the dataset itself holds out and whose return reaches
+      as much.
   """
 
   def __init__(
@@ -82,11 +84,15 @@ class PreparedEpisodes(PreparedFile):
     self.returns = self.index["return"]
     self.lengths = self.index["length"]
     self.groups = self.index["group"]
-    undisturbed = self.returns[~self.index["disturbed"]]
+    is_training = np.arange(len(self.index)) < self.header.get("validation_from", len(self.index))
+    undisturbed = self.returns[is_training & ~self.index["disturbed"]]
     self.expert_return = math.nan
     if len(undisturbed) or keep:
       self.expert_return = results.expert_return(undisturbed)
-    self.kept = np.flatnonzero(results.reaches(self.returns, self.expert_return, keep))
+
+    is_kept = results.reaches(self.returns, self.expert_return, keep)
+    self.kept = np.flatnonzero(is_kept & is_training)
+    self.validation = np.flatnonzero(is_kept & ~is_training)
 
     if with_returns:
       self.spec = returns.with_return_to_go(spec, self.expert_return)
@@ -203,6 +209,10 @@ class PreparedEpisodes(PreparedFile):
     positions = np.concatenate(own)
     indices = chunks.chunk_indices(positions, np.concatenate(own_ends), self._chunk)
     return steps[positions], steps["action"][indices], steps["expert_action"][indices]
+
+  def actions(self, pieces: Sequence[Piece]) -> np.ndarray:
+    """Reads the executed actions [n, ...] of several pieces, without the observations' images."""
+    return self._steps(pieces)["action"]
 
   def returns_to_go(self, index: int, start: int, stop: int) -> np.ndarray:
     """Reads the returns-to-go of steps [start, stop) of one episode in units of reward.

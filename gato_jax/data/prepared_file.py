@@ -1,7 +1,9 @@
 """Random reads of a prepared dataset's files."""
 
+import json
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import zstandard
@@ -18,12 +20,14 @@ class PreparedFile:
     spec: The task's spec.
     directory: Directory of the dataset.
     index: EPISODE or DOCUMENT [n], see prepared_format.py.
+    header: Content of prepared.json.
   """
 
   def __init__(self, directory: pathlib.Path, spec: TaskSpec):
     self.spec = spec
     self.directory = directory
     self.index = np.load(directory / FOLDER / "index.npy")
+    self.header: dict[str, Any] = json.loads((directory / FOLDER / "prepared.json").read_text())
     self._file = (directory / FOLDER / "data.bin").open("rb", buffering=0)
 
   def __len__(self) -> int:

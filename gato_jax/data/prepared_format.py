@@ -2,11 +2,13 @@
 
 An RLDS record is one episode: to read a window of it, all of it has to be read and parsed. So each
 dataset has a prepared form beside its records, written by gato_jax/data/prepare.py, read by
-gato_jax/data/prepared.py and derived from the records alone:
+gato_jax/data/prepared.py and derived from the records alone. Episodes that others recorded are read
+where they lie: their dataset is a description and the prepared form.
 
   <dataset>/gato_prepared/
     prepared.json   format, fingerprints of the records and of the tokenizer, size of data.bin,
-                    hash of index.npy
+                    hash of index.npy; validation_from, the index of the first episode that the
+                    dataset itself holds out, where there is any
     index.npy       episodes: an EPISODE each
                     documents: a DOCUMENT for each sequence that is learned from a document
     data.bin        episodes: for each episode its images and new texts, a Zstandard frame each,
@@ -148,7 +150,7 @@ def source_fingerprint(directory: pathlib.Path) -> str:
     digest.update((directory / name).read_bytes())
 
   # About four files, evenly spaced, and three samples of each.
-  paths = sorted(directory.glob("*.array_record*"))
+  paths = sorted([*directory.glob("*.array_record*"), *directory.glob("*.tfrecord*")])
   for path in paths[:: max(1, len(paths) // 4)]:
     size = path.stat().st_size
     digest.update(f"{path.name} {size}".encode())

@@ -6,8 +6,8 @@ Training does not read them: it reads their prepared form (gato_jax/data/prepare
 import contextlib
 import io
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -15,6 +15,7 @@ from PIL import Image
 
 from gato_jax import documents
 from gato_jax.data import tensorflow_cpu  # noqa: F401  before TensorFlow looks for a GPU
+from gato_jax.data.record_files import TFRecordSource
 from gato_jax.errors import GatoError
 from gato_jax.storage import files
 from gato_jax.task import TaskSpec, flatten
@@ -39,17 +40,27 @@ def load_builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
     return tfds.builder_from_directory(directory)
 
 
+def has_records(directory: pathlib.Path) -> bool:
+  """Returns False where a dataset has a description only: recorded episodes lie elsewhere."""
+  return bool(load_builder(directory).info.splits)
+
+
 def _open(directory: pathlib.Path, split: str, **settings: Any) -> Any:
   """Opens the records of a split for random access.
 
   Raises:
-    GatoError: One of its files is missing, empty or only a pointer.
+    GatoError: There are none, or one of the files is missing, empty or only a pointer.
   """
   builder = load_builder(directory)
 
   with _readable_errors(directory):
+    if split not in builder.info.splits:
+      raise GatoError(f"no records of the split {split!r}")
     for path in builder.info.splits[split].filepaths:
       files.check_content(pathlib.Path(path))
+
+    if builder.info.file_format == tfds.core.FileFormat.TFRECORD:
+      return TFRecordSource(builder, split, **settings)
     return builder.as_data_source(split, **settings)
 
 
@@ -119,6 +130,7 @@ class Episode(NamedTuple):
       the records do not say.
     rewards: float32 [n].
     metadata: The record's episode_metadata.
+    is_validation: True where whoever recorded the episode holds it out.
   """
 
   observation: dict[str, np.ndarray]
@@ -126,6 +138,21 @@ class Episode(NamedTuple):
   expert_action: np.ndarray
   rewards: np.ndarray
   metadata: dict[str, Any]
+  is_validation: bool = False
+
+
+class EpisodeSource(Protocol):
+  """Episodes of a control task in a fixed order, those of the validation split last.
+
+  Attributes:
+    spec: The task's spec.
+    total: Number of episodes; None where it is known only after reading.
+  """
+
+  spec: TaskSpec
+  total: int | None
+
+  def __iter__(self) -> Iterator[Episode]: ...
 
 
 class EpisodeRecords:
@@ -134,6 +161,7 @@ class EpisodeRecords:
   Attributes:
     directory: Directory of the dataset.
     spec: The task's spec, from the dataset.
+    total: Number of episodes.
   """
 
   def __init__(self, directory: pathlib.Path):
@@ -141,15 +169,28 @@ class EpisodeRecords:
     self.spec = load_spec(directory)
 
     # Without TFDS's decoders the steps of a record are columns of encoded values, not a dataset.
-    self._source = _open(directory, "train", decoders={"steps": tfds.decode.SkipDecoding()})
+    decoders = {"steps": tfds.decode.SkipDecoding()}
+    self._training = _open(directory, "train", decoders=decoders)
+    self._validation: Sequence[Any] = ()
+    if "validation" in load_builder(directory).info.splits:
+      self._validation = _open(directory, "validation", decoders=decoders)
+    with _readable_errors(directory):
+      self.total: int | None = len(self)
 
   def __len__(self) -> int:
-    return len(self._source)
+    return len(self._training) + len(self._validation)
+
+  def __iter__(self) -> Iterator[Episode]:
+    return map(self.episode, range(len(self)))
+
+  def _record(self, index: int) -> Any:
+    count = len(self._training)
+    return self._training[index] if index < count else self._validation[index - count]
 
   def columns(self, index: int, keys: Sequence[str]) -> dict[str, np.ndarray]:
     """Reads step columns of a whole episode, the last step included, by their RLDS names."""
     with _readable_errors(self.directory):
-      steps = self._source[index]["steps"]
+      steps = self._record(index)["steps"]
 
     return {key: steps[key] for key in keys}
 
@@ -161,53 +202,78 @@ class EpisodeRecords:
         finite.
     """
     with _readable_errors(self.directory):
-      record = self._source[index]
-      steps = record["steps"]
-      metadata = record["episode_metadata"]
+      record = self._record(index)
 
-      # RLDS ends an episode with a step that has an observation and no action.
-      n = len(steps["action"]) - 1
-      observation = {
-        key: _decode_images(column[:n], self.spec.observation[key])
-        for key, column in flatten(steps["observation"]).items()
-      }
-
-    if n != metadata["length"]:
-      raise GatoError(
-        f"{self.directory}: episode {index} has {n} steps, its metadata says {metadata['length']}"
-      )
-
-    # Recorded datasets, and older ones, have no expert_action.
-    action = steps["action"][:n]
-    expert_action = steps.get("expert_action", steps["action"])[:n]
-    rewards = steps["reward"][:n]
-
-    columns = {
-      **observation,
-      "action": action,
-      "expert_action": expert_action,
-      "reward": rewards,
-    }
-    for key, column in columns.items():
-      if column.dtype.kind == "f" and not np.isfinite(column).all():
-        step = np.argwhere(~np.isfinite(column))[0, 0]
-        raise GatoError(
-          f"{self.spec.name}, episode {index}, step {step}, {key}: {column[step]}; "
-          "every number must be finite"
-        )
-
-    if not np.isfinite(metadata["return"]):
-      raise GatoError(
-        f"{self.spec.name}, episode {index}: its return is {metadata['return']}; it must be finite"
-      )
-
-    return Episode(
-      observation=observation,
-      action=action,
-      expert_action=expert_action,
-      rewards=rewards,
-      metadata=metadata,
+    return episode_of(
+      record,
+      self.spec,
+      where=f"{self.spec.name}, episode {index}",
+      directory=self.directory,
+      is_validation=index >= len(self._training),
     )
+
+
+def episode_of(
+  record: Mapping[str, Any],
+  spec: TaskSpec,
+  where: str,
+  directory: pathlib.Path,
+  is_validation: bool,
+) -> Episode:
+  """Converts an RLDS record to an Episode.
+
+  Args:
+    record: The columns of its "steps", images as PNGs or pixels, and its "episode_metadata".
+    spec: The task's spec.
+    where: Begins messages.
+    directory: Of the dataset, for messages.
+    is_validation: True where it is held out.
+
+  Raises:
+    GatoError: An image cannot be decoded, the metadata gives another length, or a number is not
+      finite.
+  """
+  steps = record["steps"]
+  metadata = record["episode_metadata"]
+
+  with _readable_errors(directory):
+    # RLDS ends an episode with a step that has an observation and no action.
+    n = len(steps["action"]) - 1
+    observation = {
+      key: _decode_images(column[:n], spec.observation[key])
+      for key, column in flatten(steps["observation"]).items()
+    }
+
+  if n != metadata["length"]:
+    raise GatoError(f"{where} has {n} steps, its metadata says {metadata['length']}")
+
+  # Recorded datasets, and older ones, have no expert_action.
+  action = steps["action"][:n]
+  expert_action = steps.get("expert_action", steps["action"])[:n]
+  rewards = steps["reward"][:n]
+
+  columns = {
+    **observation,
+    "action": action,
+    "expert_action": expert_action,
+    "reward": rewards,
+  }
+  for key, column in columns.items():
+    if column.dtype.kind == "f" and not np.isfinite(column).all():
+      step = np.argwhere(~np.isfinite(column))[0, 0]
+      raise GatoError(f"{where}, step {step}, {key}: {column[step]}; every number must be finite")
+
+  if not np.isfinite(metadata["return"]):
+    raise GatoError(f"{where}: its return is {metadata['return']}; it must be finite")
+
+  return Episode(
+    observation=observation,
+    action=action,
+    expert_action=expert_action,
+    rewards=rewards,
+    metadata=dict(metadata),
+    is_validation=is_validation,
+  )
 
 
 def _decode_texts(texts: Iterable[bytes]) -> tuple[str, ...]:
@@ -220,7 +286,8 @@ def _decode_png(png: bytes) -> np.ndarray:
 
 def _decode_images(column: np.ndarray, spec: Any) -> np.ndarray:
   """Decodes the PNGs of a column of images; other columns stay as they are."""
-  if len(spec.shape) == 3 and spec.dtype == np.uint8:
+  is_image = len(spec.shape) == 3 and spec.dtype == np.uint8
+  if is_image and column.dtype != np.uint8:
     return np.stack([_decode_png(png).reshape(spec.shape) for png in column])
 
   return column

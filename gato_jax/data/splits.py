@@ -7,6 +7,28 @@ from gato_jax.data.mixture import MixtureConfig
 from gato_jax.errors import GatoError
 
 
+def split_episodes(
+  data: prepared.PreparedEpisodes, config: MixtureConfig, split: str
+) -> np.ndarray:
+  """Returns the training or the validation part of the episodes that are kept.
+
+  Where the dataset itself holds out episodes, they are the validation part and all others train;
+  otherwise every `config.validation_every`-th is held out.
+
+  Args:
+    data: The dataset.
+    config: The mixture.
+    split: "train" or "validation".
+
+  Raises:
+    GatoError: That part is empty.
+  """
+  if len(data.validation):
+    return data.validation if split == "validation" else data.kept
+
+  return split_indices(data.kept, config, split=split, task_name=data.spec.name)
+
+
 def split_indices(
   indices: np.ndarray, config: MixtureConfig, split: str, task_name: str
 ) -> np.ndarray:

@@ -15,6 +15,7 @@ TFDS metadata:
   control_timestep                changes videos, but no episode
   logs                            hash of the raw logs from which a dataset was built
   files                           hash of the files from which documents were built
+  recording                       hash of names and sizes of the files of recorded episodes
 
 Data of versions up to 0.1.0 has a part "code" instead of "domain_code", a hash of the files of the
 domain's own directory. Parts that only one side knows are not compared, so such data stays valid.
@@ -52,6 +53,7 @@ _HASHED_PARTS = {
   "domain_code": "the domain's code",
   "logs": "the raw logs",
   "files": "the source files",
+  "recording": "the recorded files",
 }
 _SAMPLED_BYTES = 1 << 16  # at each end of a file of documents
 
@@ -156,6 +158,13 @@ def _describe_change(part: str, before: Any, now: Any) -> str:
     return f"{part} {key!r} was {before.get(key)}, now it is {now.get(key)}"
 
   return f"{part} was {before!r}, now it is {now!r}"
+
+
+def listing_hash(path: pathlib.Path) -> str:
+  """Hashes names and sizes of a file or of all files of a directory; "" where there are none."""
+  paths = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+  lines = [f"{p.relative_to(path).as_posix()} {p.stat().st_size}" for p in paths]
+  return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] if lines else ""
 
 
 def files_hash(directory: pathlib.Path) -> str:

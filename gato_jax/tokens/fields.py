@@ -21,6 +21,8 @@ class Field:
     size: Number of its tokens.
     spec: Its dm_env spec.
     bins: Bins of continuous values: one for all values, or one for each dimension of an action.
+    bounds: Smallest and largest value of each number, float32 [size] each, which become -1 and 1
+      before the bins; None where the bins are of the values as they are.
   """
 
   key: str
@@ -29,6 +31,18 @@ class Field:
   size: int
   spec: specs.Array
   bins: tuple[codec.Bins, ...] = ()
+  bounds: tuple[np.ndarray, np.ndarray] | None = None
+
+  def binned(self, values: np.ndarray) -> np.ndarray:
+    """Returns the float32 numbers [..., size] that the bins are of, for continuous values."""
+    values = values.astype(np.float32)
+    if self.bounds is None:
+      return values
+
+    # The same float32 operations in training and acting, which see the same bins.
+    low, high = self.bounds
+    middle, half = (low + high) / 2, (high - low) / 2
+    return (values - middle) / half
 
   @property
   def slice(self) -> slice:
@@ -52,6 +66,23 @@ def kind_of(key: str, spec: specs.Array) -> Kind:
     return Kind.CONTINUOUS
 
   raise GatoError(f"{key}: dtype {spec.dtype} is none of text, image, integer, float")
+
+
+def scaling_bounds(spec: specs.Array, name: str) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the bounds [size] that a scaled observation is scaled by.
+
+  Raises:
+    GatoError: They are not finite, or not apart.
+  """
+  size = int(np.prod(spec.shape))
+  low, high = (
+    np.broadcast_to(getattr(spec, side, np.nan), spec.shape).astype(np.float32).reshape(size)
+    for side in ("minimum", "maximum")
+  )
+  if not np.all(np.isfinite(low) & np.isfinite(high) & (low < high)):
+    raise GatoError(f"{name}: a scaled observation needs finite bounds with minimum < maximum")
+
+  return low, high
 
 
 def observation_bins(spec: specs.Array) -> codec.Bins:

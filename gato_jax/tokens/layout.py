@@ -18,7 +18,7 @@ from dm_env import specs
 from gato_jax.errors import GatoError
 from gato_jax.task import TaskSpec
 from gato_jax.tokens import codec, patches, vocabulary
-from gato_jax.tokens.fields import Field, kind_of, observation_bins
+from gato_jax.tokens.fields import Field, kind_of, observation_bins, scaling_bounds
 from gato_jax.tokens.vocabulary import Kind
 
 # Distinct texts whose ids are cached: an instruction repeats through an episode.
@@ -133,7 +133,12 @@ class TokenLayout:
         size = int(np.prod(spec.shape))
 
       bins = (observation_bins(spec),) if kind == Kind.CONTINUOUS else ()
-      fields.append(Field(key, kind, start=start, size=size, spec=spec, bins=bins))
+      bounds = None
+      if key in self.spec.scaled:
+        bins, bounds = (codec.linear_bins(),), scaling_bounds(spec, f"{self.spec.name}: {key!r}")
+
+      field = Field(key, kind, start=start, size=size, spec=spec, bins=bins, bounds=bounds)
+      fields.append(field)
       start += size
 
     return fields
@@ -276,8 +281,8 @@ class TokenLayout:
         )
       return values.astype(np.int32) + vocabulary.DISCRETE_OFFSET
 
-    values = values.astype(np.float32)
-    codec.check_finite(values, name)
+    codec.check_finite(values.astype(np.float32), name)
+    values = field.binned(values)
 
     if len(field.bins) == 1:
       bins = field.bins[0].encode(values)
@@ -337,6 +342,9 @@ def _ids_and_encoding(field: Field) -> tuple[str, str]:
 
   if field.kind == Kind.DISCRETE:
     return "0..1023", "integer"
+
+  if field.bounds is not None:
+    return "32000..33023", "linear in its bounds"
 
   # `linear_bins` is cached, so that its default is one object.
   is_linear = field.bins[0] is codec.linear_bins()

@@ -26,7 +26,8 @@ class Packed:
 
   Attributes:
     task: Name of the task, "domain.task".
-    values: Float32 [n], raw values at the continuous positions, 0 elsewhere.
+    values: Float32 [n], values at the continuous positions, scaled where the spec says so, 0
+      elsewhere.
     ids: Int32 [n], token ids at discrete and text positions, UNUSED where a text is shorter than
       its field, 0 elsewhere.
     lines: Uint8 [16 P, 48], pixels of the images as they lie in memory: 16 neighbours of an image's
@@ -82,7 +83,7 @@ def pack(task_layout: layout.TokenLayout, observation: Mapping[str, Any]) -> Pac
     elif field.kind == Kind.DISCRETE:
       ids[field.slice] = _discrete_ids(value, where)
     else:
-      values[field.slice] = _continuous_values(value, where)
+      values[field.slice] = field.binned(_continuous_values(value, where))
 
   # A single image, the usual case, is not copied.
   if len(images) == 1:

@@ -49,15 +49,14 @@ class FileRecording:
     """Yields episodes as dicts with their "steps".
 
     Args:
-      split: Name of the split.
+      split: Name of the split, or several joined with "+".
       used: Paths that are read.
 
     Raises:
       GatoError: There is no such split, or a file of it is damaged.
     """
-    recording.check_split(self.reader, split, self._dataset)
-
-    for number, columns in enumerate(self.reader.episodes(split, used)):
+    found = recording.episodes(self.reader, split, used, self._dataset)
+    for number, columns in enumerate(found):
       where = f"{self._dataset}, episode {number}"
       yield {"steps": recording.steps(columns, where)}
 
@@ -91,8 +90,7 @@ def columns(
     used: Paths of numbers and texts that are read; images are not decoded.
   """
   if isinstance(opened, FileRecording):
-    recording.check_split(opened.reader, source.split, source.dataset)
-    yield from opened.reader.episodes(source.split, used)
+    yield from recording.episodes(opened.reader, source.split, used, source.dataset)
     return
 
   fields = flatten(nested_features(opened.info.features["steps"].feature))

@@ -1,6 +1,6 @@
 """Specs of recorded episodes, as they follow from TFDS' features and a domain's Source."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,9 @@ def task_spec(domain: RecordedDomain, task: str, builder: Any) -> TaskSpec:
   paths = observation_paths(source, fields)
   for path in (*paths.values(), *source.action):
     check_name(path, fields, f"field of a step in {where}")
-  for key in source.image_range:
-    check_name(key, paths, f"key of image_range in {where}")
+  for name in ("image_range", "observation_bounds"):
+    for key in getattr(source, name):
+      check_name(key, paths, f"key of {name} in {where}")
 
   observation = {}
   for key, path in paths.items():
@@ -47,6 +48,7 @@ def task_spec(domain: RecordedDomain, task: str, builder: Any) -> TaskSpec:
     observation=observation,
     action=_action_spec(source, fields, where),
     max_text_tokens=domain.text_tokens(task),
+    scaled=tuple(sorted(source.observation_bounds)),
   )
 
 
@@ -131,6 +133,9 @@ def _field_spec(feature: Any, source: Source, key: str, where: str) -> dm_specs.
   if None in shape:
     raise GatoError(f"{where}: the shape {shape} is not the same in every step")
 
+  if key in source.observation_bounds:
+    return _scaled_spec(shape, dtype, source.observation_bounds[key], where)
+
   # NumPy's kind of bfloat16 is not "f", so TensorFlow is asked.
   if tf.as_dtype(dtype).is_floating:
     return dm_specs.Array(shape, np.float32)
@@ -142,6 +147,23 @@ def _field_spec(feature: Any, source: Source, key: str, where: str) -> dm_specs.
       "leave it out of `observation`"
     )
   return dm_specs.BoundedArray(shape, np.int32, 0, _DISCRETE_VALUES - 1)
+
+
+def _scaled_spec(
+  shape: tuple[int, ...], dtype: np.dtype, bounds: tuple[Sequence[float], ...], where: str
+) -> dm_specs.BoundedArray:
+  """Returns the spec of numbers that are scaled by their bounds, which may be integers."""
+  size = int(np.prod(shape, dtype=int))
+  low, high = (np.asarray(side, np.float32) for side in bounds)
+  if dtype.kind not in "fiub" and not tf.as_dtype(dtype).is_floating:
+    raise GatoError(f"{where}: {dtype} is no number that can be scaled by observation_bounds")
+  if low.size != size or high.size != size or not np.all(low < high):
+    raise GatoError(
+      f"{where}: observation_bounds need a smallest and a larger largest value for each of {size} "
+      f"numbers, they are {bounds}"
+    )
+
+  return dm_specs.BoundedArray(shape, np.float32, low.reshape(shape), high.reshape(shape))
 
 
 def _image_spec(

@@ -11,6 +11,9 @@ from PIL import Image
 from gato_jax import documents
 from gato_jax.task import TaskSpec, nested
 
+# `success` of an episode whose task defines no success.
+SUCCESS_UNDEFINED = -1
+
 
 def episode_features(spec: TaskSpec, with_expert_action: bool) -> tfds.features.FeaturesDict:
   """Returns the features of RLDS episodes of a task.

@@ -1,12 +1,13 @@
 """Base classes of every domain's TFDS builder: RLDS episodes from raw logs, and documents.
 
-Datasets are array_record files, with one config per task. `tfds build` in a domain's folder works
-as its users know it; the raw logs are found through GATO_RAW_DIR (by default data/raw below the
-working directory). With Beam's options it runs on Apache Beam (docs/beam.md).
+Datasets are TFRecord files, TFDS' default, with one config per task. `tfds build` in a domain's
+folder works as its users know it; the raw logs are found through GATO_RAW_DIR (by default data/raw
+below the working directory). With Beam's options it runs on Apache Beam (docs/beam.md).
 """
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import io
 import json
@@ -16,7 +17,7 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,17 +26,24 @@ import tqdm
 
 from gato_jax import documents
 from gato_jax.data import freshness
-from gato_jax.domain import DocumentDomain, Domain, SimulatedDomain, document_task_spec
+from gato_jax.domain import (
+  DocumentDomain,
+  Domain,
+  RecordedDomain,
+  SimulatedDomain,
+  document_task_spec,
+)
 from gato_jax.env import logs, results
 from gato_jax.errors import GatoError, MissingData
 from gato_jax.storage import origin
 from gato_jax.task import TaskSpec, nested
-from rlds_builders.base import records, sources
+from rlds_builders.base import recorded_episodes, records, sources
 
 VERSION = "1.0.0"
 
-# `success` of an episode whose task defines no success.
-SUCCESS_UNDEFINED = -1
+# Of the records. TFDS reads the first as a tf.data.Dataset, the second by index.
+FILE_FORMATS = ("tfrecord", "array_record")
+
 _BEAM_WORKERS_ERROR = re.compile(r"GatoError: (.+) \[while running ")
 
 
@@ -60,6 +68,8 @@ def build(
   raw: pathlib.Path,
   tfds_dir: pathlib.Path,
   side: int = documents.ImageConfig.side,
+  file_format: str | None = None,
+  copy_recorded: bool = True,
 ) -> bool:
   """Builds a task's dataset, unless it already matches its sources.
 
@@ -72,6 +82,9 @@ def build(
     raw: Directory of all raw logs.
     tfds_dir: Directory of all datasets.
     side: Pixels of the longer side of images in documents.
+    file_format: One of FILE_FORMATS; by default the first, and datasets of another are kept.
+    copy_recorded: False to write the description of recorded episodes alone, which are then
+      prepared from where they lie.
 
   Returns:
     True when there was anything to build.
@@ -98,6 +111,8 @@ def build(
 
     changes = freshness.stale(directory / "metadata.json", origin_now)
     changes = changes or _missing_splits(domain, directory)
+    if not changes and copy_recorded:
+      changes = _other_format(directory, file_format)
     if not changes:
       return False
 
@@ -116,7 +131,14 @@ def build(
   try:
     # TFDS prints, which would tear the caller's progress bar.
     with contextlib.redirect_stdout(io.StringIO()):
-      module.Builder(config=task, data_dir=tfds_dir).download_and_prepare()
+      builder = module.Builder(
+        config=task, data_dir=tfds_dir, file_format=file_format or FILE_FORMATS[0]
+      )
+      if isinstance(domain, RecordedDomain) and not copy_recorded:
+        directory.mkdir(parents=True)
+        builder.info.write_to_directory(directory)
+      else:
+        builder.download_and_prepare()
   except BaseException:
     # The old dataset may be of sources that are gone, so it is restored.
     if before.exists():
@@ -132,6 +154,25 @@ def build(
 def _origin_now(domain: Domain, task: str) -> dict[str, Any]:
   directory = sources.sources_directory()
   return freshness.expected(domain, task, raw_directory(), side=image_side(), sources=directory)
+
+
+def episode_source(
+  domain: Domain, task: str
+) -> Callable[[], recorded_episodes.RecordedEpisodes] | None:
+  """Returns what opens the episodes of a recorded task; None for others, which have records."""
+  if not isinstance(domain, RecordedDomain):
+    return None
+  return functools.partial(recorded_episodes.RecordedEpisodes, domain, task)
+
+
+def _other_format(directory: pathlib.Path, file_format: str | None) -> str:
+  """Returns a message where a dataset has no records, or others than are asked for, or ""."""
+  info = tfds.builder_from_directory(directory).info
+  if not info.splits:
+    return "it has no records"
+  if file_format and info.file_format.value != file_format:
+    return f"its records are {info.file_format.value}, not {file_format}"
+  return ""
 
 
 def _missing_splits(domain: Domain, directory: pathlib.Path) -> str:
@@ -163,10 +204,6 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type
 
   DOMAIN: ClassVar[Domain]
   VERSION = tfds.core.Version(VERSION)
-
-  def __init__(self, *, file_format: str | None = None, **kwargs: Any):
-    # Training reads batch i by index, which array_record allows and TFRecord does not.
-    super().__init__(file_format=file_format or "array_record", **kwargs)
 
   @property
   def task(self) -> str:
@@ -310,7 +347,7 @@ def example(
       "index": index,
       "return": row.episode_return,
       "length": row.length,
-      "success": SUCCESS_UNDEFINED if row.success is None else int(row.success),
+      "success": records.SUCCESS_UNDEFINED if row.success is None else int(row.success),
       "disturbed": row.actor != "expert",
       "info": json.dumps(row.info, sort_keys=True),
     },

@@ -108,7 +108,18 @@ def steps(columns: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
   return [{path: column[t] for path, column in padded.items()} for t in range(length)]
 
 
-def check_split(recording: Recording, split: str, where: str) -> None:
-  """Raises GatoError where there is no such split."""
-  if split not in recording.splits:
-    raise GatoError(f"{where} has no split {split!r}; it has {', '.join(recording.splits)}")
+def episodes(
+  recording: Recording, splits: str, used: Collection[str], where: str
+) -> Iterator[dict[str, np.ndarray]]:
+  """Yields the episodes of splits, whose names are joined with "+".
+
+  Raises:
+    GatoError: There is no such split, or a file of it is damaged.
+  """
+  names = splits.split("+")
+  for name in names:
+    if name not in recording.splits:
+      raise GatoError(f"{where} has no split {name!r}; it has {', '.join(recording.splits)}")
+
+  for name in names:
+    yield from recording.episodes(name, used)

@@ -71,9 +71,10 @@ def test_rlds_holds_what_the_simulator_gave(dummy_raw, dummy_tfds):
 
 def test_rlds_flags_and_metadata(dummy_tfds):
   builder = tfds.builder_from_directory(dummy_tfds / "dummy/reach/1.0.0")
-  assert builder.info.file_format.value == "array_record"
+  assert builder.info.file_format.value == "tfrecord"
 
-  for i, episode in zip(range(5), builder.as_data_source("train"), strict=False):
+  episodes = tfds.as_numpy(builder.as_dataset(split="train"))
+  for i, episode in zip(range(5), episodes, strict=False):
     steps = list(episode["steps"])
     metadata = episode["episode_metadata"]
 

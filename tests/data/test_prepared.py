@@ -59,7 +59,8 @@ def test_prepared_windows_are_the_records(dummy_tfds):
   pieces, expected = [], []
 
   for index in range(EPISODES):
-    observation, action, _, _, metadata = source.episode(index)
+    episode = source.episode(index)
+    observation, action, metadata = episode.observation, episode.action, episode.metadata
     length = len(action)
 
     assert data.lengths[index] == length and data.returns[index] == metadata["return"]
@@ -157,7 +158,7 @@ def test_the_work_of_a_window_does_not_grow_with_its_episode(short_and_long, mon
 def test_what_is_prepared_is_kept_until_its_records_change(copy):
   assert not prepare.prepare(copy, "dummy.reach", TEXT)
 
-  (record,) = (copy / REACH).glob("*.array_record*")
+  (record,) = (copy / REACH).glob("*.tfrecord*")
   content = record.read_bytes()
   other = bytearray(content)
   other[len(content) // 3] ^= 1  # a rebuilt dataset differs in every compressed block
@@ -371,11 +372,11 @@ def test_documents_are_prepared_again_for_another_tokenizer(tmp_path, monkeypatc
 
 
 def test_a_corrupt_record_is_one_clear_error(copy):
-  (record,) = (copy / REACH).glob("*.array_record*")
+  (record,) = (copy / REACH).glob("*.tfrecord*")
   content = bytearray(record.read_bytes())
   content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
   record.write_bytes(content)
 
-  with pytest.raises(GatoError, match="cannot be read .*run experiments.build again"):
+  with pytest.raises(GatoError, match="reach/1.0.0.*run experiments.build again"):
     prepare.prepare(copy, "dummy.reach", TEXT)
   assert check.report(copy, "dummy.reach", 128) is None

@@ -37,8 +37,8 @@ def make(task):
 
 
 def metadata(tfds_dir):
-  source = tfds.builder_from_directory(tfds_dir / "dummy/reach/1.0.0").as_data_source("train")
-  return [episode["episode_metadata"] for episode in source]
+  source = tfds.builder_from_directory(tfds_dir / "dummy/reach/1.0.0").as_dataset(split="train")
+  return [episode["episode_metadata"] for episode in tfds.as_numpy(source)]
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def _sources(
   sources = []
   for episode in data.kept[is_test == test].tolist():
     single = copy.copy(data)  # shares the open file
-    single.kept = np.array([episode])
+    single.kept, single.validation = np.array([episode]), np.array([], int)
     sources.append((episode, windows.EpisodeWindows(single, text, undivided, max_local_positions)))
 
   yield from itertools.cycle(sources)

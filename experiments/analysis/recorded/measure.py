@@ -16,7 +16,7 @@ import tqdm
 
 from experiments.analysis.recorded import rows
 from gato_jax import randomness
-from gato_jax.data import prepared, prepared_format, records, splits
+from gato_jax.data import prepared, prepared_format, splits
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.env import results
 from gato_jax.errors import GatoError
@@ -136,7 +136,6 @@ def run(
     GatoError: The validation split is empty, or the checkpoint was trained with another one or on
       another spec.
   """
-  check_held_out(policy, config)
   if act.prompt_task:
     raise GatoError(
       "act.prompt_task is not for recorded tasks, whose own steps fill the memory; leave it empty"
@@ -155,7 +154,10 @@ def run(
         f"{task}: the checkpoint in {policy.workdir} was trained on another spec ({difference})"
       )
 
-    validation = splits.split_indices(data.kept, config, split="validation", task_name=task)
+    # What the dataset itself holds out trained no checkpoint.
+    if not len(data.validation):
+      check_held_out(policy, config)
+    validation = splits.split_episodes(data, config, split="validation")
     # The purpose of a draw seeds it: another text would measure other episodes.
     chosen = validation[_sample(f"held-out episodes/{task}", len(validation), episodes)]
 
@@ -337,12 +339,8 @@ class Follower:
 def _constant_action(data: prepared.PreparedEpisodes, training: np.ndarray) -> np.ndarray:
   """Returns the mean action of training episodes, or each number's most frequent choice."""
   sample = _sample(f"mean action/{data.spec.name}", len(training), _TRAINING_EPISODES)
-
-  source = records.EpisodeRecords(data.directory)
-  # The last action of a record does not count: nothing follows the last observation.
-  actions = np.concatenate(
-    [source.columns(i, ("action",))["action"][:-1] for i in training[sample].tolist()]
-  )
+  pieces = [(i, 0, int(data.lengths[i])) for i in training[sample].tolist()]
+  actions = data.actions(pieces)
 
   if not np.issubdtype(actions.dtype, np.integer):
     return actions.mean(axis=0)

@@ -111,7 +111,7 @@ def _is_image(column: np.ndarray) -> bool:
 
 def _tokens(field: Any, task_layout: layout.TokenLayout, columns: Columns) -> np.ndarray:
   """Returns the bins [n, A] of a continuous field."""
-  values = columns.numbers[field.key].astype(np.float32)
+  values = field.binned(columns.numbers[field.key])
   if field.key == "action":
     return task_layout.encode_actions(values) - vocabulary.CONTINUOUS_OFFSET
 

@@ -54,10 +54,12 @@ def tfds_build(domain, task, raw, data_dir, options=""):
 
 
 def records(data_dir, domain, task):
-  source = tfds.builder_from_directory(data_dir / domain / task / "1.0.0").as_data_source(
-    "train", decoders={"steps": tfds.decode.SkipDecoding()}
+  source = tfds.builder_from_directory(data_dir / domain / task / "1.0.0").as_dataset(
+    split="train",
+    decoders={"steps": tfds.decode.SkipDecoding()},
+    read_config=tfds.ReadConfig(interleave_cycle_length=1),
   )
-  return [flatten(record) for record in source]
+  return [flatten(record) for record in tfds.as_numpy(source)]
 
 
 def assert_same(ours, theirs):

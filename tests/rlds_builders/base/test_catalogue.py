@@ -18,7 +18,7 @@ from gato_jax.data import mixture, pipeline, prepare, prepared
 from gato_jax.errors import GatoError
 from gato_jax.task import flatten
 from gato_jax.tokens import codec, layout
-from rlds_builders.base import recorded_builder, rlds_builder
+from rlds_builders.base import recorded_source, recorded_spec, rlds_builder
 
 TEXT = codec.default_text_codec()
 CODE_DOMAINS = (
@@ -44,7 +44,7 @@ def batch(tfds_dir, name):
 @pytest.mark.parametrize(("name", "task"), CODE_TASKS)
 def test_every_task_fits_the_catalogues_features(name, task):
   domain = rlds_builders.get(name)
-  spec = recorded_builder.task_spec(domain, task, recorded_builder.load(domain.sources[task]))
+  spec = recorded_spec.task_spec(domain, task, recorded_source.load(domain.sources[task]))
   table = layout.TokenLayout(spec, TEXT)
   assert spec.observation and table.length <= 512
   assert np.all(spec.action.maximum == (domain.sources[task].choices or 2) - 1)
@@ -63,7 +63,7 @@ def test_catalogue_episodes_train(tmp_path, monkeypatch, name, task):
   domain = rlds_builders.get(name)
   mocked(monkeypatch)
   rlds_builder.build(domain, task, tmp_path, tmp_path)
-  recorded = list(recorded_builder.load(domain.sources[task]).as_dataset(split="train"))
+  recorded = list(recorded_source.load(domain.sources[task]).as_dataset(split="train"))
   flat = [flatten(step) for step in tfds.as_numpy(recorded[2]["steps"])]
   prepare.prepare(tmp_path, f"{name}.{task}", TEXT)
   data = prepared.load(tmp_path, f"{name}.{task}")
@@ -102,7 +102,7 @@ def test_pictures_and_discrete_actions_train(tmp_path, monkeypatch, name, task, 
   mocked(monkeypatch, domain.sources[task].choices)
   rlds_builder.build(domain, task, tmp_path, tmp_path)
   recorded = list(
-    recorded_builder.load(domain.sources[task]).as_dataset(split=domain.sources[task].split)
+    recorded_source.load(domain.sources[task]).as_dataset(split=domain.sources[task].split)
   )
   steps = [flatten(step) for step in tfds.as_numpy(recorded[2]["steps"])]
   prepare.prepare(tmp_path, f"{name}.{task}", TEXT)
@@ -252,7 +252,7 @@ def mocked(monkeypatch, choices=None):
 
   `choices` is the size of a discrete action, which mock_data does not know.
   """
-  load = recorded_builder.load
+  load = recorded_source.load
 
   def choose(episode):
     return {
@@ -268,7 +268,7 @@ def mocked(monkeypatch, choices=None):
     builder.as_dataset = lambda split, **_: recorded
     return builder
 
-  monkeypatch.setattr(recorded_builder, "load", mocked_load)
+  monkeypatch.setattr(recorded_source, "load", mocked_load)
 
 
 def fetched(monkeypatch, folder, task, **changes):
@@ -294,7 +294,7 @@ def test_robots_train_and_are_described(tmp_path, monkeypatch, task):
   rlds_builder.build(domain, task, tmp_path, tmp_path / "tfds")
   prepare.prepare(tmp_path / "tfds", f"robot_rlds.{task}", TEXT)
   data = prepared.load(tmp_path / "tfds", f"robot_rlds.{task}")
-  recorded = list(recorded_builder.load(source).as_dataset(split="train"))
+  recorded = list(recorded_source.load(source).as_dataset(split="train"))
   step = [flatten(s) for s in tfds.as_numpy(recorded[1]["steps"])][2]
   observation, actions = data.window(1, 2, 3)
 
@@ -386,7 +386,7 @@ def test_a_wrong_declaration_is_one_clear_error(changes, message):
   source = dataclasses.replace(domain.sources["walker_walk"], **changes)
   domain = dataclasses.replace(domain, sources={"walker_walk": source})
   with pytest.raises(GatoError, match=message):
-    recorded_builder.task_spec(domain, "walker_walk", recorded_builder.load(source))
+    recorded_spec.task_spec(domain, "walker_walk", recorded_source.load(source))
 
 
 def test_recorded_episodes_that_were_never_fetched_are_one_clear_error(tmp_path, monkeypatch):

@@ -48,12 +48,12 @@ def catalogue(tmp_path, monkeypatch) -> pathlib.Path:
 def build(tmp_path, monkeypatch):
   """Builds the dataset of a name, declared with changes, and returns its records."""
 
-  def build(name: str, **changes) -> records.EpisodeRecords:
+  def build(name: str, form: str | None = None, **changes) -> records.EpisodeRecords:
     source = Source(f"tfds:{name}:1.0.0", **changes)
     domain = dataclasses.replace(rlds_builders.get("robot_rlds"), sources={TASK: source})
     module = importlib.import_module("rlds_builders.robot_rlds.robot_rlds_dataset_builder")
     monkeypatch.setattr(module.Builder, "DOMAIN", domain)
-    rlds_builder.build(domain, TASK, tmp_path, tmp_path / "tfds")
+    rlds_builder.build(domain, TASK, tmp_path, tmp_path / "tfds", file_format=form)
     return records.EpisodeRecords(records.directory_of(tmp_path / "tfds", f"robot_rlds.{TASK}"))
 
   return build
@@ -150,15 +150,11 @@ def test_numbers_beyond_float32_are_refused():
 def test_what_does_not_fit_may_be_left_out(catalogue, build):
   """Follows the advice of the error messages above."""
   name = write(catalogue, every("observation/stamp", 1 + (1 << 32)), INT64)
-  observation, actions, _, rewards, _ = build(
-    name, observation={"state": "observation/state"}
-  ).episode(1)
+  episode = build(name, observation={"state": "observation/state"}).episode(1)
 
-  assert (
-    list(observation) == ["state"]
-    and actions.shape == (STEPS - 1, 7)
-    and rewards.tolist() == [0, 0, 0, 1]
-  )
+  assert list(episode.observation) == ["state"]
+  assert episode.action.shape == (STEPS - 1, 7)
+  assert episode.rewards.tolist() == [0, 0, 0, 1]
 
 
 def test_a_last_reward_that_is_not_defined_counts_for_nothing(catalogue, build):
@@ -279,10 +275,11 @@ def test_a_tfrecord_that_lacks_records_is_named(catalogue, build):
     build(name)
 
 
+@pytest.mark.parametrize("form", rlds_builder.FILE_FORMATS)
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_a_built_shard_that_is_not_whole_is_one_line(catalogue, build, kind):
-  directory = build(write(catalogue)).directory
-  (path,) = directory.glob("*array_record*")
+def test_a_built_shard_that_is_not_whole_is_one_line(catalogue, build, kind, form):
+  directory = build(write(catalogue), form=form).directory
+  (path,) = directory.glob(f"*{form}*")
   damage(path, DAMAGES[kind][0])
 
   with pytest.raises(
@@ -302,11 +299,11 @@ def test_a_built_shard_that_is_not_whole_is_one_line(catalogue, build, kind):
 def test_records_that_are_not_finite_are_named(catalogue, build, monkeypatch):
   """Datasets that were built before the builder checked for them may hold such records."""
   found = build(write(catalogue))
-  source = found._source
+  source = found._training
   record = dict(
     source[1], steps=dict(source[1]["steps"], reward=np.array([0, np.nan, 0, 1, 0], np.float32))
   )
-  monkeypatch.setattr(found, "_source", {1: record})
+  monkeypatch.setattr(found, "_training", [{}, record])
 
   with pytest.raises(
     GatoError, match="^robot_rlds.bridge, episode 1, step 1, reward: nan; every number must be"

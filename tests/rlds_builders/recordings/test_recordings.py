@@ -51,7 +51,8 @@ def build(tmp_path, monkeypatch):
 
     directory = records.directory_of(tmp_path / "tfds", f"robot_rlds.{TASK}")
     episodes = []
-    for episode in tfds.builder_from_directory(directory).as_data_source("train"):
+    built = tfds.builder_from_directory(directory).as_dataset(split="train")
+    for episode in tfds.as_numpy(built):
       steps = [flatten(step) for step in episode["steps"]]
       episodes.append({key: np.array([step[key] for step in steps]) for key in steps[0]})
     return episodes
