@@ -3,7 +3,8 @@
 PATH is a LeRobot dataset, a Minari dataset, an HDF5 file of robomimic or D4RL, a folder of .npz
 episodes, or RLDS that TFDS wrote; "tfds:NAME" takes a dataset of TFDS' catalogue, such as one of
 Open X-Embodiment. The episodes are looked through, a folder rlds_builders/NAME is written that
-declares how they are read, and experiments.check builds them and reads them back.
+declares how they are read, and a config experiments/configs/NAME.py, and experiments.check builds
+them and reads them back.
 """
 
 import pathlib
@@ -15,10 +16,11 @@ import rich.table
 from absl import flags
 
 import rlds_builders
-from experiments import cli
+from experiments import cli, configs
 from experiments.analysis.recorded import location
+from gato_jax.domain import RecordedDomain
 from gato_jax.errors import GatoError
-from gato_jax.tokens import codec
+from gato_jax.tokens import codec, layout
 
 _FROM = flags.DEFINE_string("from", None, "Path or source of the episodes.", required=True)
 _NAME = flags.DEFINE_string("name", None, "Name of the new domain.", required=True)
@@ -31,7 +33,8 @@ _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the dataset that 
 
 
 def main() -> None:
-  from experiments.analysis.recorded import declaration, survey  # TensorFlow
+  from experiments.analysis.recorded import config, declaration, survey  # TensorFlow
+  from rlds_builders.base import recorded_source, recorded_spec
 
   dataset = location.dataset_of(_FROM.value)
   task = _TASK.value or _task_name(dataset)
@@ -43,6 +46,17 @@ def main() -> None:
 
   _show(found, proposal)
   print(f"add: {folder / '__init__.py'} declares {_NAME.value}.{task}; read it, and change it")
+
+  domain = rlds_builders.get(_NAME.value)
+  assert isinstance(domain, RecordedDomain)  # it was written as one
+  spec = recorded_spec.task_spec(domain, task, recorded_source.load(proposal.source))
+  path = config.write(
+    pathlib.Path(configs.__file__).parent,
+    _NAME.value,
+    layout.TokenLayout(spec, codec.default_text_codec()).length,
+    has_validation=bool(proposal.source.validation_split),
+  )
+  print(f"add: {path} trains on it; its first lines say how")
 
   if _CHECK.value:
     command = [sys.executable, "-m", "experiments.check", f"--domain={_NAME.value}"]
@@ -78,6 +92,10 @@ def _show(found, proposal) -> None:
     becomes = keys.get(path, "")
     if path in proposal.source.action:
       becomes = "the action"
+    elif path.startswith("observation/") and keys.get(path) in proposal.source.image_range:
+      becomes += ", an image"
+    elif keys.get(path) in proposal.source.observation_bounds:
+      becomes += ", scaled"
     result.add_row(path, str(list(field.shape)), holds, becomes or "[dim]-[/dim]")
 
   console = rich.console.Console(width=max(100, rich.console.Console().width), highlight=False)

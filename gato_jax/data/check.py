@@ -25,6 +25,10 @@ from gato_jax.tokens.vocabulary import Kind
 # Windows that the reading speed is measured with.
 _TIMED_WINDOWS = 64
 
+# Steps that a small network sees, and tokens of a row that a laptop trains on with ease.
+_WINDOW_STEPS = 4
+_ROW_TOKENS = 512
+
 # Episodes whose rewards are summed once more by rlds.
 _STREAMED_EPISODES = 5
 
@@ -270,9 +274,24 @@ def layouts(facts_by_task: Mapping[str, Mapping[str, Any]]) -> str:
   sections = []
   for text, names in tasks_by_layout.items():
     first_step = facts_by_task[names[0]]["first step"]
-    sections.append(f"{', '.join(names)}{text}\n{first_step}\n")
+    steps, length = proposed_lengths(facts_by_task[names[0]]["tokens a step"])
+    proposal = (
+      f"  proposed: data.sequence_length={length}, data.window_steps={steps}, "
+      f"model.memory_length={length}"
+    )
+    sections.append(f"{', '.join(names)}{text}\n{first_step}\n{proposal}\n")
 
   return "".join(sections)
+
+
+def proposed_lengths(step_tokens: int) -> tuple[int, int]:
+  """Returns (steps of a window, tokens of a row) for a step of so many tokens.
+
+  The row, and with it the memory when acting, holds a window of four steps, or as many as take 512
+  tokens, and at least one.
+  """
+  steps = max(1, min(_WINDOW_STEPS, _ROW_TOKENS // step_tokens))
+  return steps, steps * step_tokens
 
 
 def _update_ranges(

@@ -101,6 +101,40 @@ def test_bounds_sizes_and_texts_follow_from_the_data(robomimic):
   assert "zero never changes: left out" in text
 
 
+def test_states_splits_and_depth_are_declared(tmp_path):
+  random = np.random.default_rng(0)
+  path = tmp_path / "demos.hdf5"
+  with h5py.File(path, "w") as file:
+    for number in range(12):
+      group = file.create_group(f"data/demo_{number}")
+      joints = random.uniform([-0.01, 5], [0.02, 9], (50, 2))
+      if number == 4:
+        joints[7, 1] = 900  # a sensor that failed once
+      group["obs/joints"] = joints
+      group["obs/depth"] = random.uniform(0.31, 2.4, (50, 32, 32, 1)).astype(np.float32)
+      group["actions"] = random.uniform(-1, 1, (50, 2))
+    names = [f"demo_{number}".encode() for number in range(12)]
+    file["mask/train"], file["mask/valid"] = np.array(names[:9]), np.array(names[9:11])
+    file["mask/extra"] = np.array(names[11:])
+
+  found = survey.survey(f"hdf5:{path}", 1000, codec.default_text_codec())
+  proposal = declaration.propose(found)
+  source = proposal.source
+
+  assert (source.split, source.validation_split) == ("train", "valid")
+  (low, high) = source.observation_bounds["joints"]
+  np.testing.assert_allclose(low, [-0.01, 5], atol=0.1)
+  np.testing.assert_allclose(high, [0.02, 9], atol=0.1)
+  assert source.image_range == {
+    "depth": (pytest.approx(0.31, abs=0.01), pytest.approx(2.4, abs=0.01))
+  }
+
+  text = "\n".join(proposal.remarks)
+  assert "the split 'valid' is held out" in text
+  assert 'splits that are not read: extra; split="train+extra" would' in text
+  assert "joints number 1 lies in" in text and "joints number 0 lies" not in text
+
+
 def test_a_declaration_is_python_that_says_the_same(robomimic):
   found = survey.survey(f"hdf5:{robomimic}", 1000, codec.default_text_codec())
   source = declaration.propose(found).source
@@ -127,6 +161,20 @@ def test_robomimic_is_added_with_a_task_named_after_its_file(checkout, robomimic
 
   declared = checkout / "rlds_builders/cans/__init__.py"
   assert '"can_pick": Source(' in declared.read_text()
+
+  # The config is one that trains; only what training reads was written.
+  described = commands.run(
+    "experiments.describe",
+    "--config=experiments/configs/cans.py",
+    f"--config.data_dir={checkout}/data",
+    cwd=checkout,
+  )
+  assert described.returncode == 0, described.stderr
+  assert "linear in its bounds" in described.stdout
+  assert (
+    "config.data.validation_every = 10" in (checkout / "experiments/configs/cans.py").read_text()
+  )
+  assert not list((checkout / "data/tfds/cans").rglob("*record*"))
 
 
 @pytest.mark.parametrize(

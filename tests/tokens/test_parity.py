@@ -7,13 +7,14 @@ tokenises it inside the compiled step. Both must make the same tokens.
 import jax
 import numpy as np
 import pytest
+from dm_env import specs
 
 import rlds_builders
 from gato_jax.agent import buckets, step
 from gato_jax.domain import SimulatedDomain, environment_task_spec
 from gato_jax.env import logs, loop, sequential
-from gato_jax.task import flatten
-from gato_jax.tokens import codec, layout, packing
+from gato_jax.task import TaskSpec, flatten
+from gato_jax.tokens import codec, layout, packing, vocabulary
 from gato_jax.tokens.vocabulary import Kind
 
 pytestmark = pytest.mark.alone  # simulators run here, and TensorFlow in its neighbours
@@ -130,6 +131,38 @@ def test_acting_makes_the_tokens_of_the_recorded_episode(domain, tmp_path):
     np.testing.assert_array_equal(
       chunk["patch_positions"][0, slots], token_layout.patch_positions, err_msg=where
     )
+
+
+def test_a_scaled_state_has_the_same_bins_in_training_and_acting():
+  random = np.random.default_rng(0)
+  low, high = np.array([-0.02, 10, -3], np.float32), np.array([0.01, 11, 400], np.float32)
+  spec = TaskSpec(
+    "robot.lift",
+    observation={
+      "joints": specs.BoundedArray((3,), np.float32, low, high),
+      "speed": specs.Array((2,), np.float32),
+    },
+    action=specs.BoundedArray((2,), np.float32, -1, 1),
+    scaled=("joints",),
+  )
+  token_layout = layout.TokenLayout(TaskSpec.from_json(spec.to_json()), codec.default_text_codec())
+
+  # A tenth of the range lies outside on either side; the rest covers all bins.
+  share = random.uniform(-0.1, 1.1, (2000, 3))
+  joints = (low + share * (high - low)).astype(np.float32)
+  speed = random.normal(size=(2000, 2)).astype(np.float32)
+  tokens = token_layout.encode({"joints": joints, "speed": speed}, None).tokens
+
+  bins = tokens[:, :3] - vocabulary.CONTINUOUS_OFFSET
+  expected = np.clip(np.floor(share * 1024), 0, 1023)
+  assert np.abs(bins - expected).max() <= 1 and (bins == expected).mean() > 0.99
+  assert bins.min() == 0 and bins.max() == 1023
+
+  packed = [
+    packing.pack(token_layout, {"joints": joints[t], "speed": speed[t]}) for t in range(200)
+  ]
+  for t, chunk in enumerate(acting_chunks(token_layout, packed)):
+    np.testing.assert_array_equal(chunk["tokens"][0, 1:6], tokens[t, :5])
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,18 @@
 import dataclasses
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 
-from experiments.analysis.recorded.survey import FieldSurvey, Survey
+from experiments.analysis.recorded.survey import FieldSurvey, Numbers, Survey
 from gato_jax.domain import Source
 from gato_jax.errors import GatoError
 from gato_jax.storage import files
 
 _OBSERVATION, _ACTION = "observation/", "action"
+# Names of splits that are held out, the likeliest first.
+_VALIDATION = ("validation", "valid", "val", "test")
 _TOLD_ELSEWHERE = ("reward", "discount", "is_first", "is_last", "is_terminal")
 
 # A bound that is reached rarely wastes bins: the quantiles are taken where they are this much
@@ -42,9 +45,10 @@ class Proposal:
 def propose(found: Survey) -> Proposal:
   """Returns the declaration that follows from what the fields hold.
 
-  All observations that change are taken, and the instruction where there is one. Actions are
-  scaled by their smallest and largest values, or by their quantiles of 1 % and 99 % where a few
-  values are far out.
+  All observations that change are taken, and the instruction where there is one. Actions and
+  states are scaled by their smallest and largest values, or by their quantiles of 1 % and 99 %
+  where a few values are far out. A depth image gets the range of its values. A split for validation
+  is held out.
 
   Raises:
     GatoError: There is no action or no observation.
@@ -57,6 +61,7 @@ def propose(found: Survey) -> Proposal:
     )
 
   observation, texts = {}, {}
+  bounds, ranges = {}, {}
   left_out, remarks = [], []
   for path, field in found.fields.items():
     key = _key(path)
@@ -71,19 +76,29 @@ def propose(found: Survey) -> Proposal:
       texts[key] = 8 * (field.tokens // 8 + 1)
     if key:
       observation[key] = path
-      remarks += _remarks_on_observation(key, field)
+      if field.kind == "depth" and field.numbers is not None:
+        ranges[key] = _range(field.numbers)
+        remarks.append(f"{key}: {ranges[key][0]:g} becomes black and {ranges[key][1]:g} white")
+      elif field.numbers is not None and not _is_discrete(field.numbers):
+        bounds[key], about_bounds = _bounds([field.numbers], key)
+        remarks += about_bounds
     elif not _is_action(path) and path not in _TOLD_ELSEWHERE:
       left_out.append(path)
   if not observation:
     raise GatoError(f"{found.source.dataset} has no field below `observation`")
 
   source = dataclasses.replace(
-    found.source, observation=observation, action=tuple(field.path for field in actions)
+    found.source,
+    observation=observation,
+    action=tuple(field.path for field in actions),
+    observation_bounds=bounds,
+    image_range=ranges,
   )
+  source, about_splits = _with_validation_split(source, found)
   source, about_actions = _with_action_bounds(source, actions)
   source, about_images = _with_image_size(source, found)
 
-  remarks = [*about_actions, *about_images, *remarks]
+  remarks = [*about_splits, *about_actions, *about_images, *remarks]
   return Proposal(source, texts, left_out=tuple(left_out), remarks=tuple(remarks))
 
 
@@ -98,6 +113,29 @@ def _key(path: str) -> str:
   return "instruction" if "instruction" in path else ""
 
 
+def _is_discrete(numbers: Numbers) -> bool:
+  """True for integers that are tokens themselves."""
+  return bool(
+    numbers.are_integers and np.all(numbers.minimum >= 0) and np.all(numbers.maximum < 1024)
+  )
+
+
+def _with_validation_split(source: Source, found: Survey) -> tuple[Source, list[str]]:
+  """Holds out the first split whose name says so, and names those that nothing is read of."""
+  others = [name for name in found.splits if name != source.split]
+  held_out = [name for name in _VALIDATION if name in others]
+  if held_out:
+    source = dataclasses.replace(source, validation_split=held_out[0])
+
+  unused = [name for name in others if name != source.validation_split]
+  remarks = [f"the split {source.validation_split!r} is held out for validation"] * bool(held_out)
+  if unused:
+    remarks.append(
+      f'splits that are not read: {", ".join(unused)}; split="{source.split}+{unused[0]}" would'
+    )
+  return source, remarks
+
+
 def _with_action_bounds(source: Source, actions: list[FieldSurvey]) -> tuple[Source, list[str]]:
   numbers = [field.numbers for field in actions if field.numbers is not None]
 
@@ -106,8 +144,17 @@ def _with_action_bounds(source: Source, actions: list[FieldSurvey]) -> tuple[Sou
   if len(numbers) == 1 and first.are_integers and len(first.minimum) == 1 and first.minimum[0] >= 0:
     return dataclasses.replace(source, choices=int(first.maximum[0]) + 1), []
 
-  minimum, maximum = (np.concatenate([getattr(n, name) for n in numbers]) for name in _BOUNDS)
-  low, high = (np.concatenate([getattr(n, name) for n in numbers]) for name in _QUANTILES)
+  (minimum, maximum), remarks = _bounds(numbers, "action")
+  clip = _CLIP if any("98 %" in remark for remark in remarks) else Source.clip
+  return dataclasses.replace(source, minimum=minimum, maximum=maximum, clip=clip), remarks
+
+
+def _bounds(
+  numbers: list[Numbers], name: str
+) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], list[str]]:
+  """Returns the bounds of all numbers of some fields, and what a person should know about them."""
+  minimum, maximum = (np.concatenate([getattr(n, side) for n in numbers]) for side in _BOUNDS)
+  low, high = (np.concatenate([getattr(n, side) for n in numbers]) for side in _QUANTILES)
   constant = minimum == maximum
   far_out = ~constant & (high > low) & (high - low < _WASTED * (maximum - minimum))
 
@@ -118,27 +165,25 @@ def _with_action_bounds(source: Source, actions: list[FieldSurvey]) -> tuple[Sou
   above = np.where(constant, maximum + 1, above)
 
   remarks = [
-    f"action number {i} is always {minimum[i]:g}: nothing is learned by it"
+    f"{name} number {i} is always {minimum[i]:g}: nothing is learned by it"
     for i in np.flatnonzero(constant)
   ]
   remarks += [
-    f"action number {i} lies in [{minimum[i]:.4g}, {maximum[i]:.4g}], 98 % of it in "
+    f"{name} number {i} lies in [{minimum[i]:.4g}, {maximum[i]:.4g}], 98 % of it in "
     f"[{low[i]:.4g}, {high[i]:.4g}]: these are its bounds, and what is outside is moved to them"
     for i in np.flatnonzero(far_out)
   ]
-  return (
-    dataclasses.replace(
-      source,
-      minimum=_rounded(below, down=True),
-      maximum=_rounded(above, down=False),
-      clip=_CLIP if far_out.any() else Source.clip,
-    ),
-    remarks,
-  )
+  return (_rounded(below, down=True), _rounded(above, down=False)), remarks
 
 
 _BOUNDS = ("minimum", "maximum")
 _QUANTILES = ("low", "high")
+
+
+def _range(numbers: Numbers) -> tuple[float, float]:
+  """Returns the values of a depth image that become black and white."""
+  (low,), (high,) = _rounded(numbers.minimum, down=True), _rounded(numbers.maximum, down=False)
+  return low, high if high > low else low + 1
 
 
 def _rounded(bounds: np.ndarray, down: bool) -> tuple[float, ...]:
@@ -179,17 +224,6 @@ def _with_image_size(source: Source, found: Survey) -> tuple[Source, list[str]]:
   return fitting, remarks
 
 
-def _remarks_on_observation(key: str, field: FieldSurvey) -> list[str]:
-  numbers = field.numbers
-  if numbers is None:
-    return []
-
-  constant = np.flatnonzero(numbers.is_constant)
-  if len(constant):
-    return [f"{key} has numbers that never change: {', '.join(map(str, constant))}"]
-  return []
-
-
 def write(folder: pathlib.Path, name: str, task: str, proposal: Proposal) -> None:
   """Writes the folder of a domain with one task.
 
@@ -222,13 +256,18 @@ def render(source: Source, indent: int = 2) -> str:
       continue
 
     if isinstance(value, dict):
-      inside = "".join(f'{" " * (indent + 4)}"{k}": "{v}",\n' for k, v in value.items())
+      inside = "".join(f'{" " * (indent + 4)}"{k}": {_literal(v)},\n' for k, v in value.items())
       lines.append(f"{field.name}={{\n{inside}{' ' * (indent + 2)}}}")
     else:
-      lines.append(f"{field.name}={value!r}".replace("'", '"'))
+      lines.append(f"{field.name}={_literal(value)}")
 
   inside = "".join(f"{' ' * (indent + 2)}{line},\n" for line in lines)
   return f"Source(\n{inside}{' ' * indent})"
+
+
+def _literal(value: Any) -> str:
+  """Returns a value as Python with double quotes."""
+  return repr(value).replace("'", '"')
 
 
 def _init(name: str, task: str, proposal: Proposal) -> str:

@@ -42,7 +42,7 @@ class FieldSurvey:
 
   Attributes:
     path: Its path.
-    kind: "image", "text" or "numbers".
+    kind: "image", "depth" (numbers that are an image), "text" or "numbers".
     shape: Its shape.
     numbers: What its numbers are; None for images and texts.
     tokens: Tokens of the longest text, 0 for others.
@@ -102,6 +102,8 @@ def survey(dataset: str, episodes: int, text: codec.TextCodec) -> Survey:
   for episode in tqdm.tqdm(reading, "look", total, unit="episode", dynamic_ncols=True):
     lengths.append(max(map(len, episode.values())))
     for path, column in episode.items():
+      if kinds[path] == "depth":
+        column = _extremes(column)
       columns[path].append(column)
     if sum(lengths) > _MOST_STEPS:
       break
@@ -126,7 +128,19 @@ def _splits(opened: Any) -> Mapping[str, int]:
 def _kind(feature: Any) -> str:
   if recorded_spec.is_text(feature):
     return "text"
-  return "image" if recorded_spec.is_image(feature) else "numbers"
+  if recorded_spec.is_image(feature):
+    return "image"
+
+  # [H, W] or [H, W, 1] of numbers with sides of an image.
+  shape = tuple(feature.shape)
+  is_plane = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
+  return "depth" if is_plane and min(side or 0 for side in shape[:2]) >= 16 else "numbers"
+
+
+def _extremes(column: np.ndarray) -> np.ndarray:
+  """Returns the smallest and the largest finite value of an episode's depth images, [2, 1]."""
+  finite = column[np.isfinite(column)]
+  return np.array([[finite.min()], [finite.max()]]) if finite.size else np.zeros([2, 1])
 
 
 def _field(
