@@ -73,11 +73,7 @@ def check(
 
   config = mixture.MixtureConfig(sequence_length=sequence_length)
   rows = windows.EpisodeWindows(data, text, config=config, max_local_positions=512)
-  episodes: records.EpisodeSource
-  if source and not records.has_records(data.directory):
-    episodes = source()
-  else:
-    episodes = records.EpisodeRecords(data.directory)
+  episodes = records.open_episodes(data.directory, source)
   random = np.random.default_rng(0)
 
   problems: list[str] = []

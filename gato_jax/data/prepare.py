@@ -74,11 +74,7 @@ def prepare(
     if spec.is_document:
       index = _write_documents(records.DocumentRecords(directory), text, file=file, task=task)
     else:
-      episodes: records.EpisodeSource
-      if source and not records.has_records(directory):
-        episodes = source()
-      else:
-        episodes = records.EpisodeRecords(directory)
+      episodes = records.open_episodes(directory, source)
       index, validation_from = _write_episodes(episodes, file, task=task)
 
     # The data is on the disk before the rename below makes it visible.

@@ -6,7 +6,7 @@ Training does not read them: it reads their prepared form (gato_jax/data/prepare
 import contextlib
 import io
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -211,6 +211,20 @@ class EpisodeRecords:
       directory=self.directory,
       is_validation=index >= len(self._training),
     )
+
+
+def open_episodes(
+  directory: pathlib.Path, source: Callable[[], EpisodeSource] | None = None
+) -> EpisodeSource:
+  """Opens the episodes of a dataset: its records, or what they are read from where it has none.
+
+  Args:
+    directory: Directory of the dataset.
+    source: Opens recorded episodes where they lie; None for tasks that have records.
+  """
+  if source and not has_records(directory):
+    return source()
+  return EpisodeRecords(directory)
 
 
 def episode_of(
