@@ -2,8 +2,9 @@
 
 Document tasks are measured on their validation split: bits per byte, chrF and BLEU-4, exact match
 and VQA accuracy (<workdir>/language.jsonl). Recorded tasks are measured on the episodes of their
-validation split (data.validation_every): the error of each number of the action
-(<workdir>/actions.jsonl). Rows that exist are not measured again. experiments.report shows them.
+validation split (their own, or data.validation_every): the error of each number of the action
+(<workdir>/actions.jsonl), and a video of predicted beside recorded actions
+(<workdir>/recorded). Rows that exist are not measured again. experiments.report shows them.
 
 With --cloning it measures the control tasks along the expert's episodes instead: the loss by place
 in the window, and how often the most likely action is a copy of the last one
@@ -31,7 +32,7 @@ from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig
 from gato_jax.storage import lock
 from gato_jax.tokens import codec
-from gato_jax.train import export
+from gato_jax.train import checkpoint, export
 
 _DOCUMENTS = flags.DEFINE_integer(
   "documents",
@@ -53,6 +54,11 @@ _STEP = flags.DEFINE_integer(
 )
 
 
+_EVERY_CHECKPOINT = flags.DEFINE_bool(
+  "every_checkpoint",
+  False,
+  "Measures recorded tasks at every checkpoint that the workdir has, not only at the newest.",
+)
 _CLONING = flags.DEFINE_bool(
   "cloning", False, "Measures control tasks along the expert's episodes instead."
 )
@@ -87,7 +93,13 @@ def main(experiment: cli.Experiment) -> None:
     if documents:
       measure_documents(experiment, policy, documents)
     if episodes:
-      measure_episodes(experiment, policy, episodes)
+      # The newest one comes last: the videos are of it.
+      steps = [policy.step]
+      if _EVERY_CHECKPOINT.value:
+        steps = checkpoint.saved_steps(experiment.workdir / "checkpoints")
+      for step in steps:
+        earlier = policy if step == policy.step else agent.Policy(experiment.workdir, step)
+        measure_episodes(experiment, earlier, episodes)
 
 
 def measure_cloning(experiment: cli.Experiment) -> None:

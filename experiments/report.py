@@ -17,6 +17,7 @@ from experiments import cli
 from experiments.analysis.cloning import rows as cloning
 from experiments.analysis.language import measure
 from experiments.analysis.recorded import rows as recorded
+from experiments.analysis.recorded import video
 from experiments.analysis.report import (
   action_scores,
   comparison,
@@ -150,7 +151,8 @@ def report_run(experiment: cli.Experiment) -> None:
   played = pathlib.Path(_RESULTS.value or experiment.results)
   rows = list(results.read(played / "results.jsonl"))
   measured = language_scores.newest(results.read(played / measure.ROWS, measure.DocumentRow))
-  actions = action_scores.scores(results.read(played / recorded.ROWS, recorded.ActionErrorRow))
+  recorded_rows = list(results.read(played / recorded.ROWS, recorded.ActionErrorRow))
+  actions = action_scores.scores(recorded_rows)
   if not rows and not measured and not actions:
     raise GatoError(
       f"nothing to report in {played / 'results.jsonl'}; "
@@ -172,6 +174,8 @@ def report_run(experiment: cli.Experiment) -> None:
     measured=measured,
     pictures=played / measure.IMAGES,
     actions=actions,
+    recorded_rows=recorded_rows,
+    recorded_videos=played / video.FOLDER,
     cloned=list(results.read(played / cloning.ROWS, cloning.CloningRow)),
   )
 

@@ -4,11 +4,14 @@ Baselines, intervals, rows and refusals.
 """
 
 import dataclasses
+import json
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from experiments.analysis.recorded import measure, rows
+from experiments.analysis.recorded import measure, rows, video
 from experiments.analysis.report import action_scores, page
 from gato_jax import agent
 from gato_jax.data import prepared, records
@@ -183,11 +186,46 @@ def test_scores_weigh_steps_and_resample_episodes():
   assert wide.error < wide.copied < wide.high and not wide.beats
 
 
+def test_a_video_shows_images_and_both_actions(measured, dummy_tfds):
+  facts = json.loads((measured / "recorded/dummy.reach.json").read_text())
+  assert facts == {"step": 5, "episode": 4}
+
+  with av.open(str(measured / "recorded/dummy.reach.mp4")) as container:
+    frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+  data = prepared.load(dummy_tfds, "dummy.reach", keep=0.0)
+  assert len(frames) == data.lengths[4]
+
+  # The image of the first step is above the curves, and only there.
+  observation, _ = data.window(4, 0, 1)
+  (image,) = [column[0] for column in observation.values() if column.ndim == 4]
+  side = video._IMAGE_HEIGHT
+  shown = frames[0][:side, :side].astype(float)
+  enlarged = np.asarray(Image.fromarray(image).resize((side, side)))
+  assert np.abs(shown - enlarged).mean() < 10 and frames[0].shape[0] > side
+
+  # The line moves to the right.
+  blue = [np.abs(f[side:].astype(float) - (0, 114, 178)).sum(-1) < 60 for f in frames]
+  places = [np.argmax(mask.sum(0)) for mask in blue]
+  assert places == sorted(places) and places[-1] > places[0] + 100
+
+
 def test_the_report_shows_them_alone(measured, tmp_path, capsys):
   found = action_scores.scores(read(measured))
   paths = [tmp_path / name for name in ("none", "no", "nor")]
-  path, scored = page.write(tmp_path / "report", *paths, {"config": "x"}, actions=found)
+  earlier = [dataclasses.replace(row, step=2) for row in read(measured)]
+  path, scored = page.write(
+    tmp_path / "report",
+    *paths,
+    {"config": "x"},
+    actions=found,
+    recorded_rows=[*read(measured), *earlier],
+    recorded_videos=measured / video.FOLDER,
+  )
   text = path.read_text()
+
+  assert '<video src="recorded/dummy.reach.mp4"' in text and "held-out episode 4" in text
+  assert (tmp_path / "report/recorded/dummy.reach.mp4").read_bytes()
+  assert (tmp_path / "report/action_errors.png").exists()
 
   assert (
     not scored

@@ -6,7 +6,6 @@ the recorded observation. Where the prompt and these steps fit into the cache, t
 sees; of longer histories it is the last whole steps that fit.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,97 +13,18 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from experiments.analysis.recorded import rows
+from experiments.analysis.recorded import history, rows, video
 from gato_jax import randomness
 from gato_jax.data import prepared, prepared_format, splits
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.env import results
 from gato_jax.errors import GatoError
+from gato_jax.evaluate.videos import DEFAULT_FPS
+from gato_jax.storage import files
 from gato_jax.task import spec_difference
-from gato_jax.tokens import layout
 
 _SLOTS = 16  # steps that are acted on in one batch
 _TRAINING_EPISODES = 1000  # read for the mean action
-
-
-class History:
-  """The steps that the KV cache holds before a step, in the place of a prompt.
-
-  The engine asks for a prompt by the seed of an episode. Here every step is an episode of its own,
-  and the seed is the index of the step.
-
-  Attributes:
-    layout: Layout of the task.
-    steps: Largest number of steps.
-  """
-
-  are_demonstrations = False
-
-  def __init__(self, prompts: Any, memory_length: int, memory_steps: int, history_steps: int):
-    """Prepares the histories of one task.
-
-    Args:
-      prompts: The task's agent.prompts.Prompts.
-      memory_length: Length of the KV cache in tokens (model.memory_length).
-      memory_steps: Steps after which acting empties the cache (act.memory_steps); 0 for never.
-      history_steps: Steps that an action depends on (act.history_steps); 0 for all.
-    """
-    self.layout: layout.TokenLayout = prompts.layout
-    self.steps = memory_length // self.layout.length
-    if memory_steps:
-      # The step that is answered is one of `memory_steps` and no part of its own history.
-      self.steps = min(self.steps, prompts.steps + memory_steps - 1)
-    if history_steps:
-      self.steps = min(self.steps, history_steps - 1)
-
-    self._prompts = prompts
-    self._memory_steps = memory_steps
-    self._episode: tuple[int, Mapping[str, np.ndarray], np.ndarray] | None = None
-
-  @property
-  def length(self) -> int:
-    """Largest number of tokens."""
-    return self.steps * self.layout.length
-
-  @property
-  def patch_count(self) -> int:
-    """Largest number of image patches."""
-    return self.steps * self.layout.patch_count
-
-  def follow(self, number: int, observation: Mapping[str, np.ndarray], action: np.ndarray) -> None:
-    """Takes the histories from an episode from now on.
-
-    Args:
-      number: Seed that picks the episode's prompt.
-      observation: Flat key -> column [n, ...].
-      action: [n, ...].
-    """
-    self._episode = number, observation, action
-
-  def choose(self, seed: int, group: int = 0) -> layout.Steps:
-    """Returns the encoded steps before step `seed` of the episode, after its prompt."""
-    del group  # recorded episodes name none
-    assert self._episode is not None, "follow an episode first"
-    number, observation, action = self._episode
-
-    # Acting empties its cache every `memory_steps` steps.
-    first = 0
-    if self._memory_steps:
-      first = seed // self._memory_steps * self._memory_steps
-
-    # This step is encoded, too, since nothing can be encoded of no steps; it is cut off below.
-    piece = slice(first, seed + 1)
-    piece_observation = {key: column[piece] for key, column in observation.items()}
-    parts = [self.layout.encode(piece_observation, action[piece])]
-    if self._prompts.steps:
-      parts.insert(0, self._prompts.choose(number))
-
-    columns = {}
-    for field in dataclasses.fields(layout.Steps):
-      before = np.concatenate([getattr(part, field.name) for part in parts])[:-1]
-      columns[field.name] = before[max(0, len(before) - self.steps) :]
-
-    return layout.Steps(**columns)
 
 
 def run(
@@ -118,6 +38,8 @@ def run(
   steps: int,
 ) -> int:
   """Measures the episodes that have no row yet in <workdir>/actions.jsonl.
+
+  A video of each task's first one, predicted beside recorded actions, is in <workdir>/recorded.
 
   Args:
     policy: An agent.Policy.
@@ -170,10 +92,14 @@ def run(
       for episode in chosen.tolist()
       if (task, policy.step, fingerprint, episode, act.temperature) not in existing
     ]
-    if not missing:
+    path = workdir / video.FOLDER / f"{task}.mp4"
+    is_filmed = _filmed_step(path) == policy.step
+    if not missing and is_filmed:
       continue
 
     follower = Follower(policy, act, task=task, data=data)
+    if not is_filmed:
+      _film(follower, data, int(chosen[0]), path, step=policy.step)
     constant = _constant_action(data, np.setdiff1d(data.kept, validation))
 
     for episode in tqdm.tqdm(missing, desc=task, unit="episode", dynamic_ncols=True):
@@ -196,6 +122,36 @@ def run(
     measured += len(missing)
 
   return measured
+
+
+def _filmed_step(path: pathlib.Path) -> int | None:
+  """Returns the training step of the checkpoint in a video; None where there is no video."""
+  facts = path.with_suffix(".json")
+  if not path.exists() or not facts.exists():
+    return None
+  return files.read_json(facts, "delete it and measure again")["step"]
+
+
+def _film(
+  follower: "Follower",
+  data: prepared.PreparedEpisodes,
+  episode: int,
+  path: pathlib.Path,
+  step: int,
+) -> None:
+  """Writes a video of the first steps of an episode, predicted beside recorded actions."""
+  observation, action = data.window(episode, 0, int(data.lengths[episode]))
+  shown = np.arange(min(len(action), video.MOST_STEPS))
+  predicted = follower.actions(episode, observation, action=action, at=shown)
+
+  video.write(
+    path,
+    [column[shown] for column in observation.values() if column.ndim == 4],
+    action[shown].reshape(len(shown), -1),
+    predicted.reshape(len(shown), -1),
+    facts={"step": step, "episode": episode},
+    fps=1 / data.spec.control_timestep if data.spec.control_timestep else DEFAULT_FPS,
+  )
 
 
 def read(workdir: pathlib.Path) -> list[rows.ActionErrorRow]:
@@ -264,7 +220,7 @@ class Follower:
         "actions; measure with --config.act.prompt=none"
       )
 
-    self._history = History(
+    self._history = history.History(
       prompts,
       memory_length=policy.model_config.memory_length,
       memory_steps=act.memory_steps,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import rich.console
 
 from experiments.analysis.recorded.rows import ActionErrorRow
 from experiments.analysis.report import console as terminal
+from experiments.analysis.report import drawing
 from experiments.analysis.report.table import MIN_WIDTH
 from gato_jax.evaluate.scores import RESAMPLES, Interval, percentiles
 
@@ -126,6 +128,37 @@ def _score_task(rows: Sequence[ActionErrorRow]) -> list[ActionScore]:
       )
     )
   return task_scores
+
+
+def draw_by_step(rows: Sequence[ActionErrorRow], path: pathlib.Path) -> bool:
+  """Draws each task's error against the training step, as a share of the constant action's.
+
+  Returns:
+    False where no task was measured at two checkpoints; then nothing is drawn.
+  """
+  steps: dict[str, set[int]] = {}
+  for row in rows:
+    steps.setdefault(row.task, set()).add(row.step)
+  several = {task: sorted(of_task) for task, of_task in sorted(steps.items()) if len(of_task) > 1}
+  if not several:
+    return False
+
+  figure, axes = drawing.new_axes()
+  for (task, of_task), style in zip(several.items(), drawing.palette(len(several)), strict=True):
+    shares = []
+    for step in of_task:
+      numbers = scores([row for row in rows if row.task == task], step)
+      shares.append(np.mean([n.error / n.constant for n in numbers if n.constant]))
+    axes.plot(of_task, shares, style.line, color=style.color, marker="o", label=task)
+
+  axes.axhline(1.0, color=drawing.INK, linewidth=0.8, linestyle=drawing.DASHED)
+  axes.set_ylim(bottom=0)
+  drawing.use_units(axes)
+  axes.set_xlabel("training steps")
+  axes.set_ylabel("error, share of the mean action's")
+  axes.legend(**drawing.BESIDE)
+  drawing.save(figure, path, dpi=100)
+  return True
 
 
 def cells(score: ActionScore) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from experiments.analysis import run_metrics
 from experiments.analysis.cloning import rows as cloning
 from experiments.analysis.language import measure
+from experiments.analysis.recorded import rows as recorded
 from experiments.analysis.report import (
   above_expert,
   action_scores,
@@ -44,6 +45,8 @@ def write(
   measured: Mapping[str, Sequence[measure.DocumentRow]] | None = None,
   pictures: pathlib.Path | None = None,
   actions: Sequence[action_scores.ActionScore] = (),
+  recorded_rows: Sequence[recorded.ActionErrorRow] = (),
+  recorded_videos: pathlib.Path | None = None,
   cloned: Sequence[cloning.CloningRow] = (),
   keep: float = MixtureConfig.keep,
 ) -> tuple[pathlib.Path, list[scoring.TaskScore]]:
@@ -63,6 +66,8 @@ def write(
     measured: Task -> rows of texts, captions and answers (language_scores.newest).
     pictures: Directory of the images of these rows.
     actions: Scores of recorded tasks (action_scores.scores).
+    recorded_rows: The rows of all checkpoints that they are from.
+    recorded_videos: Directory of the videos of recorded and predicted actions.
     cloned: Rows of control tasks along the expert's episodes (experiments/analysis/cloning/).
     keep: The run's data.keep.
 
@@ -116,7 +121,7 @@ def write(
     still_steps=STILL_STEPS,
     cloned=cloning.by_task(cloned),
     **_language_values(measured, pictures, out=out),
-    **_action_values(actions),
+    **_action_values(actions, out, recorded_rows, recorded_videos),
     **_curve_values(scoring.scores_by_step(rows, baselines or {}, actor), metrics, out, style),
     **html.made_by(facts),
   )
@@ -185,12 +190,32 @@ def _language_values(
   }
 
 
-def _action_values(actions: Sequence[action_scores.ActionScore]) -> dict[str, Any]:
-  """Returns the page's values about recorded actions."""
+def _action_values(
+  actions: Sequence[action_scores.ActionScore],
+  out: pathlib.Path,
+  rows: Sequence[recorded.ActionErrorRow],
+  videos_directory: pathlib.Path | None,
+) -> dict[str, Any]:
+  """Returns the page's values about recorded actions; copies their videos."""
   lines = [{"score": score, "cells": action_scores.cells(score)} for score in actions]
+
+  filmed = []
+  for task in dict.fromkeys(score.task for score in actions):
+    path = (videos_directory or out) / f"{task}.mp4"
+    if path.exists():
+      (out / "recorded").mkdir(exist_ok=True)
+      shutil.copyfile(path, out / "recorded" / path.name)
+      facts = json.loads(path.with_suffix(".json").read_text())
+      filmed.append({"task": task, "file": f"recorded/{path.name}", **facts})
+
+  curve = ""
+  if action_scores.draw_by_step(rows, out / "action_errors.png"):
+    curve = html.embed(out / "action_errors.png")
 
   return {
     "actions": lines,
+    "action_videos": filmed,
+    "action_curve": curve,
     "action_headings": action_scores.HEADINGS,
     "action_note": action_scores.note(actions) if actions else "",
   }
