@@ -204,7 +204,7 @@ def test_a_video_shows_images_and_both_actions(measured, dummy_tfds):
   assert np.abs(shown - enlarged).mean() < 10 and frames[0].shape[0] > side
 
   # The line moves to the right.
-  blue = [np.abs(f[side:].astype(float) - (0, 114, 178)).sum(-1) < 60 for f in frames]
+  blue = [np.abs(f[side:].astype(float) - video._CURSOR).sum(-1) < 60 for f in frames]
   places = [np.argmax(mask.sum(0)) for mask in blue]
   assert places == sorted(places) and places[-1] > places[0] + 100
 

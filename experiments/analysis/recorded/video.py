@@ -23,6 +23,7 @@ _IMAGE_HEIGHT = 192
 _CURVES = 8  # numbers of the action that are drawn
 _CURVE_HEIGHT = 64
 _DPI = 100
+_CURSOR = (0, 114, 178)
 _PREDICTED, _RECORDED = drawing.COLORS[5], drawing.INK
 
 
@@ -70,7 +71,8 @@ def _draw_curves(recorded: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarra
     The picture, uint8 [H, W, 3], and the column of pixels of each step.
   """
   count = recorded.shape[1]
-  figure = Figure(figsize=(_WIDTH / _DPI, (count * _CURVE_HEIGHT + 40) / _DPI), dpi=_DPI)
+  size = (_WIDTH / _DPI, (count * _CURVE_HEIGHT + 40) / _DPI)
+  figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
   canvas = FigureCanvasAgg(figure)
   panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
 
@@ -95,7 +97,7 @@ def _draw_curves(recorded: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarra
 def _frame(images: Sequence[np.ndarray], curves: np.ndarray, place: int) -> np.ndarray:
   """Returns a frame: images side by side, and the curves with a line at the step."""
   curves = curves.copy()
-  curves[:, place : place + 1] = (0, 114, 178)
+  curves[:, place - 1 : place + 2] = _CURSOR
 
   parts = [curves]
   if images:
