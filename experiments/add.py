@@ -1,13 +1,19 @@
-"""Registers recorded episodes as a domain: python -m experiments.add --from=PATH --name=NAME
+"""Adds a domain of recorded episodes, or of a gymnasium environment.
+
+python -m experiments.add --from=PATH --name=NAME
 
 PATH is a LeRobot dataset, a Minari dataset, an HDF5 file of robomimic or D4RL, a folder of .npz
 episodes, or RLDS that TFDS wrote; "tfds:NAME" takes a dataset of TFDS' catalogue, such as one of
 Open X-Embodiment. The episodes are looked through, a folder rlds_builders/NAME is written that
 declares how they are read, and a config experiments/configs/NAME.py, and experiments.check builds
 them and reads them back.
+
+--from=gymnasium:ID, or gymnasium:MODULE:ID, takes an environment instead, e.g. gymnasium:Taxi-v4.
+Its specs follow from its spaces; what is left to write is its expert, rlds_builders/NAME/expert.py.
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -17,12 +23,16 @@ from absl import flags
 
 import rlds_builders
 from experiments import cli, configs
-from experiments.analysis.recorded import location
+from experiments.analysis.adding import location
 from gato_jax.domain import RecordedDomain
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout
 
-_FROM = flags.DEFINE_string("from", None, "Path or source of the episodes.", required=True)
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
+
+_FROM = flags.DEFINE_string(
+  "from", None, "Path or source of the episodes, or gymnasium:ID.", required=True
+)
 _NAME = flags.DEFINE_string("name", None, "Name of the new domain.", required=True)
 _TASK = flags.DEFINE_string(
   "task", "", "Name of its task; by default that of the file or folder of the episodes."
@@ -32,13 +42,66 @@ _CHECK = flags.DEFINE_bool("check", True, "Builds the dataset and reads it back.
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the dataset that --check builds.")
 
 
+_SETTING = flags.DEFINE_multi_string(
+  "setting", [], "With gymnasium: an argument of gymnasium.make, such as max_episode_steps=200."
+)
+
+_GYMNASIUM = "gymnasium:"
+
+
 def main() -> None:
-  from experiments.analysis.recorded import config, declaration, survey  # TensorFlow
+  if _FROM.value.startswith(_GYMNASIUM):
+    add_environment(_FROM.value.removeprefix(_GYMNASIUM))
+  else:
+    add_episodes()
+
+
+def add_environment(environment: str) -> None:
+  """Writes the folder and the config of a gymnasium environment."""
+  from experiments.analysis.adding import config, gymnasium_domain
+
+  task = _TASK.value or _task_name(f":{environment.rpartition(':')[2]}")
+  folder = _folder(task)
+  if folder.exists():
+    raise GatoError(f"{folder} exists: choose another --name")
+
+  settings = gymnasium_domain.settings_of(_SETTING.value)
+  spec = gymnasium_domain.write(folder, _NAME.value, task, environment, settings)
+
+  tokens = layout.TokenLayout(spec, codec.default_text_codec())
+  path = config.write(_configs(), _NAME.value, tokens.length, is_played=True)
+  print(tokens.describe())
+  print(f"add: {folder} has the domain; write its expert, {folder / 'expert.py'}, then")
+  print(f"  python -m experiments.check --domain={_NAME.value} --episodes=2 --data_dir=work/try")
+  print(f"  python -m experiments.check --domain={_NAME.value} --episodes=0 --write_scores")
+  print(f"add: {path} trains on it; its first lines say how")
+
+
+def _folder(task: str) -> pathlib.Path:
+  """Returns the folder of the new domain.
+
+  Raises:
+    GatoError: The names are no identifiers.
+  """
+  for what, value in (("name", _NAME.value), ("task", task)):
+    if not _IDENTIFIER.fullmatch(value):
+      raise GatoError(f"--{what}={value!r}: small letters, digits and '_' only, a letter first")
+
+  return pathlib.Path(rlds_builders.__file__).parent / _NAME.value
+
+
+def _configs() -> pathlib.Path:
+  return pathlib.Path(configs.__file__).parent
+
+
+def add_episodes() -> None:
+  """Writes the folder and the config of recorded episodes, and checks them."""
+  from experiments.analysis.adding import config, declaration, survey  # TensorFlow
   from rlds_builders.base import recorded_source, recorded_spec
 
   dataset = location.dataset_of(_FROM.value)
   task = _TASK.value or _task_name(dataset)
-  folder = pathlib.Path(rlds_builders.__file__).parent / _NAME.value
+  folder = _folder(task)
 
   found = survey.survey(dataset, _EPISODES.value, codec.default_text_codec())
   proposal = declaration.propose(found)
@@ -51,9 +114,10 @@ def main() -> None:
   assert isinstance(domain, RecordedDomain)  # it was written as one
   spec = recorded_spec.task_spec(domain, task, recorded_source.load(proposal.source))
   path = config.write(
-    pathlib.Path(configs.__file__).parent,
+    _configs(),
     _NAME.value,
     layout.TokenLayout(spec, codec.default_text_codec()).length,
+    is_played=False,
     has_validation=bool(proposal.source.validation_split),
   )
   print(f"add: {path} trains on it; its first lines say how")

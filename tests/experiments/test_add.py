@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from experiments.analysis.recorded import declaration, location, survey
+from experiments.analysis.adding import declaration, gymnasium_domain, location, survey
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
 
@@ -203,3 +203,66 @@ def test_formats_are_recognised_by_what_lies_there(tmp_path):
     location.dataset_of(str(tmp_path / "set"))
   assert location.dataset_of(f"{RECORDINGS}/lerobot_v21").startswith("lerobot:/")
   assert location.dataset_of("tfds:bridge:0.1.0") == "tfds:bridge:0.1.0"
+
+
+def test_a_gymnasium_environment_is_added_but_for_its_expert(checkout):
+  made = run(
+    checkout, "--from=gymnasium:FrozenLake-v1", "--name=lake", "--setting=is_slippery=False"
+  )
+  assert made.returncode == 0, made.stderr
+  assert "lake.frozenlake_v1: 3 tokens a step" in made.stdout
+
+  def check():
+    return commands.run(
+      "experiments.check",
+      "--domain=lake",
+      "--episodes=2",
+      f"--data_dir={checkout}/try",
+      cwd=checkout,
+    )
+
+  # Without an expert it says what to write.
+  before = check()
+  assert before.returncode == 1
+  assert "rlds_builders/lake/expert.py: write Expert.act" in before.stdout + before.stderr
+
+  expert = checkout / "rlds_builders/lake/expert.py"
+  written = re.sub(r"    raise GatoError.*\n", "    return np.int32(2)\n", expert.read_text())
+  expert.write_text(written)
+  after = check()
+  assert "lake.frozenlake_v1: episodes: 2" in after.stdout, after.stdout + after.stderr
+
+  described = commands.run(
+    "experiments.describe",
+    "--config=experiments/configs/lake.py",
+    f"--config.data_dir={checkout}/try",
+    cwd=checkout,
+  )
+  assert described.returncode == 0, described.stderr
+
+
+@pytest.mark.parametrize(
+  ("arguments", "said"),
+  [
+    (["--from=gymnasium:NoSuch-v0", "--name=x"], "gymnasium.make('NoSuch-v0')"),
+    (["--from=gymnasium:Taxi-v4", "--name=X"], "--name='X': small letters"),
+    (["--from=gymnasium:Taxi-v4", "--name=dummy"], "dummy exists: choose another --name"),
+    (["--from=gymnasium:Taxi-v4", "--name=x", "--setting=fast"], "--setting=fast: give name=value"),
+  ],
+)
+def test_a_mistake_about_an_environment_is_one_line(checkout, arguments, said):
+  done = run(checkout, *arguments)
+  assert done.returncode == 1 and said in done.stderr, done.stderr
+  assert not (checkout / "rlds_builders/x").exists()
+
+
+def test_large_images_are_made_small_enough(tmp_path):
+  make = "vizdoom.gymnasium_wrapper:VizdoomBasic-v1"
+  spec = gymnasium_domain.write(
+    tmp_path / "doom", "doom", "basic", make, {"max_buttons_pressed": 0}
+  )
+  assert spec.observation["screen"].shape == (96, 112, 3)
+  assert spec.action.maximum.tolist() == [1, 1, 1]
+  text = (tmp_path / "doom/environment.py").read_text()
+  assert 'image_size=(96, 112), resize="stretch", max_buttons_pressed=0' in text
+  assert "np.int32 [3], from 0 to 1" in (tmp_path / "doom/expert.py").read_text()

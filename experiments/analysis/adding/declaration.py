@@ -2,12 +2,11 @@
 
 import dataclasses
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
 
-from experiments.analysis.recorded.survey import FieldSurvey, Numbers, Survey
+from experiments.analysis.adding.survey import FieldSurvey, Numbers, Survey
 from gato_jax.domain import Source
 from gato_jax.errors import GatoError
 from gato_jax.storage import files
@@ -21,8 +20,6 @@ _TOLD_ELSEWHERE = ("reward", "discount", "is_first", "is_last", "is_terminal")
 # narrower.
 _WASTED = 0.5
 _CLIP = 0.03  # two quantiles of 1 %, and what other episodes have more
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +200,7 @@ def _with_image_size(source: Source, found: Survey) -> tuple[Source, list[str]]:
   shapes = {
     field.shape[:2]
     for path, field in found.fields.items()
-    if field.kind == "image" and path in source.observation.values()
+    if field.kind in ("image", "depth") and path in source.observation.values()
   }
   if not shapes or all(side is not None and side % 16 == 0 for shape in shapes for side in shape):
     fitting = source
@@ -228,11 +225,8 @@ def write(folder: pathlib.Path, name: str, task: str, proposal: Proposal) -> Non
   """Writes the folder of a domain with one task.
 
   Raises:
-    GatoError: The names are no identifiers, or the folder exists.
+    GatoError: The folder exists.
   """
-  for what, value in (("name", name), ("task", task)):
-    if not _NAME.fullmatch(value):
-      raise GatoError(f"--{what}={value!r}: small letters, digits and '_' only, a letter first")
   if folder.exists():
     raise GatoError(
       f"{folder} exists: choose another --name, or add the source by hand to its SOURCES:\n"
