@@ -258,11 +258,10 @@ def test_a_mistake_about_an_environment_is_one_line(checkout, arguments, said):
 
 def test_large_images_are_made_small_enough(tmp_path):
   make = "vizdoom.gymnasium_wrapper:VizdoomBasic-v1"
-  spec = gymnasium_domain.write(
-    tmp_path / "doom", "doom", "basic", make, {"max_buttons_pressed": 0}
-  )
-  assert spec.observation["screen"].shape == (96, 112, 3)
+  settings = {"max_buttons_pressed": 0, "max_episode_steps": 300}
+  spec = gymnasium_domain.write(tmp_path / "doom", "doom", "basic", make, settings)
+  assert spec.observation["screen"].shape == (96, 128, 3)
   assert spec.action.maximum.tolist() == [1, 1, 1]
   text = (tmp_path / "doom/environment.py").read_text()
-  assert 'image_size=(96, 112), resize="stretch", max_buttons_pressed=0' in text
+  assert 'image_size=(96, 128), resize="stretch", max_buttons_pressed=0' in text
   assert "np.int32 [3], from 0 to 1" in (tmp_path / "doom/expert.py").read_text()
