@@ -97,6 +97,7 @@ class GymnasiumSpaces(wrappers.GymnasiumEnvironment):
     super().__init__(gym)
     self._name = name or str(gym)
     self._success: bool | None = None
+    self._image: np.ndarray | None = None
 
     self._leaves = [
       space_fields.leaf(path, space, f"{self._name}: observation", image_size, resize)
@@ -146,4 +147,11 @@ class GymnasiumSpaces(wrappers.GymnasiumEnvironment):
         f"{self._name} renders no images (render_mode='rgb_array'); collect and evaluate with "
         "--config.evaluate.videos=False"
       )
-    return np.asarray(image, np.uint8)
+
+    # Some have no image of an episode that is over, such as ViZDoom: the last one stays.
+    image = np.asarray(image, np.uint8)
+    if image.ndim == 3:
+      self._image = image
+    elif self._image is None:
+      raise GatoError(f"{self._name} renders {list(image.shape)}, which is no image [H, W, 3]")
+    return self._image

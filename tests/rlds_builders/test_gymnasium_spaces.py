@@ -260,3 +260,23 @@ def test_padding_keeps_pixels_and_proportions():
 def test_sizes_that_do_not_fit_are_named(shape, image_size, resize, message):
   with pytest.raises(GatoError, match=message):
     resizing.size_for(shape, image_size, resize, "x")
+
+
+def test_an_episode_that_is_over_shows_its_last_image():
+  class Ending(gymnasium.Env):
+    metadata = {"render_modes": ["rgb_array"]}
+    observation_space = gymnasium.spaces.Discrete(2)
+    action_space = gymnasium.spaces.Discrete(2)
+    image: object = np.full((8, 8, 3), 7, np.uint8)
+
+    def render(self):
+      return self.image
+
+  environment = gymnasium_spaces.GymnasiumSpaces(Ending(), name="ending")
+  assert environment.render().max() == 7
+  environment.gym.unwrapped.image = np.zeros(())  # what ViZDoom gives
+  assert environment.render().max() == 7
+
+  fresh = gymnasium_spaces.GymnasiumSpaces(environment.gym, name="ending")
+  with pytest.raises(GatoError, match=r"ending renders \[\], which is no image"):
+    fresh.render()
