@@ -142,16 +142,13 @@ class GymnasiumSpaces(wrappers.GymnasiumEnvironment):
 
   def render(self) -> np.ndarray:
     image = self.gym.render()
-    if image is None:
-      raise GatoError(
-        f"{self._name} renders no images (render_mode='rgb_array'); collect and evaluate with "
-        "--config.evaluate.videos=False"
-      )
 
     # Some have no image of an episode that is over, such as ViZDoom: the last one stays.
-    image = np.asarray(image, np.uint8)
-    if image.ndim == 3:
-      self._image = image
-    elif self._image is None:
-      raise GatoError(f"{self._name} renders {list(image.shape)}, which is no image [H, W, 3]")
+    if np.ndim(image) == 3:
+      self._image = np.asarray(image, np.uint8)
+    if self._image is None:
+      raise GatoError(
+        f"{self._name} renders no images: make it with render_mode='rgb_array', or collect and "
+        "evaluate with --config.evaluate.videos=False"
+      )
     return self._image
