@@ -96,7 +96,7 @@ def test_bounds_sizes_and_texts_follow_from_the_data(robomimic):
   assert proposal.max_text_tokens == {"instruction": 8}
   assert proposal.left_out == ("observation/zero", "states")
   text = "\n".join(proposal.remarks)
-  assert "action number 2 is always 0.25" in text
+  assert "action has numbers that never change, of which nothing is learned: 2 (0.25)" in text
   assert re.search(r"action number 0 lies in \[-0.0[45]\d*, 0.9\], 98 % of it in \[-0.0[45]", text)
   assert "zero never changes: left out" in text
 

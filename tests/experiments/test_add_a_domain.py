@@ -1,51 +1,20 @@
 """docs/add_a_domain.md works: its files are written into a copy and its commands run there."""
 
-import os
-import pathlib
-import re
-import shutil
-import subprocess
-import sys
-
+import followed_page
 import numpy as np
 import pytest
 
 from gato_jax.env import results
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/add_a_domain.md"
-COPIED = ("benchmarks", "experiments", "gato_jax", "launch", "rlds_builders", "tests")
-BLOCK = re.compile(r"^(?:`([\w/.]+)`\n\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ROOT = followed_page.ROOT
 
 
 def sections():
-  """Maps headings to their (path, language, text) blocks; path is "" where it is no file."""
-  _, *parts = re.split(r"^## (.+)\n", PAGE.read_text(), flags=re.MULTILINE)
-  return {
-    heading: BLOCK.findall(text) for heading, text in zip(parts[::2], parts[1::2], strict=True)
-  }
+  return followed_page.sections("add_a_domain.md")
 
 
 def follow(root, headings):
-  """Writes the files and runs the shell blocks of some sections, in the page's order.
-
-  Returns the standard output of the commands.
-  """
-  path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
-  said = []
-
-  for heading in headings:
-    for file, language, text in sections()[heading]:
-      if file:
-        (root / file).write_text(text)
-      elif language == "bash":
-        environment = os.environ | {"PATH": path, "PYTHONPATH": str(root)}
-        command = ["bash", "-e", "-c", text]
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{heading}\n{text}\n{done.stdout}\n{done.stderr}"
-        said.append(done.stdout)
-
-  return "".join(said)
+  return "".join(followed_page.follow(root, sections()[heading]) for heading in headings)
 
 
 @pytest.fixture
@@ -54,10 +23,7 @@ def copy(tmp_path):
     "the page's domain must not be in the repository"
   )
 
-  for folder in COPIED:
-    shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-  for file in ("pyproject.toml", "requirements.txt", "constraints.txt"):
-    shutil.copy(ROOT / file, tmp_path)
+  followed_page.copy(tmp_path)
   return tmp_path
 
 

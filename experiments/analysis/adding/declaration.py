@@ -161,10 +161,10 @@ def _bounds(
   below = np.where(constant, minimum - 1, below)
   above = np.where(constant, maximum + 1, above)
 
-  remarks = [
-    f"{name} number {i} is always {minimum[i]:g}: nothing is learned by it"
-    for i in np.flatnonzero(constant)
-  ]
+  remarks = []
+  if constant.any():
+    which = ", ".join(f"{i} ({minimum[i]:g})" for i in np.flatnonzero(constant))
+    remarks.append(f"{name} has numbers that never change, of which nothing is learned: {which}")
   remarks += [
     f"{name} number {i} lies in [{minimum[i]:.4g}, {maximum[i]:.4g}], 98 % of it in "
     f"[{low[i]:.4g}, {high[i]:.4g}]: these are its bounds, and what is outside is moved to them"
