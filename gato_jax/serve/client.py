@@ -243,11 +243,19 @@ class RemoteActor:
     Raises:
       GatoError: Its observations or actions are different.
     """
+    observation = flatten(environment.observation_spec())
+    for key in self.spec.scaled:
+      # Its bounds are those of the recorded data, which a robot need not know.
+      ours, theirs = self.spec.observation[key], observation.get(key)
+      if theirs is not None and (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype):
+        observation[key] = ours
+
     spec = TaskSpec(
       self._task,
-      flatten(environment.observation_spec()),
+      observation,
       action=environment.action_spec(),
       max_text_tokens=self.spec.max_text_tokens,
+      scaled=self.spec.scaled,
     )
     difference = spec_difference(returns.without_return_to_go(self.spec), spec)
     if difference:

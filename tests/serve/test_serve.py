@@ -3,6 +3,7 @@ and metrics.
 """
 
 import concurrent.futures
+import dataclasses
 import pathlib
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import time
 import numpy as np
 import pytest
 import served
+from dm_env import specs
 from served import DOMAIN, first, play, serve
 
 from gato_jax.data import demonstrations, prepared_format
@@ -61,6 +63,25 @@ def test_an_episode_through_the_socket_has_the_actions_of_the_one_in_process(eng
   with serve(engine) as server, RemoteActor(server.url, f"dummy.{task}") as actor:
     actor.check(DOMAIN.make_environment(task))
     assert_same(play(actor, task, [3, 4]), expected)
+
+
+def test_a_robot_need_not_know_the_bounds_of_scaled_states(engine):
+  environment = DOMAIN.make_environment("reach")
+  with serve(engine) as server, RemoteActor(server.url, "dummy.reach") as actor:
+    scaled = specs.BoundedArray((2,), np.float32, [-3, 0], [3, 9])
+    observation = {**actor.spec.observation, "body/velocity": scaled}
+    actor.spec = dataclasses.replace(actor.spec, observation=observation)
+    with pytest.raises(GatoError, match="trained on another spec: observation 'body/velocity'"):
+      actor.check(environment)
+
+    actor.spec = dataclasses.replace(actor.spec, scaled=("body/velocity",))
+    actor.check(environment)
+
+    longer = specs.BoundedArray((3,), np.float32, -1, 1)
+    observation = {**observation, "body/velocity": longer}
+    actor.spec = dataclasses.replace(actor.spec, observation=observation)
+    with pytest.raises(GatoError, match="trained on another spec"):
+      actor.check(environment)
 
 
 def test_clients_of_different_tasks_and_one_with_two_slots_do_not_disturb_each_other(engine):
