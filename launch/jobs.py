@@ -125,6 +125,9 @@ class Backend(Protocol):
   def state(self, handle: str) -> JobState:
     """Returns the state of a submitted job."""
 
+  def others(self, handle: str) -> dict[str, JobState]:
+    """Returns the states of what else runs for a job, such as its evaluator: name -> state."""
+
   def logs(self, handle: str, lines: int) -> str:
     """Returns the last lines that the job printed."""
 

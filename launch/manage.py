@@ -26,13 +26,18 @@ def run_status() -> None:
 
   # A record has no handle where the submission did not come to its end.
   state = JobState.UNKNOWN
+  others: dict[str, JobState] = {}
   if record.handle:
-    state = settings.of_record(record).state(record.handle)
+    backend = settings.of_record(record)
+    state = backend.state(record.handle)
+    others = backend.others(record.handle)
 
   handle = record.handle or "was not sent to its end"
   command = f"experiments.{job.verb} --config={job.config} {' '.join(job.overrides)}".rstrip()
   print(f"{job.name}: {state} on {record.backend} ({handle})")
   print(f"  {command}")
+  for name, other in others.items():
+    print(f"  {name}: {other}")
   print(f"  submitted {record.submitted} from revision {record.revision or 'unknown'}")
   sys.exit(state in (JobState.FAILED, JobState.CANCELLED, JobState.UNKNOWN))
 

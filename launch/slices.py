@@ -27,8 +27,9 @@ GENERATIONS: dict[str, dict[str, Any]] = {
   "v5e": {},
   "v5p": {},
   "v6e": {},
+  "tpu7x": {},
 }
-EXAMPLES = "v3:16x16, v4:4x8x8, v5e:16x16, v5p:4x8x8 or v6e:16x16"
+EXAMPLES = "v3:16x16, v4:4x8x8, v5e:16x16, v5p:4x8x8, v6e:16x16 or tpu7x:4x4x4"
 
 _ENVIRONMENT = {
   # No request to the metadata server of a TPU VM.
@@ -49,7 +50,7 @@ class Slice:
 
   Attributes:
     name: Name as in --topology, "v3:16x16".
-    devices: Devices as JAX sees them; two a chip on v2 and v3.
+    devices: Devices as JAX sees them; two a chip on v2, v3 and tpu7x.
     chips: Number of chips.
     kind: Memory and speed of one device.
   """

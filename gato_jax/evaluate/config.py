@@ -23,7 +23,8 @@ class EvaluateConfig:
     failures: Failures in a row after which the rest of a task is left for the next run.
     minutes: Time for playing a checkpoint; 0 to play everything. Episodes that run at its end are
       finished.
-    idle_minutes: --follow ends when no checkpoint came for that long.
+    idle_minutes: --follow ends when no checkpoint came for that long; with 0 it waits for the last
+      one.
     videos: True to play the best and the worst episode of each task again and write videos into
       workdir/videos.
     tasks: The tasks that are played: "domain.task", with * and ? for any letters, or a domain; ()

@@ -40,7 +40,7 @@ def follow(
     load: Returns the agent.Policy of the newest checkpoint that can be read.
     act: Its ActConfig.
     minutes: Time for playing each checkpoint; 0 to play everything.
-    idle_seconds: Time without a new checkpoint after which it returns.
+    idle_seconds: Time without a new checkpoint after which it returns; 0 to wait for the last one.
     videos: True to record videos of the last step of training.
     say: Called with a line for the user.
     poll_seconds: Time between two looks at the directory.
@@ -54,7 +54,7 @@ def follow(
     while total is None or done < total:
       policy = _newer_policy(directory, load, done=done, say=say)
       if policy is None:
-        if time.monotonic() - idle_since > idle_seconds:
+        if idle_seconds and time.monotonic() - idle_since > idle_seconds:
           say(f"evaluate: no new checkpoint in {directory} for {idle_seconds / 60:g} minutes")
           return
         time.sleep(poll_seconds)

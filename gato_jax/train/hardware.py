@@ -1,8 +1,9 @@
 """Peak performance and memory of accelerators, by JAX's `device_kind`.
 
 Utilisation and memory needs are measured against these figures. A JAX device is a core on TPU v2
-and v3 (two per chip) and a chip elsewhere. Sources: Google's "TPU system architecture" pages (v2 to
-v6e) and NVIDIA's data sheets (dense bfloat16, without sparsity).
+and v3 (two per chip), half a chip on TPU7x and a chip elsewhere. Sources: Google's "TPU system
+architecture" pages (v2 to v6e, and TPU7x) and NVIDIA's data sheets (dense bfloat16, without
+sparsity).
 """
 
 import dataclasses
@@ -41,6 +42,8 @@ DEVICES: dict[str, Device] = {
   # JAX's name of the v5p. Google's page says 95 GB.
   "TPU v5": Device(459e12, 96 * GIB, bandwidth=2765e9, usable=95.74 * GIB),
   "TPU v6 lite": Device(918e12, 32 * GIB, bandwidth=1640e9, usable=31.25 * GIB),
+  # Ironwood: 2,307e12 FLOP/s, 192 GiB and 7.37e12 bytes/s a chip, which is two devices.
+  "TPU7x": Device(1153.5e12, 96 * GIB, bandwidth=3685e9, usable=94.75 * GIB),
   "NVIDIA A100-SXM4-80GB": Device(312e12, 80 * GIB, bandwidth=2039e9),
   "NVIDIA H100 80GB HBM3": Device(989e12, 80 * GIB, bandwidth=3350e9),
   "NVIDIA H200": Device(989e12, 141e9, bandwidth=4800e9),

@@ -1,7 +1,11 @@
-"""GKE: a JobSet of TPU slices in a Kueue queue, and a job that evaluates each checkpoint."""
+"""GKE: a JobSet of TPU slices in a Kueue queue, with a job that evaluates each checkpoint.
+
+The pods of the slices are those that xpk makes, except for what is said where it differs.
+"""
 
 import dataclasses
 import json
+import re
 import shlex
 from typing import Any, ClassVar
 
@@ -16,6 +20,18 @@ MOUNT = "/mnt/gato"  # where a container sees the bucket
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _ACCELERATOR = "cloud.google.com/gke-tpu-accelerator"
 _TOPOLOGY = "cloud.google.com/gke-tpu-topology"
+
+_CHIPS = "google.com/tpu"
+_SLICE = "slice"  # the replicated jobs that train
+_ALWAYS = 2**31 - 1  # restarts
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# Counts of a replicated job's jobs, the first that is not 0 decides.
+_COUNTS = {
+  "active": JobState.RUNNING,
+  "failed": JobState.FAILED,
+  "succeeded": JobState.DONE,
+}
 
 # Conditions of a JobSet, the last ones first: a JobSet that has ended may have been suspended, too.
 _STATES = {
@@ -42,10 +58,15 @@ class Gke:
   context: str = setting("", "kubectl's context; the current one if empty.")
   service_account: str = setting("default", "Account that may read and write the bucket.")
   secret: str = setting("", "A Kubernetes Secret; its keys become environment variables.")
+  env: str = setting("", "NAME=VALUE,...: environment variables.")
+  pull_secret: str = setting("", "A Kubernetes Secret that the image's registry asks for.")
+  priority: str = setting("", "Kubernetes priority class.")
   spot: bool = setting(False, "Cheap machines that may be taken away.")
   reservation: str = setting("", "Name of a reservation.")
   restarts: int = setting(5, "Restarts after failures; preemptions do not count.")
   grace: int = setting(120, "Seconds from SIGTERM to SIGKILL.")
+  ttl: int = setting(604_800, "Seconds that a job that is over is kept, with its logs.")
+  file_cache: str = setting("50Gi", "Local disk for files of the bucket that were read.")
   evaluator: bool = setting(True, "A second job that evaluates each checkpoint of a training.")
   evaluator_cpus: int = setting(8, "CPUs of the evaluator.")
   evaluator_memory: str = setting("32Gi", "Memory of the evaluator.")
@@ -55,13 +76,9 @@ class Gke:
     return {f"standard input of: {command}": self.manifest(job)}
 
   def manifest(self, job: Job) -> str:
-    """Returns the YAML of a JobSet and, where there is an evaluator, of its Job."""
-    documents = [self._jobset(job)]
-    if self.evaluator and job.verb == "train":
-      documents.append(self._evaluator(job))
-
+    """Returns the YAML of a JobSet."""
     # The width keeps long arguments on one line.
-    return yaml.safe_dump_all(documents, sort_keys=False, width=1000)
+    return yaml.safe_dump(self._jobset(job), sort_keys=False, width=1000)
 
   def check(self, job: Job) -> None:
     missing = [name for name in ("topology", "image", "bucket", "queue") if not getattr(self, name)]
@@ -71,9 +88,12 @@ class Gke:
       )
     if self.slices < 1 or (self.spot and self.reservation):
       raise GatoError("--slices is at least 1, and --spot and --reservation exclude each other")
+    self._environment()
 
     self._check_queue()
-    jobs.run(self._kubectl("create", "--dry-run=server", "--filename=-"), self.manifest(job))
+    # Under another name: one of this name may be over, and the server refuses a second one.
+    checked = dataclasses.replace(job, name=job.name[:34] + "-check")
+    jobs.run(self._kubectl("create", "--dry-run=server", "--filename=-"), self.manifest(checked))
 
   def submit(self, job: Job) -> str:
     # One of the same name is over: jobs.submit has asked.
@@ -95,14 +115,19 @@ class Gke:
         return state
 
     # Kueue has admitted the JobSet, but its pods may still wait for machines.
-    replicated_jobs = status.get("replicatedJobsStatus", [])
-    is_active = any(replicated.get("active", 0) for replicated in replicated_jobs)
-    return JobState.RUNNING if is_active else JobState.QUEUED
+    return _state_of(status, _SLICE)
+
+  def others(self, handle: str) -> dict[str, JobState]:
+    output = jobs.run(self._kubectl("get", "jobset", handle, "--ignore-not-found", "--output=json"))
+    status = json.loads(output).get("status", {}) if output.strip() else {}
+    names = [job["name"] for job in status.get("replicatedJobsStatus", [])]
+    return {name: _state_of(status, name) for name in names if name != _SLICE}
 
   def logs(self, handle: str, lines: int) -> str:
     # Index 0: the first host of each slice.
     labels = (
       f"jobset.sigs.k8s.io/jobset-name={handle}",
+      f"jobset.sigs.k8s.io/replicatedjob-name={_SLICE}",
       "batch.kubernetes.io/job-completion-index=0",
     )
     selector = f"--selector={','.join(labels)}"
@@ -111,27 +136,25 @@ class Gke:
     )
 
   def cancel(self, handle: str) -> None:
-    """Deletes JobSet and evaluator: SIGTERM, and SIGKILL `grace` seconds later."""
+    """Deletes the JobSet: SIGTERM, and SIGKILL `grace` seconds later."""
     jobs.cancelled(self.name, handle).touch()
     self._delete(handle)
 
   def _delete(self, name: str) -> None:
-    names = [f"jobset/{name}", f"job/{name}-evaluator"]
-    jobs.run(self._kubectl("delete", *names, "--ignore-not-found", "--wait=true"))
+    jobs.run(self._kubectl("delete", f"jobset/{name}", "--ignore-not-found", "--wait=true"))
 
   def _kubectl(self, *arguments: str) -> list[str]:
     context = [f"--context={self.context}"] if self.context else []
     return ["kubectl", *context, f"--namespace={self.namespace}", *arguments]
 
-  def _kueue_spec(self, kind: str, name: str) -> dict[str, Any]:
-    output = jobs.run(self._kubectl("get", f"{kind}.kueue.x-k8s.io", name, "--output=json"))
-    return json.loads(output)["spec"]
-
   def _check_queue(self) -> None:
-    """Checks that the queue may have so many chips of the accelerator.
+    """Checks that the queue admits jobs and has machines of the slice's kind.
+
+    Only the LocalQueue is asked, which users may read. Whether its quota suffices is Kueue's to
+    say: it may be borrowed.
 
     Raises:
-      GatoError: It has no such accelerator, or fewer chips.
+      GatoError: There is no such queue, it is stopped, or it has other machines.
     """
     tpu = tpus.tpu(self.topology)
     if not tpu.generation.gke:
@@ -139,39 +162,58 @@ class Gke:
         f"--topology={self.topology}: GKE has no slices of this generation; try v5e, v5p or v6e"
       )
 
-    chips = tpu.chips * self.slices
-    wanted = {_ACCELERATOR: tpu.generation.gke, _TOPOLOGY: tpu.shape}
-
-    # Local queue -> cluster queue -> resource groups -> flavors, which are kinds of machines.
-    cluster_queue = self._kueue_spec("localqueues", self.queue)["clusterQueue"]
-    quotas = []
-    for group in self._kueue_spec("clusterqueues", cluster_queue)["resourceGroups"]:
-      for flavor in group["flavors"]:
-        labels = self._kueue_spec("resourceflavors", flavor["name"]).get("nodeLabels", {})
-        quota = None
-        for resource in flavor["resources"]:
-          if resource["name"] == "google.com/tpu":
-            quota = int(resource["nominalQuota"])
-            break
-        if quota is None:
-          continue
-
-        accelerator = labels.get(_ACCELERATOR, "any")
-        topology = labels.get(_TOPOLOGY, "")
-        quotas.append(f"{quota} chips of {accelerator} {topology}".strip())
-
-        # A flavor without a label has machines of any kind.
-        is_match = all(labels.get(name, value) == value for name, value in wanted.items())
-        if is_match and quota >= chips:
-          return
-
-    raise GatoError(
-      f"queue {self.queue} has not {self.slices} x {self.topology} ({chips} chips of"
-      f" {tpu.generation.gke} {tpu.shape}): it has {', '.join(quotas) or 'no TPUs'}"
+    output = jobs.run(
+      self._kubectl("get", "localqueues.kueue.x-k8s.io", self.queue, "--output=json")
     )
+    status = json.loads(output).get("status", {})
+    for condition in status.get("conditions", []):
+      if condition["type"] == "Active" and condition["status"] != "True":
+        raise GatoError(
+          f"queue {self.queue} admits no jobs now ({condition.get('message', 'not active')}); "
+          "ask its administrator"
+        )
+
+    # Flavors are kinds of machines; one without a label has machines of any kind. Older versions of
+    # Kueue do not list them.
+    flavors = [f for f in status.get("flavors", []) if _CHIPS in f.get("resources", [])]
+    wanted = {_ACCELERATOR: tpu.generation.gke, _TOPOLOGY: tpu.shape}
+    labels = [flavor.get("nodeLabels", {}) for flavor in flavors]
+    if labels and not any(
+      all(of_flavor.get(name, value) == value for name, value in wanted.items())
+      for of_flavor in labels
+    ):
+      kinds = [f"{of.get(_ACCELERATOR, 'any')} {of.get(_TOPOLOGY, '')}".strip() for of in labels]
+      raise GatoError(
+        f"queue {self.queue} has no {self.topology} ({tpu.generation.gke} {tpu.shape}): "
+        f"it has {', '.join(kinds)}"
+      )
 
   def _jobset(self, job: Job) -> dict[str, Any]:
-    """Returns the JobSet: one Job a slice, one pod a host."""
+    """Returns the JobSet: one Job a slice, one pod a host, and the evaluator."""
+    replicated = [self._slices(job)]
+    if self.evaluator and job.verb == "train":
+      replicated.append(self._evaluator(job))
+
+    # What was preempted starts again as often as it takes.
+    preempted = {
+      "name": "preempted",
+      "action": "RestartJobSetAndIgnoreMaxRestarts",
+      "onJobFailureReasons": ["PodFailurePolicy"],
+    }
+    metadata = {"name": job.name, "namespace": self.namespace, "labels": {_QUEUE: self.queue}}
+    return {
+      "apiVersion": "jobset.x-k8s.io/v1alpha2",
+      "kind": "JobSet",
+      "metadata": metadata,
+      "spec": {
+        "ttlSecondsAfterFinished": self.ttl,
+        "failurePolicy": {"maxRestarts": self.restarts, "rules": [preempted]},
+        "replicatedJobs": replicated,
+      },
+    }
+
+  def _slices(self, job: Job) -> dict[str, Any]:
+    """Returns the jobs that train, one a slice."""
     tpu = tpus.tpu(self.topology)
     selector = {_ACCELERATOR: tpu.generation.gke, _TOPOLOGY: tpu.shape}
     if self.spot:
@@ -180,13 +222,18 @@ class Gke:
       selector["cloud.google.com/reservation-name"] = self.reservation
 
     # Two dicts, or YAML would write the second one as a reference to the first.
-    chips = {"google.com/tpu": tpus.CHIPS_PER_HOST}
+    chips = {_CHIPS: tpu.chips_per_host}
     arguments = job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
-    pod = self._pod(arguments, {"limits": chips, "requests": {**chips}})
+    is_multislice = self.slices > 1
+    pod = self._pod(arguments, {"limits": chips, "requests": {**chips}}, host_network=is_multislice)
     pod["spec"] |= {"restartPolicy": "Never", "nodeSelector": selector}
     pod["spec"]["tolerations"] = [
       {"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}
     ]
+
+    # libtpu locks the memory that chips read, more than containers may lock by default.
+    (container,) = pod["spec"]["containers"]
+    container["securityContext"] = {"privileged": True}
 
     # Exit status 42 and lost nodes fail the job with the reason PodFailurePolicy, everything else
     # with another one. Only restarts for other reasons count against maxRestarts.
@@ -198,13 +245,7 @@ class Gke:
         {"action": "FailJob", "onPodConditions": disrupted},
       ]
     }
-    preempted = {
-      "name": "preempted",
-      "action": "RestartJobSetAndIgnoreMaxRestarts",
-      "onJobFailureReasons": ["PodFailurePolicy"],
-    }
-
-    slice_spec = {
+    spec = {
       "parallelism": tpu.hosts,
       "completions": tpu.hosts,
       "completionMode": "Indexed",
@@ -212,25 +253,26 @@ class Gke:
       "podFailurePolicy": pod_failure_policy,
       "template": pod,
     }
-    slices = {"name": "slice", "replicas": self.slices, "template": {"spec": slice_spec}}
 
     # One slice, one job: its pods lie on one node pool, which is a slice, and no other job's do.
-    annotations = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
-    return {
-      "apiVersion": "jobset.x-k8s.io/v1alpha2",
-      "kind": "JobSet",
-      "metadata": {**self._metadata(job.name), "annotations": annotations},
-      "spec": {
-        "failurePolicy": {"maxRestarts": self.restarts, "rules": [preempted]},
-        "replicatedJobs": [slices],
-      },
-    }
+    # The evaluator needs no node pool of its own, so that this is not said of the whole JobSet.
+    exclusive = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
+    template = {"metadata": {"annotations": exclusive}, "spec": spec}
+    return {"name": _SLICE, "replicas": self.slices, "template": template}
 
   def _evaluator(self, job: Job) -> dict[str, Any]:
-    """Returns the Job that plays each checkpoint of a training, on CPUs."""
+    """Returns the job that plays each checkpoint of a training, on CPUs.
+
+    It is part of the JobSet, so that it waits in the queue, is suspended, restarts and ends as the
+    training does. It ends by itself after the last step, and waits for checkpoints until then.
+    """
     # Only settings of the experiment: --flag is for the verb that was submitted.
     config_overrides = [override for override in job.overrides if override.startswith("--config.")]
-    follow = dataclasses.replace(job, verb="evaluate", overrides=(*config_overrides, "--follow"))
+    follow = dataclasses.replace(
+      job,
+      verb="evaluate",
+      overrides=("--config.evaluate.idle_minutes=0", *config_overrides, "--follow"),
+    )
     arguments = follow.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
 
     # CPUs are not limited, so that idle ones of the machine are used.
@@ -241,46 +283,97 @@ class Gke:
     pod = self._pod(arguments, resources, JAX_PLATFORMS="cpu")
     pod["spec"]["restartPolicy"] = "OnFailure"
 
-    return {
-      "apiVersion": "batch/v1",
-      "kind": "Job",
-      "metadata": self._metadata(f"{job.name}-evaluator"),
-      "spec": {"backoffLimit": self.restarts, "template": pod},
-    }
+    # A failure of the evaluator is no reason to end the training.
+    spec = {"backoffLimit": _ALWAYS, "parallelism": 1, "completions": 1, "template": pod}
+    return {"name": "evaluator", "replicas": 1, "template": {"spec": spec}}
 
-  def _metadata(self, name: str) -> dict[str, Any]:
-    return {"name": name, "namespace": self.namespace, "labels": {_QUEUE: self.queue}}
+  def _environment(self) -> dict[str, str]:
+    """Returns the variables of --env.
+
+    Raises:
+      GatoError: A part is none.
+    """
+    variables = {}
+    for pair in filter(None, self.env.split(",")):
+      name, is_pair, value = pair.partition("=")
+      if not is_pair or not _VARIABLE.fullmatch(name):
+        raise GatoError(f"--env={self.env}: it looks like NAME=VALUE,OTHER=VALUE")
+      variables[name] = value
+    return variables
 
   def _pod(
-    self, arguments: list[str], resources: dict[str, Any], **environment: str
+    self,
+    arguments: list[str],
+    resources: dict[str, Any],
+    host_network: bool = False,
+    **environment: str,
   ) -> dict[str, Any]:
-    """Returns the template of a pod with one container, which sees the bucket."""
+    """Returns the template of a pod with one container, which sees the bucket.
+
+    Args:
+      arguments: Of python.
+      resources: Of the container.
+      host_network: True for slices that train together: they talk over the machines' network.
+      **environment: Variables beside those of --env.
+    """
     container: dict[str, Any] = {
       "name": "gato",
       "image": self.image,
       "command": ["python", *arguments],
       "resources": resources,
     }
-    if environment:
-      container["env"] = [{"name": name, "value": value} for name, value in environment.items()]
+    variables = {**self._environment(), **environment}
+    if variables:
+      container["env"] = [{"name": name, "value": value} for name, value in variables.items()]
     if self.secret:
       container["envFrom"] = [{"secretRef": {"name": self.secret}}]
-    container["volumeMounts"] = [{"name": "bucket", "mountPath": MOUNT}]
+    container["volumeMounts"] = [
+      {"name": "bucket", "mountPath": MOUNT},
+      {"name": "memory", "mountPath": "/dev/shm"},
+    ]
 
     # A bucket written by other programs has no objects for its folders: implicit-dirs shows them.
-    volume = {
+    attributes = {
+      "bucketName": self.bucket,
+      "mountOptions": "implicit-dirs",
+      "fileCacheCapacity": self.file_cache,
+    }
+    if host_network:
+      # The driver then needs the pod's Kubernetes account by another way.
+      attributes["hostNetworkPodKSA"] = "true"
+    bucket = {
       "name": "bucket",
-      "csi": {
-        "driver": "gcsfuse.csi.storage.gke.io",
-        "volumeAttributes": {"bucketName": self.bucket, "mountOptions": "implicit-dirs"},
-      },
+      "csi": {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": attributes},
     }
-    return {
-      "metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}},
-      "spec": {
-        "serviceAccountName": self.service_account,
-        "terminationGracePeriodSeconds": self.grace,
-        "containers": [container],
-        "volumes": [volume],
-      },
+    memory = {"name": "memory", "emptyDir": {"medium": "Memory"}}
+
+    spec: dict[str, Any] = {
+      "serviceAccountName": self.service_account,
+      "terminationGracePeriodSeconds": self.grace,
+      # Process 1 ignores a SIGTERM that it does not handle, as Python before training has begun;
+      # with a shared namespace that is another process.
+      "shareProcessNamespace": True,
+      "containers": [container],
+      "volumes": [bucket, memory],
     }
+    if host_network:
+      spec |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
+    if self.priority:
+      spec["priorityClassName"] = self.priority
+    if self.pull_secret:
+      spec["imagePullSecrets"] = [{"name": self.pull_secret}]
+
+    # Without a limit, "0", the driver's sidecar is not ended where many files are read at once.
+    unlimited = [f"gke-gcsfuse/{name}-limit" for name in ("cpu", "memory", "ephemeral-storage")]
+    annotations = {"gke-gcsfuse/volumes": "true", **dict.fromkeys(unlimited, "0")}
+    return {"metadata": {"annotations": annotations}, "spec": spec}
+
+
+def _state_of(status: dict[str, Any], name: str) -> JobState:
+  """Returns the state of one of the replicated jobs of a JobSet that is not over."""
+  for replicated in status.get("replicatedJobsStatus", []):
+    if replicated["name"] == name:
+      for count, state in _COUNTS.items():
+        if replicated.get(count, 0):
+          return state
+  return JobState.QUEUED

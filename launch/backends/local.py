@@ -119,6 +119,10 @@ class Local:
     state = JobState((directory / "state").read_text())
     return state if is_alive or state.over else JobState.UNKNOWN
 
+  def others(self, handle: str) -> dict[str, JobState]:
+    del handle
+    return {}
+
   def logs(self, handle: str, lines: int) -> str:
     directory = pathlib.Path(handle)
     output = []

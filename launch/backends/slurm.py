@@ -125,6 +125,10 @@ class Slurm:
     status = exit_file.read_text().strip() if exit_file.exists() else ""
     return {"": JobState.UNKNOWN, "0": JobState.DONE}.get(status, JobState.FAILED)
 
+  def others(self, handle: str) -> dict[str, JobState]:
+    del handle
+    return {}
+
   def logs(self, handle: str, lines: int) -> str:
     path = self._log(handle.split()[1])
     if not path.exists():

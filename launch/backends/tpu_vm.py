@@ -51,7 +51,8 @@ environment=()
 failures=0
 while true; do
   docker rm -f gato
-  docker run --name gato --privileged --net=host -v {mount}:{mount} "${{environment[@]}}" {image} \
+  docker run --name gato --init --stop-timeout={grace} --privileged --net=host \
+-v {mount}:{mount} "${{environment[@]}}" {image} \
 {command}
   status=$?
   case "$status" in
@@ -89,8 +90,14 @@ class TpuVm:
   )
   spot: bool = setting(False, "Cheap machines that may be taken away.")
   reserved: bool = setting(False, "From the project's reservation.")
+  reservation: str = setting("", "Name of a reservation, where the project has several.")
+  flex_start: bool = setting(False, "Machines for --max_run_duration, as soon as there are any.")
+  max_run_duration: str = setting("", "Time after which the machines are taken away, e.g. 4h.")
   network: str = setting("", "VPC network.")
   subnetwork: str = setting("", "VPC subnetwork.")
+  internal_ips: bool = setting(False, "No external addresses; the network then needs Cloud NAT.")
+  labels: str = setting("", "NAME=VALUE,...: labels of the machines, beside gato-job.")
+  grace: int = setting(120, "Seconds from SIGTERM to SIGKILL.")
   service_account: str = setting(
     "", "Account that may read the image and the secrets, and write the bucket."
   )
@@ -121,6 +128,7 @@ class TpuVm:
       command=shlex.join(["python", *arguments]),
       again=f"{PREEMPTED} | {jobs.TERMINATED}",
       restarts=self.restarts,
+      grace=self.grace,
       exit_file=_exit_file(job.name),
     )
 
@@ -130,8 +138,13 @@ class TpuVm:
       raise GatoError(
         f"tpu_vm needs --{', --'.join(missing)} (flags, environment or launch/cluster.json)"
       )
-    if self.slices < 1 or (self.spot and self.reserved):
-      raise GatoError("--slices is at least 1, and --spot and --reserved exclude each other")
+    if self.slices < 1 or sum(self._capacities().values()) > 1:
+      kinds = ", --".join(self._capacities())
+      raise GatoError(f"--slices is at least 1, and --{kinds} exclude each other")
+    if bool(self.flex_start) != bool(self.max_run_duration):
+      raise GatoError("--flex_start and --max_run_duration are given together")
+    if not tpus.tpu(self.topology).generation.runtime:
+      raise GatoError(f"--topology={self.topology}: there are no TPU VMs of it; use --on=gke")
     for pair in self.secret.split(","):
       if pair and not all(pair.partition("=")):
         raise GatoError(f"--secret={self.secret}: it looks like WANDB_API_KEY=my-secret,OTHER=name")
@@ -174,6 +187,10 @@ class TpuVm:
 
     return _STATES.get(resource["state"]["state"], JobState.FAILED)
 
+  def others(self, handle: str) -> dict[str, JobState]:
+    del handle
+    return {}
+
   def logs(self, handle: str, lines: int) -> str:
     # With --node-prefix the nodes are numbered.
     node = f"{handle}-0" if self.slices > 1 else handle
@@ -209,13 +226,23 @@ class TpuVm:
       nodes = [f"--node-count={self.slices}", f"--node-prefix={job.name}"]
 
     capacity = [f"--{kind}" for kind in ("spot", "reserved") if getattr(self, kind)]
+    if self.internal_ips:
+      capacity.append("--internal-ips")
+
+    # What only the alpha track knows so far.
+    alpha = {"reservation": self.reservation, "max-run-duration": self.max_run_duration}
+    if self.flex_start:
+      alpha["provisioning-model"] = "flex-start"
     options = {
+      **alpha,
+      "labels": ",".join(filter(None, [f"gato-job={job.name}", self.labels])),
       "network": self.network,
       "subnetwork": self.subnetwork,
       "service-account": self.service_account,
     }
+    track = ["gcloud", "alpha", *_TPUS[1:]] if any(alpha.values()) else _TPUS
     return [
-      *_TPUS,
+      *track,
       "queued-resources",
       "create",
       job.name,
@@ -227,6 +254,15 @@ class TpuVm:
       *(f"--{name}={value}" for name, value in options.items() if value),
       *self._zone_flags(),
     ]
+
+  def _capacities(self) -> dict[str, bool]:
+    """Returns the kinds of machines, of which one may be asked for."""
+    return {
+      "spot": self.spot,
+      "reserved": self.reserved,
+      "reservation": bool(self.reservation),
+      "flex_start": self.flex_start,
+    }
 
   def _delete(self, name: str) -> None:
     command = [*_TPUS, "queued-resources", "delete", name, "--force", "--quiet"]

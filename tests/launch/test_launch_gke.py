@@ -5,10 +5,9 @@ questions to a queue.
 import copy
 import json
 import os
-import pathlib
 import subprocess
-import sys
 
+import api_server
 import jsonschema
 import kubernetes_validate
 import pytest
@@ -18,13 +17,8 @@ from gato_jax.errors import GatoError
 from launch import jobs, tpus
 from launch.backends.gke import Gke
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SCHEMAS = {
-  name: json.loads((ROOT / f"launch/schemas/{name}.json").read_text())
-  for name in ("jobset", "kueue")
-}
+ROOT = api_server.ROOT
 XPK = ROOT / ".venv/xpk/bin/xpk"
-KUBERNETES = "1.33"
 JOB = jobs.Job(
   "big", "experiments/configs/gato_1b.py", ("--config.train.steps=5", "--accept_changes")
 )
@@ -38,34 +32,34 @@ BACKEND = Gke(
 )
 
 
-def documents(backend=BACKEND, job=JOB):
-  return list(yaml.safe_load_all(backend.manifest(job)))
+def jobset(backend=BACKEND, job=JOB):
+  return yaml.safe_load(backend.manifest(job))
 
 
-def validate(document):
-  """Raises where an API server would refuse it, or silently drop a field."""
-  if document["kind"] == "JobSet":
-    jsonschema.validate(document, SCHEMAS["jobset"])
-    assert jobs._NAME.fullmatch(document["metadata"]["name"])
-    for replicated in document["spec"]["replicatedJobs"]:
-      job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": document["metadata"]}
-      kubernetes_validate.validate(
-        job | {"spec": replicated["template"]["spec"]}, KUBERNETES, strict=True
-      )
-  elif document["apiVersion"].startswith("kueue"):
-    jsonschema.validate(document, SCHEMAS["kueue"])
-  else:
-    kubernetes_validate.validate(document, KUBERNETES, strict=True)
+def replicated(document, name):
+  return next(job for job in document["spec"]["replicatedJobs"] if job["name"] == name)
+
+
+def pod_of(document, name="slice"):
+  return replicated(document, name)["template"]["spec"]["template"]["spec"]
 
 
 @pytest.mark.parametrize(
-  "more", [{}, {"spot": True, "secret": ""}, {"reservation": "ours", "topology": "v5p:4x8x8"}]
+  "more",
+  [
+    {},
+    {"spot": True, "secret": ""},
+    {"reservation": "ours", "topology": "v5p:4x8x12", "slices": 1},
+    {"topology": "v5e:1x1", "priority": "high", "pull_secret": "registry", "env": "A=1,B=x=y"},
+    {"topology": "tpu7x:4x4x4"},
+  ],
 )
 def test_manifests_have_only_fields_that_kubernetes_jobset_and_kueue_know(more):
-  found = documents(Gke(**{**vars(BACKEND), **more}))
-  assert [document["kind"] for document in found] == ["JobSet", "Job"]
-  for document in [*found, *yaml.safe_load_all((ROOT / "launch/kueue.yaml").read_text())]:
-    validate(document)
+  document = jobset(Gke(**{**vars(BACKEND), **more}))
+  assert jobs._NAME.fullmatch(document["metadata"]["name"])
+  assert [job["name"] for job in document["spec"]["replicatedJobs"]] == ["slice", "evaluator"]
+  for found in [document, *yaml.safe_load_all((ROOT / "launch/kueue.yaml").read_text())]:
+    api_server.validate(found)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +74,12 @@ def test_manifests_have_only_fields_that_kubernetes_jobset_and_kueue_know(more):
       ("spec", "replicatedJobs", 0, "template", "spec", "template", "spec", "containers", 0),
       "imagee",
     ),
-    ("Job", ("spec",), "backofLimit"),
+    ("JobSet", ("spec", "replicatedJobs", 1, "template", "spec"), "backofLimit"),
     ("ClusterQueue", ("spec", "resourceGroups", 0, "flavors", 0, "resources", 0), "quota"),
   ],
 )
 def test_a_field_that_nobody_knows_is_found(kind, path, key):
-  everything = [*documents(), *yaml.safe_load_all((ROOT / "launch/kueue.yaml").read_text())]
+  everything = [jobset(), *yaml.safe_load_all((ROOT / "launch/kueue.yaml").read_text())]
   document = copy.deepcopy(next(d for d in everything if d["kind"] == kind))
   place = document
   for part in path:
@@ -93,35 +87,26 @@ def test_a_field_that_nobody_knows_is_found(kind, path, key):
   place[key] = 1
 
   with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
-    validate(document)
+    api_server.validate(document)
 
 
 def test_the_manifest_says_what_was_asked_for():
-  jobset, evaluator = documents()
-  assert (
-    jobset["metadata"]["labels"]
-    == evaluator["metadata"]["labels"]
-    == {"kueue.x-k8s.io/queue-name": "research"}
-  )
+  document = jobset()
+  assert document["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "research"}
 
-  (replicated,) = jobset["spec"]["replicatedJobs"]
+  slices = replicated(document, "slice")
+  assert slices["replicas"] == 2
 
-  assert replicated["replicas"] == 2  # slices
+  job = slices["template"]["spec"]
+  # Hosts of 4 chips.
+  assert (job["parallelism"], job["completions"], job["backoffLimit"]) == (4, 4, 0)
 
-  job = replicated["template"]["spec"]
-
-  assert (job["parallelism"], job["completions"], job["backoffLimit"]) == (
-    4,
-    4,
-    0,
-  )  # hosts of 4 chips
-
-  # 42 and a lost node restart without being counted, other failures are counted
+  # 42 and a lost node restart without being counted, other failures are counted.
   assert job["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [42, 143]
   assert job["podFailurePolicy"]["rules"][1]["onPodConditions"] == [
     {"type": "DisruptionTarget", "status": "True"}
   ]
-  assert jobset["spec"]["failurePolicy"]["rules"] == [
+  assert document["spec"]["failurePolicy"]["rules"] == [
     {
       "name": "preempted",
       "action": "RestartJobSetAndIgnoreMaxRestarts",
@@ -129,32 +114,80 @@ def test_the_manifest_says_what_was_asked_for():
     }
   ]
 
-  train, evaluate = (
-    d["spec"]["containers"][0] for d in (job["template"], evaluator["spec"]["template"])
-  )
-  where = [
-    "--config.data_dir=/mnt/gato/data",
-    "--config.workdir=/mnt/gato/work/big",
-    "--config.train.steps=5",
-  ]
-  config = "--config=experiments/configs/gato_1b.py"
-
+  (train,) = pod_of(document)["containers"]
   assert train["command"] == [
     "python",
     "-m",
     "experiments.train",
-    config,
-    *where,
+    "--config=experiments/configs/gato_1b.py",
+    "--config.data_dir=/mnt/gato/data",
+    "--config.workdir=/mnt/gato/work/big",
+    "--config.train.steps=5",
     "--accept_changes",
   ]
-  assert evaluate["command"] == ["python", "-m", "experiments.evaluate", config, *where, "--follow"]
   assert train["envFrom"] == [{"secretRef": {"name": "keys"}}]  # the name, never a value
 
-  spot = documents(Gke(**{**vars(BACKEND), "spot": True}))[0]["spec"]["replicatedJobs"][0][
-    "template"
-  ]["spec"]
+  spot = pod_of(jobset(Gke(**{**vars(BACKEND), "spot": True})))
+  assert spot["nodeSelector"]["cloud.google.com/gke-spot"] == "true"
 
-  assert spot["template"]["spec"]["nodeSelector"]["cloud.google.com/gke-spot"] == "true"
+
+def test_the_evaluator_waits_restarts_and_ends_with_the_training():
+  document = jobset()
+  evaluator = replicated(document, "evaluator")
+  (container,) = pod_of(document, "evaluator")["containers"]
+
+  # No clock ends it, the last step does; a queue or a restart is the whole JobSet's.
+  assert container["command"][2] == "experiments.evaluate"
+  assert container["command"][-3:] == [
+    "--config.evaluate.idle_minutes=0",
+    "--config.train.steps=5",
+    "--follow",
+  ]
+  assert "successPolicy" not in document["spec"]  # all replicated jobs
+
+  # Its own failures restart it, and are none of the training's.
+  spec = evaluator["template"]["spec"]
+  assert spec["backoffLimit"] == 2**31 - 1 and "podFailurePolicy" not in spec
+  assert pod_of(document, "evaluator")["restartPolicy"] == "OnFailure"
+
+  # It needs no node pool of its own.
+  assert "metadata" not in evaluator["template"] and "annotations" not in document["metadata"]
+  annotations = replicated(document, "slice")["template"]["metadata"]["annotations"]
+  assert annotations == {
+    "alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"
+  }
+
+  for other in (jobs.Job("big", JOB.config, verb="study"), JOB):
+    backend = Gke(**{**vars(BACKEND), "evaluator": other.verb != "train"})
+    assert len(jobset(backend, other)["spec"]["replicatedJobs"]) == 1
+
+
+def test_pods_have_what_tpus_and_buckets_need():
+  document = jobset(
+    Gke(**{**vars(BACKEND), "priority": "high", "pull_secret": "registry", "env": "A=1,B=x=y"})
+  )
+  pod = pod_of(document)
+  (container,) = pod["containers"]
+
+  assert container["securityContext"] == {"privileged": True}
+  assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+  assert pod["priorityClassName"] == "high"
+  assert pod["imagePullSecrets"] == [{"name": "registry"}]
+  assert {"name": "B", "value": "x=y"} in container["env"]
+  assert pod["shareProcessNamespace"]  # Python is not process 1
+
+  (bucket,) = [volume for volume in pod["volumes"] if "csi" in volume]
+  attributes = bucket["csi"]["volumeAttributes"]
+  assert attributes["fileCacheCapacity"] == "50Gi" and attributes["hostNetworkPodKSA"] == "true"
+  template = replicated(document, "slice")["template"]["spec"]["template"]
+  assert template["metadata"]["annotations"]["gke-gcsfuse/memory-limit"] == "0"
+  assert document["spec"]["ttlSecondsAfterFinished"] == 604_800
+
+  # One slice needs no network between slices, and the evaluator no privileges.
+  alone = pod_of(jobset(Gke(**{**vars(BACKEND), "slices": 1})))
+  assert "hostNetwork" not in alone and alone["containers"][0]["securityContext"]
+  evaluator = pod_of(document, "evaluator")
+  assert "securityContext" not in evaluator["containers"][0] and "hostNetwork" not in evaluator
 
 
 @pytest.mark.slow  # 390 MB to install
@@ -163,11 +196,11 @@ def test_the_manifest_says_what_was_asked_for():
   ("topology", "slices"), [("v5e:4x4", 2), ("v5p:4x8x8", 1), ("v4:2x2x4", 1), ("v6e:16x16", 4)]
 )
 def test_xpk_makes_the_same_of_the_same_job(topology, slices, tmp_path):
-  backend = Gke(**{**vars(BACKEND), "topology": topology, "slices": slices})
-  ours = documents(backend)[0]
-  container = ours["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
-    "containers"
-  ][0]
+  backend = Gke(
+    **{**vars(BACKEND), "topology": topology, "slices": slices, "priority": "high", "ttl": 43_200}
+  )
+  ours = jobset(backend)
+  (container,) = pod_of(ours)["containers"]
   command = [
     *(
       XPK,
@@ -189,7 +222,11 @@ def test_xpk_makes_the_same_of_the_same_job(topology, slices, tmp_path):
       f"--docker-image={container['image']}",
       f"--command={' '.join(container['command'])}",
     ),
-    *("--max-restarts=5", f"--output-manifest-file={tmp_path / 'manifest.yaml'}"),
+    *(
+      "--max-restarts=5",
+      "--priority=high",
+      f"--output-manifest-file={tmp_path / 'manifest.yaml'}",
+    ),
   ]
   alone = {
     "TELEMETRY_ENABLED": "false",
@@ -210,65 +247,103 @@ def test_xpk_makes_the_same_of_the_same_job(topology, slices, tmp_path):
     d for d in yaml.safe_load_all((tmp_path / "manifest.yaml").read_text()) if d["kind"] == "JobSet"
   )
 
-  def facts(jobset):
-    (replicated,) = jobset["spec"]["replicatedJobs"]
-    job = replicated["template"]["spec"]
-    pod = job["template"]["spec"]
-    return {
-      "api": (jobset["apiVersion"], jobset["metadata"]["name"], jobset["metadata"]["annotations"]),
-      "queued": "kueue.x-k8s.io/queue-name" in jobset["metadata"]["labels"],
-      "slices": replicated["replicas"],
-      "hosts": (job["parallelism"], job["completions"], job["backoffLimit"]),
-      "machines": {k: v for k, v in pod["nodeSelector"].items() if "gke-tpu" in k},
-      "chips": pod["containers"][0]["resources"]["limits"]["google.com/tpu"],
-      "restarts": (jobset["spec"]["failurePolicy"]["maxRestarts"], pod["restartPolicy"]),
-      "tolerates": [toleration["key"] for toleration in pod["tolerations"]],
-      "image": pod["containers"][0]["image"],
-    }
+  # Everything of the training's JobSet, but for what is said here.
+  assert set(differences(comparable(ours), comparable(theirs))) == {
+    # Our preemptions are not counted, theirs end the job.
+    "spec.failurePolicy.rules",
+    "template.spec.podFailurePolicy.rules",
+    "template.spec.template.metadata.annotations",  # FUSE, which xpk's pods do without
+    "template.spec.template.metadata.labels",
+    "template.spec.completionMode",  # Indexed is JobSet's default
+    "pod.imagePullSecrets",
+    "pod.schedulerName",
+    "pod.serviceAccountName",
+    "pod.shareProcessNamespace",
+    "pod.terminationGracePeriodSeconds",
+    "pod.volumes",
+    *(["pod.dnsPolicy", "pod.hostNetwork"] if slices == 1 else []),
+    "container.command",
+    "container.envFrom",
+    "container.name",
+    "container.resources.requests",
+    "container.volumeMounts",
+  }
 
-  assert facts(ours) == facts(theirs)
-
-  script = theirs["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
-    "containers"
-  ][0]["command"][-1]
+  (theirs_container,) = pod_of(theirs, "slice-job")["containers"]
+  script = theirs_container["command"][-1]
 
   assert " ".join(container["command"]) in script
 
 
-FAKE = """#!{python}
-import json, pathlib, sys
-import yaml
-asked, here = sys.argv[1:], pathlib.Path(__file__).parent
-with open(here / "asked", "a") as log:
-  log.write(json.dumps(asked) + "\\n")
-asked = [a for a in asked if not a.startswith("--")]
-if asked[0] == "get" and "kueue" in asked[1]:
-  objects = yaml.safe_load_all(pathlib.Path("{root}/launch/kueue.yaml").read_text())
-  kind = asked[1].split(".")[0][:-1]
-  found = [o for o in objects if o["kind"].lower() == kind and o["metadata"]["name"] == asked[2]]
-  if not found:
-    sys.exit(f'Error from server (NotFound): {{asked[1]}} "{{asked[2]}}" not found')
-  print(json.dumps(found[0]))
-elif asked[0] == "get":
-  print((here / "jobset").read_text() if (here / "jobset").exists() else "")
-elif asked[0] == "create":
-  list(yaml.safe_load_all(sys.stdin))
-  if "--dry-run=server" not in sys.argv:
-    (here / "jobset").write_text(json.dumps({{"status": {{}}}}))
-elif asked[0] == "delete":
-  (here / "jobset").unlink(missing_ok=True)
+def comparable(document):
+  """Returns the parts of a JobSet by the names that differences are given, flat."""
+  slices = document["spec"]["replicatedJobs"][0]
+  template = slices["template"]
+  # We say it of the slices, since the evaluator needs no node pool of its own; xpk of all.
+  exclusive = template.get("metadata", document["metadata"])["annotations"]
+  pod = template["spec"]["template"]["spec"]
+  (container,) = pod["containers"]
+
+  parts = {
+    "api": {"version": document["apiVersion"], "name": document["metadata"]["name"]},
+    "exclusive": exclusive,
+    "queued": {"yes": "kueue.x-k8s.io/queue-name" in document["metadata"]["labels"]},
+    "spec": {k: v for k, v in document["spec"].items() if k != "replicatedJobs"},
+    "slices": {"replicas": slices["replicas"]},
+    "template.spec": {k: v for k, v in template["spec"].items() if k != "template"},
+    "template.spec.template.metadata": template["spec"]["template"]["metadata"],
+    "pod": {k: v for k, v in pod.items() if k not in ("containers", "tolerations")},
+    "tolerated": {"keys": [toleration["key"] for toleration in pod["tolerations"]]},
+    "container": container,
+  }
+  return {
+    f"{part}.{key}": value for part, content in parts.items() for key, value in content.items()
+  }
+
+
+def differences(ours, theirs):
+  """Names the parts that differ, one level deeper where both are dicts; empty ones are alike."""
+  names = []
+  for name in dict.fromkeys([*ours, *theirs]):
+    a, b = ours.get(name), theirs.get(name)
+    if not a and not b or a == b:
+      continue
+    if isinstance(a, dict) and isinstance(b, dict):
+      names += [f"{name}.{key}" for key in {**a, **b} if a.get(key) != b.get(key)]
+    else:
+      names.append(name)
+  return names
+
+
+@pytest.mark.slow  # 390 MB to install
+@pytest.mark.skipif(not XPK.exists(), reason="`make setup-slow-tests` could not install xpk")
+def test_slices_are_those_of_xpks_table():
+  script = """
+from xpk.core import system_characteristics as table
+names = table.UserFacingNameToSystemCharacteristics.items()
+for name, machine in names:
+  print(name.split("-")[0], machine.topology, machine.vms_per_slice, machine.gke_accelerator)
 """
+  done = subprocess.run(
+    [XPK.parent / "python", "-c", script], capture_output=True, text=True, check=True
+  )
+  prefixes = {generation.prefix: name for name, generation in tpus.GENERATIONS.items()}
+  compared = 0
+  for line in done.stdout.splitlines():
+    prefix, shape, hosts, label = line.split()
+    sides = shape.split("x")
+    # Ours have the smallest side first; xpk turns v4's around.
+    if prefix in prefixes and sides == sorted(sides, key=int):
+      found = tpus.tpu(f"{prefixes[prefix]}:{shape}")
+      assert (found.hosts, found.generation.gke) == (int(hosts), label), line
+      compared += 1
+  assert compared > 500
 
 
 @pytest.fixture
 def kubectl(tmp_path, monkeypatch):
-  """A kubectl that knows launch/kueue.yaml, keeps one JobSet and writes down what it is asked.
-
-  Nothing of a cluster.
-  """
-  fake = tmp_path / "kubectl"
-  fake.write_text(FAKE.format(python=sys.executable, root=ROOT))
-  fake.chmod(0o755)
+  """A kubectl whose server refuses what servers refuse, and writes down what it is asked."""
+  api_server.install(tmp_path)
   monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
   monkeypatch.setattr(jobs, "FOLDER", tmp_path / "records")
   return tmp_path
@@ -278,9 +353,14 @@ def kubectl(tmp_path, monkeypatch):
   ("more", "said"),
   [
     ({"queue": "other"}, 'localqueues.kueue.x-k8s.io "other" not found'),
-    ({"slices": 3}, "has not 3 x v5e:4x4 .48 chips of tpu-v5-lite-podslice 4x4.: it has 32 chips"),
-    ({"topology": "v5p:2x2x4"}, "has not 2 x v5p:2x2x4"),
-    ({"topology": "v5e:3x4"}, "v5e has slices of 2x4, 4x4"),
+    (
+      {"topology": "v5p:2x2x4"},
+      "queue research has no v5p:2x2x4 .tpu-v5p-slice 2x2x4.: it has tpu-v5-lite-podslice 4x4",
+    ),
+    ({"topology": "v5e:3x4"}, "v5e has slices of 1x1, 2x2, 2x4, 4x4"),
+    ({"topology": "v5p:4x4x6"}, "v5p has slices of 2x2x1, .* sides of multiples of 4"),
+    ({"topology": "v5p:12x4x4"}, "v5p has slices of 2x2x1"),
+    ({"env": "A"}, "--env=A: it looks like NAME=VALUE"),
     ({"topology": "v9:4x4"}, "a generation of v2, v3"),
     ({"topology": "v3:4x4"}, "GKE has no slices of this generation"),
     ({"image": "", "bucket": ""}, "gke needs --image, --bucket"),
@@ -295,38 +375,85 @@ def test_what_the_cluster_has_not_is_one_line_before_anything_is_created(kubectl
   assert '"create"' not in asked
 
 
+def test_a_queue_that_is_stopped_is_named(kubectl):
+  api_server.Server(kubectl).update_queues(active=False)
+  with pytest.raises(GatoError, match="queue research admits no jobs now .LocalQueue is stopped."):
+    jobs.submit(BACKEND, JOB)
+
+
+def test_a_field_that_the_server_does_not_know_is_one_line(kubectl, monkeypatch):
+  manifest = yaml.safe_dump(jobset() | {"specs": 1})
+  monkeypatch.setattr(Gke, "manifest", lambda self, job: manifest)
+  with pytest.raises(GatoError, match="strict decoding error: .*specs") as error:
+    jobs.submit(BACKEND, JOB)
+  assert "\n" not in str(error.value) and not jobs.records()
+
+
 def test_submitted_watched_and_cancelled(kubectl):
   record = jobs.submit(BACKEND, JOB)
   asked = [json.loads(line) for line in (kubectl / "asked").read_text().splitlines()]
 
   assert asked[-3:] == [
     ["--namespace=default", "create", "--dry-run=server", "--filename=-"],
-    [
-      "--namespace=default",
-      "delete",
-      "jobset/big",
-      "job/big-evaluator",
-      "--ignore-not-found",
-      "--wait=true",
-    ],
+    ["--namespace=default", "delete", "jobset/big", "--ignore-not-found", "--wait=true"],
     ["--namespace=default", "create", "--filename=-"],
   ]
+  # No user needs to read more than that.
+  assert [words[2] for words in asked if words[1] == "get"] == ["localqueues.kueue.x-k8s.io"]
 
-  for status, state in (
-    ({}, jobs.JobState.QUEUED),
-    ({"conditions": [{"type": "Suspended", "status": "True"}]}, jobs.JobState.QUEUED),
-    ({"replicatedJobsStatus": [{"name": "slice", "active": 2}]}, jobs.JobState.RUNNING),
-    ({"conditions": [{"type": "Completed", "status": "True"}]}, jobs.JobState.DONE),
-    ({"conditions": [{"type": "Failed", "status": "True"}]}, jobs.JobState.FAILED),
+  server = api_server.Server(kubectl)
+  active = [{"name": "slice", "active": 2}, {"name": "evaluator", "active": 1}]
+  for status, state, others in (
+    ({}, jobs.JobState.QUEUED, {}),
+    ({"conditions": [{"type": "Suspended", "status": "True"}]}, jobs.JobState.QUEUED, {}),
+    ({"replicatedJobsStatus": active}, jobs.JobState.RUNNING, {"evaluator": "running"}),
+    (
+      {"replicatedJobsStatus": [{"name": "slice"}, {"name": "evaluator", "active": 1}]},
+      jobs.JobState.QUEUED,
+      {"evaluator": "running"},
+    ),
+    ({"conditions": [{"type": "Completed", "status": "True"}]}, jobs.JobState.DONE, {}),
+    ({"conditions": [{"type": "Failed", "status": "True"}]}, jobs.JobState.FAILED, {}),
   ):
-    (kubectl / "jobset").write_text(json.dumps({"status": status}))
+    server.set_status("JobSet", "big", status)
     assert BACKEND.state(record.handle) == state
+    assert BACKEND.others(record.handle) == others
+
+  # One that is over is submitted again; one that runs is refused.
+  record = jobs.submit(BACKEND, JOB)
+  assert BACKEND.state(record.handle) == jobs.JobState.QUEUED
+  with pytest.raises(GatoError, match="big is queued on gke; cancel it first"):
+    jobs.submit(BACKEND, JOB)
 
   BACKEND.cancel(record.handle)
-
   assert BACKEND.state(record.handle) == jobs.JobState.CANCELLED
 
-  jobs.submit(BACKEND, JOB)  # one that is over may be submitted again
-  (kubectl / "jobset").unlink()
-
+  jobs.submit(BACKEND, JOB)
+  server.path("JobSet", "big").unlink()
   assert BACKEND.state(record.handle) == jobs.JobState.UNKNOWN
+
+
+def test_the_stand_in_refuses_what_a_server_refuses(kubectl):
+  def ask(*arguments, text=""):
+    done = subprocess.run(
+      [kubectl / "kubectl", *arguments], input=text, capture_output=True, text=True
+    )
+    return done.returncode, done.stderr + done.stdout
+
+  manifest = BACKEND.manifest(JOB)
+  assert ask("create", "--filename=-", text=manifest)[0] == 0
+  for flags in ([], ["--dry-run=server"]):
+    status, said = ask("create", *flags, "--filename=-", text=manifest)
+    assert status == 1 and "(AlreadyExists)" in said and '"big" already exists' in said
+
+  status, said = ask("get", "clusterqueues.kueue.x-k8s.io", "research")
+  assert status == 1 and "(Forbidden)" in said
+
+  status, said = ask("get", "jobset", "big", "--output=json")
+  found = json.loads(said)
+  assert ask("replace", "--filename=-", text=json.dumps(found))[0] == 0
+  status, said = ask("replace", "--filename=-", text=json.dumps(found))
+  assert status == 1 and "(Conflict)" in said
+
+  assert "(NotFound)" in ask("delete", "jobset/other")[1]
+  assert ask("delete", "jobset/other", "--ignore-not-found")[0] == 0

@@ -36,6 +36,7 @@ def test_the_command_line_by_line():
     "--accelerator-type=v5p-512",
     "--runtime-version=v2-alpha-tpuv5",
     "--metadata-from-file=startup-script=startup.sh",
+    "--labels=gato-job=big",
     "--zone=us-east5-a",
     "--project=p",
   ]
@@ -57,11 +58,29 @@ def test_the_command_line_by_line():
     "--runtime-version=r",
     "--metadata-from-file=startup-script=startup.sh",
     "--spot",
+    "--labels=gato-job=big",
     "--network=n",
     "--service-account=a@p",
     "--zone=us-east5-a",
   ]
   assert "--reserved" in having(reserved=True).render(JOB)["command"]
+  private = shlex.split(having(internal_ips=True, labels="team=robots").render(JOB)["command"])
+  assert {"--internal-ips", "--labels=gato-job=big,team=robots"} < set(private)
+
+
+@pytest.mark.parametrize(
+  ("settings", "flags"),
+  [
+    ({"reservation": "ours"}, {"--reservation=ours"}),
+    (
+      {"flex_start": True, "max_run_duration": "4h"},
+      {"--provisioning-model=flex-start", "--max-run-duration=4h"},
+    ),
+  ],
+)
+def test_what_only_the_alpha_track_knows_is_asked_of_it(settings, flags):
+  words = shlex.split(having(**settings).render(JOB)["command"])
+  assert words[:4] == ["gcloud", "alpha", "compute", "tpus"] and flags < set(words)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +101,8 @@ def test_the_startup_script_line_by_line():
   script = having(secret="WANDB_API_KEY=wandb,OTHER=two").startup(JOB)
   lines = [line.strip() for line in script.splitlines()]
   run = (
-    'docker run --name gato --privileged --net=host -v /mnt/gato:/mnt/gato "${environment[@]}"'
+    "docker run --name gato --init --stop-timeout=120 --privileged --net=host"
+    ' -v /mnt/gato:/mnt/gato "${environment[@]}"'
     " us-docker.pkg.dev/p/gato:1 python -m experiments.train --config=experiments/configs/gato_1b.py"
     " --config.data_dir=/mnt/gato/data --config.workdir=/mnt/gato/work/big --config.train.steps=5"
   )
@@ -155,7 +175,13 @@ def test_gcloud_knows_every_command_and_flag(gcloud, tmp_path):
   one.cancel(record.handle)
   asked = [json.loads(line) for line in (gcloud / "asked").read_text().splitlines()]
   asked += [
-    shlex.split(b.render(JOB)["command"])[1:] for b in (having(slices=2), having(reserved=True))
+    shlex.split(b.render(JOB)["command"])[1:]
+    for b in (
+      having(slices=2),
+      having(reserved=True, internal_ips=True, labels="team=robots"),
+      having(reservation="ours"),
+      having(flex_start=True, max_run_duration="4h"),
+    )
   ]
   asked.append([*asked[-1], "--no-such-flag=1"])
   text = tmp_path / "commands.json"
@@ -227,6 +253,9 @@ def gcloud(tmp_path, monkeypatch):
     ({"topology": "v5p:3x3x3"}, "v5p has slices of 2x2x1"),
     ({"zone": "", "bucket": ""}, "tpu_vm needs --bucket, --zone"),
     ({"spot": True, "reserved": True}, "exclude each other"),
+    ({"spot": True, "reservation": "ours"}, "exclude each other"),
+    ({"flex_start": True}, "--flex_start and --max_run_duration are given together"),
+    ({"topology": "tpu7x:4x4x4"}, "there are no TPU VMs of it; use --on=gke"),
     ({"secret": "WANDB_API_KEY"}, "looks like WANDB_API_KEY=my-secret"),
   ],
 )
