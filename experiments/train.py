@@ -30,6 +30,7 @@ from gato_jax.model import GatoConfig
 from gato_jax.storage import lock
 from gato_jax.train import (
   checkpoint,
+  compiled,
   initial,
   loop,
   multihost,
@@ -83,6 +84,7 @@ def train(experiment: cli.Experiment) -> None:
   config, workdir = experiment.config, experiment.workdir
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
+  compiled.keep(train_config.compilation_cache, workdir)
   mixture = experiment.section(
     MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=experiment.subsets
   )

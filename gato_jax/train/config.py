@@ -32,6 +32,9 @@ class TrainConfig:
     mesh_model: Devices along the mesh axis "model"; 0: as many as the other axes leave.
     spike_nats: A step is bad if the loss of a task is this far above the median of its last 100
       losses, as is a step whose loss is not finite (gato_jax/train/guard.py). 0: only the latter.
+    compilation_cache: Directory in which compiled programs are kept, so that a run that starts
+      again does not compile again: "auto" for <workdir>/compiled on accelerators, "" to keep
+      nothing. JAX_COMPILATION_CACHE_DIR comes first.
     rollbacks: Number of bad steps per start after which the run returns to a checkpoint; it stops
       at the next one.
   """
@@ -53,3 +56,4 @@ class TrainConfig:
   mesh_model: int = 1
   spike_nats: float = 3.0
   rollbacks: int = 3
+  compilation_cache: str = "auto"
