@@ -1,5 +1,6 @@
 """Following a training run: each new checkpoint is played, and the verb ends with the training."""
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -86,6 +87,23 @@ def test_follow_ends_when_nothing_comes(tmp_path):
   limits = dict(minutes=0, idle_seconds=0.1, poll_seconds=0.05)
   follow.follow(None, tmp_path, None, None, videos=False, say=said.append, **limits)
   assert said == [f"evaluate: no new checkpoint in {tmp_path} for 0.00166667 minutes"]
+
+
+def test_without_a_clock_follow_waits_for_the_last_step(tmp_path, monkeypatch):
+  hours = itertools.count(0, 3600)
+  monkeypatch.setattr(follow.time, "monotonic", lambda: next(hours))
+  looks = iter(range(5))
+
+  class StillWaiting(Exception):
+    pass
+
+  def sleep(seconds):
+    if next(looks, None) is None:
+      raise StillWaiting
+
+  monkeypatch.setattr(follow.time, "sleep", sleep)
+  with pytest.raises(StillWaiting):
+    follow.follow(None, tmp_path, None, None, minutes=0, idle_seconds=0, videos=False)
 
 
 def test_sigterm_ends_the_verb_in_one_line(tmp_path):
