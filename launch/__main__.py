@@ -13,6 +13,7 @@ COMMANDS = {
   "logs": "manage logs",
   "cancel": "manage cancel",
   "list": "manage list",
+  "describe": "manage describe",
   "keep": "manage keep",
   "sweep": "sweep",
   "preflight": "preflight",

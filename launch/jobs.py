@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 from gato_jax.errors import GatoError
 from gato_jax.storage import files
-from gato_jax.train import provenance
+from gato_jax.train import checkpoint, provenance
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "work" / "launch"
@@ -79,6 +79,12 @@ class Job:
     for override in self.overrides:
       if not override.startswith("--"):
         raise GatoError(f"override {override!r}: it looks like --config.train.steps=100")
+
+  @property
+  def workdir(self) -> str:
+    """The workdir of its arguments, of which the last one counts."""
+    given = [a for a in self.arguments() if a.startswith("--config.workdir=")]
+    return given[-1].removeprefix("--config.workdir=")
 
   def arguments(self, data_dir: str = "", workdir: str = "") -> list[str]:
     """Returns the arguments of `python`.
@@ -165,6 +171,11 @@ class Record:
 
 def record_path(backend: str, name: str) -> pathlib.Path:
   return FOLDER / f"{backend}.{name}.json"
+
+
+def saved_steps(job: Job) -> list[int]:
+  """Returns the steps of the checkpoints that a job would go on from, where they lie here."""
+  return checkpoint.saved_steps(ROOT / job.workdir / "checkpoints")
 
 
 def cancelled(backend: str, name: str) -> pathlib.Path:

@@ -3,15 +3,18 @@
 `python -m launch COMMAND --name=NAME` runs `python -m launch.manage COMMAND --name=NAME`.
 """
 
+import dataclasses
 import inspect
+import json
 import sys
 import time
+from typing import Any
 
 from absl import flags
 
 from experiments import cli
 from gato_jax.errors import GatoError
-from launch import jobs, settings
+from launch import jobs, settings, watch
 from launch.backends.tpu_vm import TpuVm
 from launch.jobs import JobState
 
@@ -43,9 +46,24 @@ def run_status() -> None:
 
 
 def run_logs() -> None:
-  """Shows the end of what a job printed: python -m launch logs --name=NAME --lines=50"""
+  """Shows the end of what a job printed: python -m launch logs --name=NAME --lines=50
+
+  With --follow (-f) it goes on until the job is over or Ctrl-C.
+  """
   record = jobs.find(flags.FLAGS.name, flags.FLAGS.on)
-  print(settings.of_record(record).logs(record.handle, flags.FLAGS.lines), end="")
+  backend = settings.of_record(record)
+  if not flags.FLAGS.follow:
+    print(backend.logs(record.handle, flags.FLAGS.lines), end="")
+    return
+
+  for line in watch.log_lines(backend, record.handle, flags.FLAGS.every):
+    print(line, flush=True)
+
+
+def run_describe() -> None:
+  """Shows all that is recorded of a job: python -m launch describe --name=NAME"""
+  record = jobs.find(flags.FLAGS.name, flags.FLAGS.on)
+  print(json.dumps(_described(record), indent=1))
 
 
 def run_cancel() -> None:
@@ -61,6 +79,9 @@ def run_cancel() -> None:
 def run_list() -> None:
   """Lists all jobs that were submitted from this checkout: python -m launch list"""
   records = jobs.records()
+  if flags.FLAGS.json:
+    print(json.dumps([_described(record) for record in records], indent=1))
+    return
   if not records:
     print("no job was submitted from here")
     return
@@ -111,12 +132,26 @@ def define_flags(command: str) -> None:
   """Defines the flags of one command, so that it refuses those of the others."""
   if command != "list":
     flags.DEFINE_string("name", None, "Of the job.", required=True)
-  if command in ("status", "logs", "cancel"):
+  if command in ("status", "logs", "cancel", "describe"):
     flags.DEFINE_string("on", "", "Of its backend, where several have a job of that name.")
   if command == "logs":
     flags.DEFINE_integer("lines", 20, "Of each process.", lower_bound=1)
-  if command == "keep":
-    flags.DEFINE_integer("every", 60, "Seconds between two looks.", lower_bound=1)
+    flags.DEFINE_bool("follow", False, "Goes on until the job is over.", short_name="f")
+  if command in ("keep", "logs"):
+    seconds = 60 if command == "keep" else 5
+    flags.DEFINE_integer("every", seconds, "Seconds between two looks.", lower_bound=1)
+  if command == "list":
+    flags.DEFINE_bool("json", False, "Prints all that is recorded, and the states, as JSON.")
+
+
+def _described(record: jobs.Record) -> dict[str, Any]:
+  """Returns a record with its state, JSON-able."""
+  return {
+    "name": record.job.name,
+    "state": str(_listed_state(record)),
+    "workdir": record.job.workdir,
+    **dataclasses.asdict(record),
+  }
 
 
 def _listed_state(record: jobs.Record) -> JobState:

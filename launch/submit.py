@@ -15,7 +15,8 @@ from absl import flags
 from experiments import cli
 from gato_jax.errors import GatoError
 from gato_jax.train.hardware import GIB
-from launch import jobs, settings
+from launch import jobs, settings, watch
+from launch.jobs import JobState
 
 _ON = flags.DEFINE_enum("on", None, list(settings.BACKENDS), "Where to run.")
 _NAME = flags.DEFINE_string("name", None, "Of the job; its workdir is work/NAME. a-z, 0-9 and '-'.")
@@ -26,6 +27,10 @@ _DRY_RUN = flags.DEFINE_bool(
 _PREFLIGHT = flags.DEFINE_bool(
   "preflight", True, "Compiles the step for the slice first, and refuses what does not fit."
 )
+_WAIT = flags.DEFINE_bool(
+  "wait", False, "Waits until the job is over, and exits with 1 unless it is done."
+)
+_EVERY = flags.DEFINE_integer("every", 10, "With --wait: seconds between two looks.", 1)
 _VERB_FLAGS = flags.DEFINE_multi_string(
   "flag", [], "Of the verb, e.g. --flag=--follow; may be given several times."
 )
@@ -113,10 +118,20 @@ def main(experiment: cli.Experiment) -> None:
   if _PREFLIGHT.value and job.verb == "train":
     preflight(backend, job)
 
+  steps = jobs.saved_steps(job)
   record = jobs.submit(backend, job)
   print(
-    f"{job.name} is on {backend.name}: {record.handle}; python -m launch status --name={job.name}"
+    f"{job.name} is on {backend.name}: {record.handle}; python -m launch status --name={job.name}",
+    flush=True,
   )
+  if steps and job.verb == "train":
+    print(f"{job.name} goes on from step {max(steps)}", flush=True)
+
+  if _WAIT.value:
+    state = JobState.UNKNOWN
+    for state in watch.states(backend, record.handle, _EVERY.value):
+      print(f"{job.name}: {state}", flush=True)
+    sys.exit(state != JobState.DONE)
 
 
 if __name__ == "__main__":

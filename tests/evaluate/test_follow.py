@@ -8,6 +8,7 @@ import threading
 import time
 
 import broken_domain
+import pytest
 from evaluate_cases import DUMMY, ROOT, facts, sequential, wait
 from evaluate_process import Policy
 
