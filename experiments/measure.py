@@ -96,7 +96,7 @@ def main(experiment: cli.Experiment) -> None:
       # The newest one comes last: the videos are of it.
       steps = [policy.step]
       if _EVERY_CHECKPOINT.value:
-        steps = checkpoint.saved_steps(experiment.workdir / "checkpoints")
+        steps = sorted(checkpoint.saved_steps(experiment.workdir / "checkpoints"))
       for step in steps:
         earlier = policy if step == policy.step else agent.Policy(experiment.workdir, step)
         measure_episodes(experiment, earlier, episodes)
