@@ -39,6 +39,8 @@ class Collective(NamedTuple):
     times: Runs in one call of the program.
     group: Number of devices that work together.
     where: JAX's name of the operation.
+    overlapped: True where the devices compute meanwhile: an asynchronous one, or one whose pieces
+      are fused with other work.
   """
 
   kind: str
@@ -46,6 +48,7 @@ class Collective(NamedTuple):
   times: int
   group: int
   where: str
+  overlapped: bool = False
 
 
 def collectives(hlo_text: str, unknown_trips: int = 1) -> list[Collective]:
@@ -77,9 +80,16 @@ def collectives(hlo_text: str, unknown_trips: int = 1) -> list[Collective]:
     if visit.fusion and visit.fusion.attribute("calls").startswith("all-reduce-scatter"):
       kind = "reduce-scatter"
 
-    result.append(_collective(kind, visit, devices=devices))
+    is_asynchronous = visit.instruction.opcode.endswith("-start") or bool(visit.fusion and chain)
+    collective = _collective(kind, visit, devices=devices)
+    result.append(collective._replace(overlapped=is_asynchronous))
 
   return result
+
+
+def overlapped_bytes(collectives: list[Collective]) -> int:
+  """Returns the bytes of all runs of those that are overlapped."""
+  return sum(c.bytes * c.times for c in collectives if c.overlapped)
 
 
 def totals(collectives: list[Collective]) -> dict[str, tuple[int, int]]:

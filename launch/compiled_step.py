@@ -73,6 +73,7 @@ class Needs:
     once_flops: The program's products on one device with every loop's body once.
     xla_flops: XLA's own count of the same: the two are close, or `once_flops` is wrong.
     collectives: Kind -> (runs, bytes) of a step.
+    overlapped: Bytes of the collectives during which the devices compute.
   """
 
   mesh: dict[str, int]
@@ -86,6 +87,7 @@ class Needs:
   once_flops: float | None = None
   xla_flops: float | None = None
   collectives: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+  overlapped: int = 0
 
   @property
   def total(self) -> int:
@@ -164,6 +166,7 @@ def compile_step(
   cost = compiled.cost_analysis()
   assert text is not None and cost is not None
   program = hlo.parse(text)
+  found = collectives.collectives(text, chunks)
   return dataclasses.replace(
     needs,
     seconds=seconds,
@@ -171,7 +174,8 @@ def compile_step(
     program_flops=products.product_flops(program, chunks) * len(tpu_slice.devices),
     once_flops=products.product_flops(program, loops_once=True),
     xla_flops=cost["flops"],
-    collectives=collectives.totals(collectives.collectives(text, chunks)),
+    collectives=collectives.totals(found),
+    overlapped=collectives.overlapped_bytes(found),
   )
 
 

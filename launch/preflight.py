@@ -208,6 +208,10 @@ def _program_lines(facts: dict[str, Any]) -> list[str]:
     lines.append(f"  {kind:<60}{runs:>10,}{size / GIB:>11.3f}")
   if not facts["collectives"]:
     lines.append("  none")
+  else:
+    total = sum(size for _, size in facts["collectives"].values())
+    share = facts["overlapped"] / total if total else 0.0
+    lines.append(f"  {share:.0%} of these bytes are sent while the devices compute")
 
   return lines
 

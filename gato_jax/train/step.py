@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from gato_jax import model
 from gato_jax.model import sharding
-from gato_jax.train import loss, state
+from gato_jax.train import compiler_options, loss, state
 from gato_jax.train.optimizer import OptimizerConfig, learning_rate, transformation
 
 
@@ -63,6 +63,7 @@ class Trainer:
       in_shardings=(self.shardings, batch_sharding, replicated),
       out_shardings=(self.shardings, replicated),
       donate_argnums=0,
+      compiler_options=compiler_options.options(mesh.devices.flat[0].device_kind),
     )
     self._evaluate = jax.jit(
       self._losses,

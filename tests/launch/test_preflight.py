@@ -180,6 +180,12 @@ def test_fused_pieces_disguised_scatters_and_loops_of_unknown_length():
     ("reduce-scatter", 1024, 5, 4),
   ]
 
+  # The pieces of the gather and the all-reduce that is started run beside other work.
+  overlapped = {c.kind: c.overlapped for c in collectives.collectives(PROGRAM, unknown_trips=3)}
+  assert overlapped == {"all-gather": True, "all-reduce": True, "reduce-scatter": False}
+  found = collectives.collectives(PROGRAM, unknown_trips=3)
+  assert collectives.overlapped_bytes(found) == 512 * 5 + 24 * 3
+
   noted = PROGRAM.replace("body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"6"}}')
 
   assert {c.times for c in collectives.collectives(noted)} == {6, 1}
@@ -207,6 +213,9 @@ def test_memory_adds_up_to_what_xla_says():
   assert sum(memory.values()) == found.total
   assert memory["parameters"] < 4 * found.parameters  # fsdp=2 halves most of them
   assert memory["optimizer"] == 2 * memory["parameters"] + 4
+
+  # The gathers of parameters over fsdp are asynchronous, by train/compiler_options.py.
+  assert 0 < found.overlapped < sum(size for _, size in found.collectives.values())
 
   rows = sum(np.prod(a.shape) * a.dtype.itemsize for a in batch.values()) / 4
 
@@ -286,6 +295,7 @@ def test_a_step_that_fits():
 
   assert found["hours"] == pytest.approx(hours) and found["chip_hours"] == pytest.approx(4 * hours)
   assert found["collectives"]["all-reduce"][0] > 0
+  assert "of these bytes are sent while the devices compute" in preflight.text(found)
 
   printed = preflight.text(found)
 
