@@ -26,9 +26,9 @@ _TASK = flags.DEFINE_list(
 
 def main(experiment: cli.Experiment) -> None:
   # TensorFlow, which --help does without.
+  from experiments.analysis import lerobot_export
   from gato_jax.data import records
   from rlds_builders.base import rlds_builder
-  from rlds_builders.recordings import lerobot_export
 
   chosen = experiment.matching(_TASK.value, "--task") if _TASK.value else experiment.tasks
   tasks = [(d, task) for d, task in chosen if not isinstance(d, DocumentDomain)]

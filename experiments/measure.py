@@ -22,7 +22,12 @@ from experiments.analysis.cloning import rows as cloning_rows
 from experiments.analysis.language import measure, validation
 from experiments.analysis.recorded import measure as recorded
 from experiments.analysis.recorded import rows
-from experiments.analysis.report import action_scores, language_scores, language_table
+from experiments.analysis.report import (
+  action_scores,
+  language_scores,
+  language_table,
+  recorded_video,
+)
 from gato_jax import agent
 from gato_jax.data import records
 from gato_jax.data.mixture import MixtureConfig
@@ -171,6 +176,7 @@ def measure_episodes(experiment: cli.Experiment, policy: agent.Policy, tasks: li
     workdir=experiment.workdir,
     episodes=_EPISODES.value,
     steps=_STEPS.value,
+    film=recorded_video.write,
   )
 
   scores = action_scores.scores(recorded.read(experiment.workdir), policy.step)

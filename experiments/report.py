@@ -17,7 +17,6 @@ from experiments import cli
 from experiments.analysis.cloning import rows as cloning
 from experiments.analysis.language import measure
 from experiments.analysis.recorded import rows as recorded
-from experiments.analysis.recorded import video
 from experiments.analysis.report import (
   action_scores,
   comparison,
@@ -175,7 +174,7 @@ def report_run(experiment: cli.Experiment) -> None:
     pictures=played / measure.IMAGES,
     actions=actions,
     recorded_rows=recorded_rows,
-    recorded_videos=played / video.FOLDER,
+    recorded_videos=played / recorded.VIDEOS,
     cloned=list(results.read(played / cloning.ROWS, cloning.CloningRow)),
   )
 

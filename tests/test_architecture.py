@@ -66,7 +66,7 @@ SIMULATOR_FILES = (
 )
 TENSORFLOW_FILES = (
   r"gato_jax/data/.*\.py"
-  r"|rlds_builders/base/(rlds_builder|records|recorded_(builder|source|spec)|tfds_source)\.py"
+  r"|rlds_builders/base/(rlds_builder|records|recorded_(builder|episodes|source|spec)|tfds_source)\.py"
   r"|rlds_builders/[^/]+/[^/]+_dataset_builder\.py"
 )
 OWNERS = {

@@ -48,7 +48,7 @@ def check(
   task: str,
   sequence_length: int,
   text: codec.TextCodec | None = None,
-  source: Callable[[], records.EpisodeSource] | None = None,
+  source: Callable[[], records.RecordStream] | None = None,
 ) -> dict[str, Any]:
   """Reads a whole dataset.
 
@@ -351,7 +351,7 @@ def report(
   task: str,
   sequence_length: int,
   text: codec.TextCodec | None = None,
-  source: Callable[[], records.EpisodeSource] | None = None,
+  source: Callable[[], records.RecordStream] | None = None,
 ) -> dict[str, Any] | None:
   """Prints the results of `check`.
 

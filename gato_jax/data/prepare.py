@@ -34,7 +34,7 @@ def prepare(
   task: str,
   text: codec.TextCodec,
   version: str = "1.0.0",
-  source: Callable[[], records.EpisodeSource] | None = None,
+  source: Callable[[], records.RecordStream] | None = None,
 ) -> bool:
   """Writes the prepared form of a dataset unless there is one that fits its records.
 

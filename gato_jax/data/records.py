@@ -155,6 +155,46 @@ class EpisodeSource(Protocol):
   def __iter__(self) -> Iterator[Episode]: ...
 
 
+class RecordStream(Protocol):
+  """RLDS records that are read one after the other, of a dataset that does not keep them.
+
+  Attributes:
+    spec: The task's spec.
+    splits: Names of the splits: that which trains, and after it that which is held out, if any.
+  """
+
+  spec: TaskSpec
+  splits: list[str]
+
+  def records(self, split: str) -> Iterator[dict[str, Any]]: ...
+
+
+class StreamedEpisodes:
+  """The episodes of a RecordStream (EpisodeSource).
+
+  Attributes:
+    spec: The task's spec.
+    total: None.
+  """
+
+  def __init__(self, stream: RecordStream, directory: pathlib.Path):
+    self.spec = stream.spec
+    self.total: int | None = None
+    self._stream = stream
+    self._directory = directory
+
+  def __iter__(self) -> Iterator[Episode]:
+    for number, split in enumerate(self._stream.splits):
+      for index, record in enumerate(self._stream.records(split)):
+        yield episode_of(
+          record,
+          self.spec,
+          where=f"{self.spec.name}, episode {index} of {split}",
+          directory=self._directory,
+          is_validation=number > 0,
+        )
+
+
 class EpisodeRecords:
   """The episodes of a control task.
 
@@ -214,7 +254,7 @@ class EpisodeRecords:
 
 
 def open_episodes(
-  directory: pathlib.Path, source: Callable[[], EpisodeSource] | None = None
+  directory: pathlib.Path, source: Callable[[], RecordStream] | None = None
 ) -> EpisodeSource:
   """Opens the episodes of a dataset: its records, or what they are read from where it has none.
 
@@ -223,7 +263,7 @@ def open_episodes(
     source: Opens recorded episodes where they lie; None for tasks that have records.
   """
   if source and not has_records(directory):
-    return source()
+    return StreamedEpisodes(source(), directory)
   return EpisodeRecords(directory)
 
 

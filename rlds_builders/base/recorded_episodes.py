@@ -3,7 +3,6 @@
 Nothing is downloaded, and nothing is copied but into the form that training reads.
 """
 
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from gato_jax.data.records import Episode, episode_of
 from gato_jax.domain import RecordedDomain
 from gato_jax.errors import GatoError
 from gato_jax.task import TaskSpec, flatten, nested
@@ -29,12 +27,11 @@ _WITHOUT_DECLARATION = ("reward", "discount", "is_terminal")
 
 
 class RecordedEpisodes:
-  """Episodes of one task, as RLDS records or as a gato_jax.data.records.EpisodeSource.
+  """Episodes of one task as RLDS records (gato_jax.data.records.RecordStream).
 
   Attributes:
     spec: The task's spec.
     splits: Names of the splits that are read, the one that is held out last.
-    total: None: what is too short is left out, and many formats do not say their number.
   """
 
   def __init__(self, domain: RecordedDomain, task: str):
@@ -48,7 +45,6 @@ class RecordedEpisodes:
     self._source = domain.sources[task]
     self._recorded = recorded_source.load(self._source)
     self.spec: TaskSpec = recorded_spec.task_spec(domain, task, self._recorded)
-    self.total: int | None = None
 
     self.splits = [self._source.split]
     if self._source.validation_split:
@@ -65,17 +61,6 @@ class RecordedEpisodes:
 
     # Count of values outside the bounds, for each number of the action.
     self._outside = np.zeros(self._action_spec.shape)
-
-  def __iter__(self) -> Iterator[Episode]:
-    for split in self.splits:
-      for record in self.records(split):
-        yield episode_of(
-          record,
-          self.spec,
-          where=f"{self.spec.name}, episode {record['episode_metadata']['index']}",
-          directory=pathlib.Path(self._source.dataset),
-          is_validation=split == self._source.validation_split,
-        )
 
   def records(self, split: str) -> Iterator[dict[str, Any]]:
     """Yields the RLDS records of a split of the recording.

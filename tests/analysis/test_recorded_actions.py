@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.analysis.recorded import measure, rows, video
-from experiments.analysis.report import action_scores, page
+from experiments.analysis.recorded import measure, rows
+from experiments.analysis.report import action_scores, page, recorded_video
 from gato_jax import agent
 from gato_jax.data import prepared, records
 from gato_jax.data.mixture import MixtureConfig
@@ -38,7 +38,9 @@ def measured(policy, dummy_tfds, tmp_path_factory):
 
 
 def run(policy, tfds_dir, workdir, config=CONFIG, act=GREEDY, episodes=50, steps=5):
-  return measure.run(policy, act, tfds_dir, TASKS, config, workdir, episodes, steps)
+  return measure.run(
+    policy, act, tfds_dir, TASKS, config, workdir, episodes, steps, film=recorded_video.write
+  )
 
 
 @pytest.mark.parametrize(
@@ -198,13 +200,13 @@ def test_a_video_shows_images_and_both_actions(measured, dummy_tfds):
   # The image of the first step is above the curves, and only there.
   observation, _ = data.window(4, 0, 1)
   (image,) = [column[0] for column in observation.values() if column.ndim == 4]
-  side = video._IMAGE_HEIGHT
+  side = recorded_video._IMAGE_HEIGHT
   shown = frames[0][:side, :side].astype(float)
   enlarged = np.asarray(Image.fromarray(image).resize((side, side)))
   assert np.abs(shown - enlarged).mean() < 10 and frames[0].shape[0] > side
 
   # The line moves to the right.
-  blue = [np.abs(f[side:].astype(float) - video._CURSOR).sum(-1) < 60 for f in frames]
+  blue = [np.abs(f[side:].astype(float) - recorded_video._CURSOR).sum(-1) < 60 for f in frames]
   places = [np.argmax(mask.sum(0)) for mask in blue]
   assert places == sorted(places) and places[-1] > places[0] + 100
 
@@ -219,7 +221,7 @@ def test_the_report_shows_them_alone(measured, tmp_path, capsys):
     {"config": "x"},
     actions=found,
     recorded_rows=[*read(measured), *earlier],
-    recorded_videos=measured / video.FOLDER,
+    recorded_videos=measured / rows.VIDEOS,
   )
   text = path.read_text()
 

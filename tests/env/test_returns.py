@@ -43,7 +43,8 @@ def test_the_return_to_go_is_what_the_records_rewards_sum_to(dummy_tfds):
   source = records.EpisodeRecords(data.directory)
 
   for index in (0, 7):
-    _, _, _, rewards, metadata = source.episode(index)
+    episode = source.episode(index)
+    rewards, metadata = episode.rewards, episode.metadata
     observation, _ = data.window(index, 2, 5)
     expected = [
       100 * rewards[i:].sum() / abs(data.expert_return) for i in (2, 3, 4)

@@ -7,13 +7,13 @@ sees; of longer histories it is the last whole steps that fit.
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tqdm
 
-from experiments.analysis.recorded import history, rows, video
+from experiments.analysis.recorded import history, rows
 from gato_jax import randomness
 from gato_jax.data import prepared, prepared_format, splits
 from gato_jax.data.mixture import MixtureConfig
@@ -23,6 +23,7 @@ from gato_jax.evaluate.videos import DEFAULT_FPS
 from gato_jax.storage import files
 from gato_jax.task import spec_difference
 
+_FILMED_STEPS = 200  # of the episode in a video
 _SLOTS = 16  # steps that are acted on in one batch
 _TRAINING_EPISODES = 1000  # read for the mean action
 
@@ -36,10 +37,12 @@ def run(
   workdir: pathlib.Path,
   episodes: int,
   steps: int,
+  film: Callable[..., None] | None = None,
 ) -> int:
   """Measures the episodes that have no row yet in <workdir>/actions.jsonl.
 
-  A video of each task's first one, predicted beside recorded actions, is in <workdir>/recorded.
+  A video of each task's first one, predicted beside recorded actions, is written into
+  <workdir>/recorded by `film`.
 
   Args:
     policy: An agent.Policy.
@@ -50,6 +53,7 @@ def run(
     workdir: Directory of the rows.
     episodes: Number of episodes of each task, drawn from its validation split.
     steps: Number of steps of each episode, drawn. Both draws are the same every time.
+    film: Writes a video (report/recorded_video.py); None for no videos.
 
   Returns:
     How many episodes were measured.
@@ -92,14 +96,14 @@ def run(
       for episode in chosen.tolist()
       if (task, policy.step, fingerprint, episode, act.temperature) not in existing
     ]
-    path = workdir / video.FOLDER / f"{task}.mp4"
-    is_filmed = _filmed_step(path) == policy.step
+    path = workdir / rows.VIDEOS / f"{task}.mp4"
+    is_filmed = film is None or _filmed_step(path) == policy.step
     if not missing and is_filmed:
       continue
 
     follower = Follower(policy, act, task=task, data=data)
-    if not is_filmed:
-      _film(follower, data, int(chosen[0]), path, step=policy.step)
+    if film is not None and not is_filmed:
+      _film(film, follower, data, int(chosen[0]), path, step=policy.step)
     constant = _constant_action(data, np.setdiff1d(data.kept, validation))
 
     for episode in tqdm.tqdm(missing, desc=task, unit="episode", dynamic_ncols=True):
@@ -133,6 +137,7 @@ def _filmed_step(path: pathlib.Path) -> int | None:
 
 
 def _film(
+  film: Callable[..., None],
   follower: "Follower",
   data: prepared.PreparedEpisodes,
   episode: int,
@@ -141,10 +146,10 @@ def _film(
 ) -> None:
   """Writes a video of the first steps of an episode, predicted beside recorded actions."""
   observation, action = data.window(episode, 0, int(data.lengths[episode]))
-  shown = np.arange(min(len(action), video.MOST_STEPS))
+  shown = np.arange(min(len(action), _FILMED_STEPS))
   predicted = follower.actions(episode, observation, action=action, at=shown)
 
-  video.write(
+  film(
     path,
     [column[shown] for column in observation.values() if column.ndim == 4],
     action[shown].reshape(len(shown), -1),

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 ROWS = "actions.jsonl"  # in a workdir
+VIDEOS = "recorded"  # in a workdir: a held-out episode of each task, <task>.mp4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from dm_env import specs
 
+from experiments.analysis import lerobot_export
 from gato_jax.data import records
 from gato_jax.data.records import Episode
 from gato_jax.errors import GatoError
 from gato_jax.task import TaskSpec
 from rlds_builders.base import recorded_source
-from rlds_builders.recordings import lerobot, lerobot_export, lerobot_writer
+from rlds_builders.recordings import lerobot, lerobot_writer
 
 LEROBOT = "lerobot==0.4.4"
 

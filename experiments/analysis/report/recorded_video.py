@@ -15,9 +15,6 @@ from PIL import Image
 from experiments.analysis.report import drawing
 from gato_jax.storage import files
 
-FOLDER = "recorded"  # in a workdir
-MOST_STEPS = 200
-
 _WIDTH = 640  # pixels
 _IMAGE_HEIGHT = 192
 _CURVES = 8  # numbers of the action that are drawn
