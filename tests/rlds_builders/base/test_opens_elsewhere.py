@@ -25,7 +25,7 @@ CHEAP = {
   "control_suite_random_small": "cartpole-balance",
   "modular_rl": "hopper-thigh",
   "procgen": "maze",
-  "rgb_stacking": "test_triplet1",
+  "rgb_stacking": "triplet1",
 }
 
 
