@@ -9,7 +9,7 @@ from rlds_builders.recordings import lerobot
 
 PAGE = "bring_your_own_data.md"
 # The page trains for four minutes.
-SHORT = {"--config.train.minutes=4": "--config.train.minutes=0 --config.train.steps=20"}
+SHORT = {"--config.train.minutes=4": "--config.train.minutes=0.5"}
 
 
 @pytest.fixture(scope="module")
