@@ -12,6 +12,7 @@ in the window, and how often the most likely action is a copy of the last one
 """
 
 import sys
+from collections.abc import Callable
 
 import tqdm
 from absl import flags
@@ -57,8 +58,6 @@ _STEPS = flags.DEFINE_integer(
 _STEP = flags.DEFINE_integer(
   "step", None, "Training step of the checkpoint to measure; the newest by default."
 )
-
-
 _EVERY_CHECKPOINT = flags.DEFINE_bool(
   "every_checkpoint",
   False,
@@ -98,13 +97,14 @@ def main(experiment: cli.Experiment) -> None:
     if documents:
       measure_documents(experiment, policy, documents)
     if episodes:
-      # The newest one comes last: the videos are of it.
       steps = [policy.step]
       if _EVERY_CHECKPOINT.value:
         steps = sorted(checkpoint.saved_steps(experiment.workdir / "checkpoints"))
       for step in steps:
         earlier = policy if step == policy.step else agent.Policy(experiment.workdir, step)
-        measure_episodes(experiment, earlier, episodes)
+        # Videos are of the newest one.
+        film = recorded_video.write if step == policy.step else None
+        measure_episodes(experiment, earlier, episodes, film)
 
 
 def measure_cloning(experiment: cli.Experiment) -> None:
@@ -165,8 +165,13 @@ def measure_documents(experiment: cli.Experiment, policy: agent.Policy, tasks: l
   print(f"measure: checkpoint {policy.step}, rows of {len(directories)} tasks are in {path}")
 
 
-def measure_episodes(experiment: cli.Experiment, policy: agent.Policy, tasks: list[str]) -> None:
-  """Measures the actions of recorded tasks, and prints their errors."""
+def measure_episodes(
+  experiment: cli.Experiment,
+  policy: agent.Policy,
+  tasks: list[str],
+  film: Callable[..., None] | None,
+) -> None:
+  """Measures the actions of recorded tasks, writes videos by `film`, and prints the errors."""
   recorded.run(
     policy,
     experiment.section(agent.ActConfig, "act"),
@@ -176,7 +181,7 @@ def measure_episodes(experiment: cli.Experiment, policy: agent.Policy, tasks: li
     workdir=experiment.workdir,
     episodes=_EPISODES.value,
     steps=_STEPS.value,
-    film=recorded_video.write,
+    film=film,
   )
 
   scores = action_scores.scores(recorded.read(experiment.workdir), policy.step)

@@ -69,12 +69,10 @@ def folded(lines: list[str]) -> list[str]:
 
 def new_lines(before: list[str], now: list[str]) -> list[str]:
   """Returns the lines of `now` behind those that it has in common with the end of `before`."""
-  for start in range(len(before)):
-    common = len(before) - start
-    if before[start:] == now[:common]:
-      return now[common:]
-
-  # The last line may be a bar that has moved on.
-  if len(before) > 1 and (rest := new_lines(before[:-1], now)) != now:
-    return rest
+  # The last line may be a bar that has moved on, so that the others are compared alone, too.
+  for shown in (before, before[:-1]):
+    for start in range(len(shown)):
+      common = len(shown) - start
+      if shown[start:] == now[:common]:
+        return now[common:]
   return now

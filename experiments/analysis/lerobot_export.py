@@ -39,7 +39,7 @@ def export(episodes: EpisodeSource, folder: pathlib.Path) -> None:
   fps = max(1, round(1 / spec.control_timestep if spec.control_timestep else DEFAULT_FPS))
   writer = lerobot_writer.LeRobotWriter(folder, columns, fps)
 
-  bar = tqdm.tqdm(episodes, spec.name, episodes.total, unit="episode", leave=False, delay=2)
+  bar = tqdm.tqdm(episodes, spec.name, unit="episode", leave=False, delay=2)
   for episode in bar:
     tasks = [spec.name] * len(episode.action)
     if instruction:

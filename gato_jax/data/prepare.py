@@ -106,7 +106,7 @@ def _write_documents(
   compressor = _compressor()
   index = []
 
-  for document_index in _progress(len(source), task, unit="document", of=range(len(source))):
+  for document_index in _progress(range(len(source)), task, unit="document"):
     document = source.document(document_index)
 
     # An image is written once for all its captions. Its id is its address, which is unique while
@@ -174,7 +174,7 @@ def _write_episodes(
 
     return texts[content]
 
-  for episode in _progress(source.total, task, unit="episode", of=source):
+  for episode in _progress(source, task, unit="episode"):
     if episode.is_validation and validation_from is None:
       validation_from = len(index)
 
@@ -232,7 +232,5 @@ def _checked(column: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
   return column
 
 
-def _progress(count: int | None, task: str, unit: str, of: Iterable[_T]) -> Iterable[_T]:
-  return tqdm.tqdm(
-    of, f"prepare {task}", count, unit=unit, leave=False, dynamic_ncols=True, delay=2
-  )
+def _progress(items: Iterable[_T], task: str, unit: str) -> Iterable[_T]:
+  return tqdm.tqdm(items, f"prepare {task}", unit=unit, leave=False, dynamic_ncols=True, delay=2)

@@ -146,11 +146,9 @@ class EpisodeSource(Protocol):
 
   Attributes:
     spec: The task's spec.
-    total: Number of episodes; None where it is known only after reading.
   """
 
   spec: TaskSpec
-  total: int | None
 
   def __iter__(self) -> Iterator[Episode]: ...
 
@@ -170,16 +168,14 @@ class RecordStream(Protocol):
 
 
 class StreamedEpisodes:
-  """The episodes of a RecordStream (EpisodeSource).
+  """The episodes of a RecordStream (EpisodeSource), whose number is known only after reading.
 
   Attributes:
     spec: The task's spec.
-    total: None.
   """
 
   def __init__(self, stream: RecordStream, directory: pathlib.Path):
     self.spec = stream.spec
-    self.total: int | None = None
     self._stream = stream
     self._directory = directory
 
@@ -201,7 +197,6 @@ class EpisodeRecords:
   Attributes:
     directory: Directory of the dataset.
     spec: The task's spec, from the dataset.
-    total: Number of episodes.
   """
 
   def __init__(self, directory: pathlib.Path):
@@ -214,8 +209,6 @@ class EpisodeRecords:
     self._validation: Sequence[Any] = ()
     if "validation" in load_builder(directory).info.splits:
       self._validation = _open(directory, "validation", decoders=decoders)
-    with _readable_errors(directory):
-      self.total: int | None = len(self)
 
   def __len__(self) -> int:
     return len(self._training) + len(self._validation)

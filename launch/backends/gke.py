@@ -103,12 +103,11 @@ class Gke:
     return job.name
 
   def state(self, handle: str) -> JobState:
-    output = jobs.run(self._kubectl("get", "jobset", handle, "--ignore-not-found", "--output=json"))
-    if not output.strip():
+    status = self._status(handle)
+    if status is None:
       is_cancelled = jobs.cancelled(self.name, handle).exists()
       return JobState.CANCELLED if is_cancelled else JobState.UNKNOWN
 
-    status = json.loads(output).get("status", {})
     conditions = {c["type"] for c in status.get("conditions", []) if c["status"] == "True"}
     for condition, state in _STATES.items():
       if condition in conditions:
@@ -118,8 +117,7 @@ class Gke:
     return _state_of(status, _SLICE)
 
   def others(self, handle: str) -> dict[str, JobState]:
-    output = jobs.run(self._kubectl("get", "jobset", handle, "--ignore-not-found", "--output=json"))
-    status = json.loads(output).get("status", {}) if output.strip() else {}
+    status = self._status(handle) or {}
     names = [job["name"] for job in status.get("replicatedJobsStatus", [])]
     return {name: _state_of(status, name) for name in names if name != _SLICE}
 
@@ -139,6 +137,11 @@ class Gke:
     """Deletes the JobSet: SIGTERM, and SIGKILL `grace` seconds later."""
     jobs.cancelled(self.name, handle).touch()
     self._delete(handle)
+
+  def _status(self, handle: str) -> dict[str, Any] | None:
+    """Returns the status of a JobSet; None where there is no such JobSet."""
+    output = jobs.run(self._kubectl("get", "jobset", handle, "--ignore-not-found", "--output=json"))
+    return json.loads(output).get("status", {}) if output.strip() else None
 
   def _delete(self, name: str) -> None:
     jobs.run(self._kubectl("delete", f"jobset/{name}", "--ignore-not-found", "--wait=true"))

@@ -117,7 +117,7 @@ def nested_features(features: Any) -> Any:
 
 
 def _rlds(source: Source, place: str) -> tfds.core.DatasetBuilder:
-  directory = _existing(source, place)
+  directory = _existing(source)
   try:
     return tfds.builder_from_directory(directory)
   except Exception as e:
@@ -146,19 +146,19 @@ def _minari(source: Source, place: str) -> FileRecording:
 def _hdf5(source: Source, place: str) -> FileRecording:
   from rlds_builders.recordings import hdf5
 
-  return FileRecording(source.dataset, hdf5.open_file(_existing(source, place)))
+  return FileRecording(source.dataset, hdf5.open_file(_existing(source)))
 
 
 def _npz(source: Source, place: str) -> FileRecording:
   from rlds_builders.recordings import npz
 
-  return FileRecording(source.dataset, npz.NpzEpisodes(_existing(source, place)))
+  return FileRecording(source.dataset, npz.NpzEpisodes(_existing(source)))
 
 
 def _lerobot(source: Source, place: str) -> FileRecording:
   from rlds_builders.recordings import lerobot
 
-  return FileRecording(source.dataset, lerobot.LeRobotEpisodes(_existing(source, place)))
+  return FileRecording(source.dataset, lerobot.LeRobotEpisodes(_existing(source)))
 
 
 _OPEN: Mapping[str, Callable[[Source, str], tfds.core.DatasetBuilder | FileRecording]] = {
@@ -171,11 +171,10 @@ _OPEN: Mapping[str, Callable[[Source, str], tfds.core.DatasetBuilder | FileRecor
 }
 
 
-def _existing(source: Source, place: str) -> pathlib.Path:
-  path = pathlib.Path(place).expanduser()
-  if not path.exists():
-    raise MissingData(f"{source.dataset}: {path} does not exist")
-  return path
+def _existing(source: Source) -> pathlib.Path:
+  if not source.path.exists():
+    raise MissingData(f"{source.dataset}: {source.path} does not exist")
+  return source.path
 
 
 def _feature(field: recording.Field) -> Any:

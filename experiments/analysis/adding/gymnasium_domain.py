@@ -1,6 +1,7 @@
 """Writes a domain's folder for a gymnasium environment; its expert is left to a person."""
 
 import ast
+import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -54,8 +55,10 @@ def write(
   Raises:
     GatoError: It cannot be made, or its spaces cannot become tokens.
   """
-  size = _smaller(_spec(name, task, environment, settings))
-  spec = _spec(name, task, environment, settings, size)
+  spec = _spec(name, task, environment, settings)
+  size = _smaller(spec)
+  if size:
+    spec = _spec(name, task, environment, settings, size)
 
   arguments = {"image_size": size, "resize": "stretch"} if size else {}
   arguments |= settings
@@ -88,20 +91,17 @@ def _spec(
   make = gymnasium_spaces.tasks({task: environment}, image_size, "stretch", **settings)
   made = make(task)
   try:
-    texts = {
-      key: _TEXT_TOKENS
-      for key, field in environment_task_spec(
-        _domain(name, task, {}), task, made
-      ).observation.items()
-      if isinstance(field, specs.StringArray)
-    }
-    return environment_task_spec(_domain(name, task, texts), task, made)
+    domain = SimulatedDomain(name, (task,), weight=0.0, environment="")
+    spec = environment_task_spec(domain, task, made)
   finally:
     made.close()
 
-
-def _domain(name: str, task: str, texts: Mapping[str, int]) -> SimulatedDomain:
-  return SimulatedDomain(name, (task,), weight=0.0, environment="", max_text_tokens=texts)
+  texts = {
+    key: _TEXT_TOKENS
+    for key, field in spec.observation.items()
+    if isinstance(field, specs.StringArray)
+  }
+  return dataclasses.replace(spec, max_text_tokens=texts)
 
 
 def _smaller(spec: TaskSpec) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""What the KV cache holds before a step of a recorded episode."""
+"""The steps that the KV cache holds before a step of a recorded episode."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -66,7 +66,6 @@ def episode(number: int) -> Episode:
 
 class Episodes:
   spec = SPEC
-  total = len(LENGTHS)
 
   def __iter__(self):
     return map(episode, range(len(LENGTHS)))
