@@ -41,6 +41,7 @@ TRAIN = [
   "tensorboardX",
 ]
 REPORT = ["jinja2", "matplotlib", "rich", "sacrebleu", "scikit-learn", "scipy"]
+BUCKETS = ["gcsfs==2026.10.1", "s3fs==2026.9.0"]
 
 setuptools.setup(
   name="gato_jax",
@@ -72,7 +73,8 @@ setuptools.setup(
     "wandb": ["wandb==0.31.0"],
     "gpu": ["jax[cuda12]==0.10.2"],
     "tpu": ["jax[tpu]==0.10.2"],
-    "all": SIMULATORS + DATA + TRAIN + REPORT,
+    "buckets": BUCKETS,
+    "all": SIMULATORS + DATA + TRAIN + REPORT + BUCKETS,
     "dev": ["hypothesis", "mypy", "pytest", "ruff", "types-psutil"],
   },
 )

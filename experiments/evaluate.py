@@ -5,7 +5,6 @@ With --follow it evaluates a training run while that run trains:
 python -m experiments.evaluate --config=... --follow --config.evaluate.minutes=10
 """
 
-import pathlib
 import signal
 from collections.abc import Sequence
 
@@ -20,7 +19,7 @@ from gato_jax.domain import Domain
 from gato_jax.env import logs
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import evaluation, follow, simulator_pool
-from gato_jax.storage import lock
+from gato_jax.storage import lock, paths, piece_cache
 from gato_jax.train import checkpoint, export
 
 _RESULTS = flags.DEFINE_string(
@@ -78,11 +77,15 @@ def main(experiment: cli.Experiment) -> None:
   checkpoints = experiment.workdir / "checkpoints"
   earlier_steps = sorted(checkpoint.saved_steps(checkpoints))[:-1] if _STEPS.value == "kept" else []
   policy = None if _FOLLOW.value else agent.Policy(experiment.workdir)
-  out = pathlib.Path(_RESULTS.value or experiment.results)
+  out = paths.path(_RESULTS.value or experiment.results)
+
+  # Processes append to their log, which no object of a bucket lets them.
+  log_directory = piece_cache.directory() if paths.is_remote(out) else out
+  simulators_log = log_directory / "simulators.log"
 
   with (
     lock.only_writer(out, "evaluate"),
-    simulator_pool.Simulators(config, out / "simulators.log") as simulators,
+    simulator_pool.Simulators(config, simulators_log) as simulators,
   ):
     run = evaluation.Evaluation(tasks, out, config=config, simulators=simulators)
     run.check_settings(act)
@@ -125,4 +128,4 @@ def main(experiment: cli.Experiment) -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main, plays=True)
+  cli.run(main, plays=True, buckets=True)

@@ -96,4 +96,4 @@ def _demonstrations(
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, buckets=True)

@@ -130,4 +130,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main, plays=True)
+  cli.run(main, plays=True, buckets=True)

@@ -202,4 +202,4 @@ def _show(experiment: cli.Experiment, policy: agent.Policy, tasks: jobs.Tasks) -
 
 
 if __name__ == "__main__":
-  cli.run(main, plays=True, default_checkpoint=SHIPPED)
+  cli.run(main, plays=True, default_checkpoint=SHIPPED, buckets=True)

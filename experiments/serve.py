@@ -92,4 +92,4 @@ def main(experiment: cli.Experiment) -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main, plays=True)
+  cli.run(main, plays=True, buckets=True)

@@ -27,7 +27,7 @@ from experiments import cli
 from gato_jax.data import demonstrations, pipeline, prepared, splits, windows
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.model import GatoConfig
-from gato_jax.storage import lock
+from gato_jax.storage import lock, paths
 from gato_jax.train import (
   checkpoint,
   compiled,
@@ -150,7 +150,7 @@ def train(experiment: cli.Experiment) -> None:
   initial_params = None
   # A run that continues has its own parameters.
   if experiment.fine_tune.start and not steps:
-    start_workdir = pathlib.Path(experiment.fine_tune.start)
+    start_workdir = paths.path(experiment.fine_tune.start)
     initial_params = initial.load(start_workdir, model_config, tokenizer=text.model)
 
   with tracking.tracker(_TRACKER.value, workdir, start=start, config=settings) as track:
@@ -231,4 +231,4 @@ def _write_best(
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, buckets=True)

@@ -1,4 +1,4 @@
-"""Refuses buckets and other addresses where a verb takes a path, until they work."""
+"""Buckets where a verb takes a path: reached before anything begins, or refused in one line."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,19 +8,34 @@ import ml_collections
 from absl import flags
 
 from gato_jax.errors import GatoError
+from gato_jax.storage import paths
 
-_PATH_VARIABLES = ("GATO_RAW_DIR", "GATO_SOURCES")
+_PATH_VARIABLES = ("GATO_RAW_DIR", "GATO_SOURCES", "GATO_CACHE_DIR")
 _NO_PATHS = ("server", "text", "question", "flag")  # flags that may hold an address
 
+# What may be in a bucket, for the verbs that can read and write there. Checkpoints are what Orbax
+# can write, datasets what fsspec can read.
+_WORKDIRS = (
+  "--config.workdir",
+  "--config.fine_tune.start",
+  "--config.train.compilation_cache",
+  "--results",
+  "--checkpoint",
+)
+_ALLOWED = {name: ("gs",) for name in _WORKDIRS} | {"--config.data_dir": ("gs", "s3")}
 
-def refuse() -> None:
-  """Refuses addresses such as gs:// in flags, settings and environment variables of ours.
 
-  pathlib would take "gs://bucket" for a directory called "gs:". All flags are checked, so that no
-  verb can forget one.
+def check(buckets: bool) -> None:
+  """Checks addresses such as gs://lab/demo in flags, settings and environment variables of ours.
+
+  pathlib would take "gs://lab" for a directory called "gs:". All flags are checked, so that no verb
+  can forget one.
+
+  Args:
+    buckets: True for a verb that reads and writes buckets.
 
   Raises:
-    GatoError: A value is an address instead of a local path.
+    GatoError: A value is an address where a local path is needed, or a bucket cannot be reached.
   """
   values: dict[str, Any] = {}
   for name in flags.FLAGS:
@@ -33,11 +48,29 @@ def refuse() -> None:
 
   # --config is one of the flags, so that its settings are checked as well.
   for name, text in _texts(values):
-    if "://" in text:
-      raise GatoError(
-        f"{name}={text}: buckets and other addresses are not supported; give a folder of this "
-        "machine, for example where the bucket is mounted"
-      )
+    if not paths.is_remote(text):
+      continue
+
+    schemes = _ALLOWED.get(name, ()) if buckets else ()
+    if text.partition("://")[0] not in schemes:
+      raise GatoError(f"{name}={text}: {_advice(name, schemes)}")
+    paths.check_access(paths.path(text), name)
+
+
+def _advice(name: str, schemes: tuple[str, ...]) -> str:
+  if schemes:
+    kinds = " and ".join(f"{scheme}://" for scheme in schemes)
+    return f"only {kinds} can be read and written here; give one, or a directory of this machine"
+
+  if name == "--config.data_dir":
+    return (
+      "this verb works on a directory of this machine: collect and build there, then copy it, e.g. "
+      "gcloud storage rsync -r data gs://BUCKET/data"
+    )
+  return (
+    "buckets and other addresses are not supported here; give a directory of this machine, for "
+    "example a copy (gcloud storage rsync -r gs://BUCKET/NAME NAME)"
+  )
 
 
 def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -13,10 +13,11 @@ import rlds_builders
 from experiments.analysis import studies
 from experiments.cli import settings
 from gato_jax import documents
-from gato_jax.data import freshness, mixture
+from gato_jax.data import freshness, mirror, mixture
 from gato_jax.domain import Domain, SimulatedDomain
 from gato_jax.env import collect
 from gato_jax.errors import GatoError, check_name
+from gato_jax.storage import paths
 from gato_jax.tokens import codec
 from rlds_builders.base import sources
 
@@ -47,8 +48,7 @@ class Experiment:
     rows: Name -> row of the mixture.
     runs: The runs of the config's study; empty where the config has no study.
     run: The chosen run of the study, or None for the config as it is.
-    raw: Directory of raw logs.
-    tfds: Directory of RLDS datasets.
+    raw: Directory of raw logs, which are never looked for in a bucket.
     workdir: Directory of the training run: its checkpoints and its report.
     results: Directory of what is played. It differs from `workdir` where the run plays another
       run's checkpoint.
@@ -73,7 +73,7 @@ class Experiment:
       check_name(run, [candidate.name for candidate in self.runs], f"run of {config.name}")
 
     # Without a run the name is empty, and the directory that of the config itself.
-    home = pathlib.Path(config.workdir or f"work/{config.name}")
+    home = paths.path(config.workdir or f"work/{config.name}")
     self.workdir = self.results = home / run
 
     # The order matters: what the run changes may be one of the settings that are resolved next.
@@ -87,9 +87,9 @@ class Experiment:
     self.config = settings.with_one_duration(config, self.run.changes if self.run else {})
     _check_prompts(self.config)
 
-    data_dir = pathlib.Path(self.config.data_dir)
-    self.raw = data_dir / "raw"
-    self.tfds = data_dir / "tfds"
+    self._data_dir = paths.path(self.config.data_dir)
+    is_remote = paths.is_remote(self._data_dir)
+    self.raw = (mirror.home(self._data_dir) if is_remote else self._data_dir) / "raw"
     self.corrections = self.workdir / "corrections"
 
     self.fine_tune: mixture.FineTuneConfig = self.section(mixture.FineTuneConfig, "fine_tune")
@@ -104,7 +104,7 @@ class Experiment:
       # A run that plays another one has no checkpoints of its own.
       run_or_workdir = run.plays
 
-    return pathlib.Path(run_or_workdir)
+    return paths.path(run_or_workdir)
 
   # Tasks.
 
@@ -217,6 +217,14 @@ class Experiment:
     return {name_of(*task): self.fine_tune.episodes for task in self._fine_tuned}
 
   # Datasets.
+
+  @functools.cached_property
+  def tfds(self) -> pathlib.Path:
+    """Directory of RLDS datasets; of those in a bucket, their mirror on this machine."""
+    if not paths.is_remote(self._data_dir):
+      return self._data_dir / "tfds"
+
+    return mirror.update(self._data_dir, {domain.name for domain, _ in self.all_tasks})
 
   def dataset(self, domain: Domain, task: str) -> pathlib.Path:
     """Returns the path of the metadata that TFDS keeps beside a dataset's records.

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 from experiments.cli import addresses, errors, settings
 from experiments.cli.experiment import Experiment
 from gato_jax.errors import GatoError
-from gato_jax.storage import disk, files
+from gato_jax.storage import disk, files, paths
 
 _ENDING_SECONDS = 60
 # Where the watchdog of `_end_soon` writes its traceback. It keeps no reference to the file itself.
@@ -35,7 +35,10 @@ _RUN = flags.DEFINE_string(
 
 
 def run(
-  main: Callable[[Experiment], None], plays: bool = False, default_checkpoint: str = ""
+  main: Callable[[Experiment], None],
+  plays: bool = False,
+  default_checkpoint: str = "",
+  buckets: bool = False,
 ) -> None:
   """Runs a verb on the experiment of --config and --run.
 
@@ -45,6 +48,7 @@ def run(
     main: The verb.
     plays: True for verbs that only use a trained network: they have --checkpoint, too.
     default_checkpoint: Path that --checkpoint has where neither it nor --config is given.
+    buckets: True for verbs whose workdir and datasets may be in a bucket.
   """
   if plays:
     flags.DEFINE_string(
@@ -72,10 +76,10 @@ def run(
     checkpoint = flags.FLAGS.checkpoint if plays else ""
     if _is_given("config") and not _is_given("checkpoint"):
       checkpoint = ""
-    chosen = _config_of(pathlib.Path(checkpoint)) if checkpoint else config.value
+    chosen = _config_of(paths.path(checkpoint)) if checkpoint else config.value
     main(Experiment(chosen, _RUN.value))
 
-  run_without_config(with_experiment)
+  run_without_config(with_experiment, buckets)
 
 
 def _is_given(flag: str) -> bool:
@@ -114,7 +118,7 @@ def config_path() -> str:
   return config_flags.get_config_filename(flags.FLAGS["config"])
 
 
-def run_without_config(main: Callable[[], None]) -> None:
+def run_without_config(main: Callable[[], None], buckets: bool = False) -> None:
   """Runs a verb that has flags of its own and no --config; errors end as in `run`."""
 
   def guarded(argv: list[str]) -> None:
@@ -129,7 +133,7 @@ def run_without_config(main: Callable[[], None]) -> None:
     logging.get_absl_handler().python_handler.stream = _AboveProgressBars()
 
     try:
-      message = _error_message_of(main)
+      message = _error_message_of(main, buckets)
     except BaseException:
       _end_soon()
       raise
@@ -145,7 +149,7 @@ def run_without_config(main: Callable[[], None]) -> None:
   app.run(guarded, flags_parser=parse)
 
 
-def _error_message_of(main: Callable[[], None]) -> str | None:
+def _error_message_of(main: Callable[[], None], buckets: bool) -> str | None:
   """Runs a verb and returns the message of an error that the user can mend, or None.
 
   The message is returned and not raised: an exception on its way out keeps every object alive that
@@ -153,7 +157,7 @@ def _error_message_of(main: Callable[[], None]) -> str | None:
   destroy those while it shuts down (gato_jax/data/pipeline.py).
   """
   try:
-    addresses.refuse()
+    addresses.check(buckets)
     main()
   except GatoError as e:
     return str(e)

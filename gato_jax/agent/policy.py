@@ -13,6 +13,7 @@ from gato_jax.data import demonstrations
 from gato_jax.env import chunks, loop, returns
 from gato_jax.errors import GatoError, check_name
 from gato_jax.model import GatoConfig, cache, removal
+from gato_jax.storage import paths
 from gato_jax.task import TaskSpec, spec_difference
 from gato_jax.tokens import codec, layout
 from gato_jax.train import export
@@ -37,7 +38,7 @@ class Policy:
       workdir: Directory of the run, or a folder that experiments.export wrote.
       step: Training step of the checkpoint; the newest that can be read by default.
     """
-    self.workdir = pathlib.Path(workdir)
+    self.workdir = paths.path(workdir)
     params, self.meta, self.step = export.load(self.workdir, step)
 
     self.model_config = GatoConfig.from_json(self.meta["model"])
@@ -136,7 +137,7 @@ class Policy:
     """
     params = self.acting_params
     if config.remove:
-      removed = removal.read(pathlib.Path(config.remove), self.model_config)
+      removed = removal.read(paths.path(config.remove), self.model_config)
       params = dataclasses.replace(params, removed=removed)
 
     layouts = {task: self.layout(task) for task in tasks}

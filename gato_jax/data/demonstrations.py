@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from gato_jax.errors import GatoError
-from gato_jax.storage import files
+from gato_jax.storage import files, paths
 
 # An episode: flat observation columns [n, ...] and actions [n, ...].
 Demonstration = tuple[dict[str, np.ndarray], np.ndarray]
 
 
 def _path(workdir: pathlib.Path, task: str) -> pathlib.Path:
-  return pathlib.Path(workdir) / "demonstrations" / f"{task}.npz"
+  return paths.path(workdir) / "demonstrations" / f"{task}.npz"
 
 
 def write(
@@ -97,7 +97,7 @@ def _open(workdir: pathlib.Path, task: str) -> Any:
     raise GatoError(
       f"no demonstration in {path}; train writes it, or evaluate with --config.act.prompt=none"
     )
-  return np.load(path, allow_pickle=False)
+  return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
 
 
 def _count(names: Iterable[str]) -> int:

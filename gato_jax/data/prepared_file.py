@@ -1,4 +1,4 @@
-"""Random reads of a prepared dataset's files."""
+"""Random reads of a prepared dataset's files, on this machine or in a bucket."""
 
 import json
 import os
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import zstandard
 
+from gato_jax.data import prepared_format
 from gato_jax.data.prepared_format import FOLDER
 from gato_jax.errors import GatoError
+from gato_jax.storage import piece_cache
 from gato_jax.task import TaskSpec
 
 
@@ -28,7 +30,15 @@ class PreparedFile:
     self.directory = directory
     self.index = np.load(directory / FOLDER / "index.npy")
     self.header: dict[str, Any] = json.loads((directory / FOLDER / "prepared.json").read_text())
-    self._file = (directory / FOLDER / "data.bin").open("rb", buffering=0)
+
+    self._remote = None
+    remote = prepared_format.remote_data(directory / FOLDER)
+    if remote is None:
+      self._file = (directory / FOLDER / prepared_format.DATA).open("rb", buffering=0)
+    else:
+      self._remote = piece_cache.CachedObject(
+        remote["address"], remote["bytes"], directory / FOLDER / "pieces"
+      )
 
   def __len__(self) -> int:
     return len(self.index)
@@ -39,8 +49,11 @@ class PreparedFile:
     Raises:
       GatoError: The file is truncated.
     """
-    # pread has no file position, so threads may share the file.
-    content = os.pread(self._file.fileno(), size, offset)
+    if self._remote is not None:
+      content = self._remote.read(offset, size)
+    else:
+      # pread has no file position, so threads may share the file.
+      content = os.pread(self._file.fileno(), size, offset)
     if len(content) != size:
       raise self.damaged()
 

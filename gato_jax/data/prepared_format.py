@@ -27,12 +27,17 @@ from typing import Any
 import numpy as np
 
 from gato_jax.env.returns import RETURN_TO_GO
+from gato_jax.storage import files
 from gato_jax.task import TaskSpec
 from gato_jax.tokens import codec
 from gato_jax.tokens.fields import kind_of
 from gato_jax.tokens.vocabulary import Kind
 
 FOLDER = "gato_prepared"
+DATA = "data.bin"
+
+# Stands for DATA where that is in a bucket: its address, size and version (data/mirror.py).
+REMOTE = "data.bin.json"
 
 # Increased when the files change; datasets of another format are prepared anew.
 FORMAT = 5
@@ -171,6 +176,12 @@ def index_fingerprint(folder: pathlib.Path) -> str:
   return hashlib.sha256((folder / "index.npy").read_bytes()).hexdigest()[:16]
 
 
+def remote_data(folder: pathlib.Path) -> dict[str, Any] | None:
+  """Returns the content of REMOTE, or None where the data is on this machine."""
+  path = folder / REMOTE
+  return files.read_json(path, "delete it and start again") if path.exists() else None
+
+
 def fault(directory: pathlib.Path) -> str:
   """Returns why the prepared form of the dataset in `directory` cannot be used, or ""."""
   folder = directory / FOLDER
@@ -181,14 +192,16 @@ def fault(directory: pathlib.Path) -> str:
   if header["format"] != FORMAT:
     return f"{folder} is of format {header['format']}, this version reads {FORMAT}"
 
-  if header["source"] != source_fingerprint(directory):
+  # The records of a dataset in a bucket are not on this machine.
+  remote = remote_data(folder)
+  if remote is None and header["source"] != source_fingerprint(directory):
     return f"{folder} was prepared from other records than those beside it"
 
-  # data.bin may be huge: its size stands for its content, which is checked when it is read.
-  is_complete = all((folder / name).exists() for name in ("index.npy", "data.bin"))
+  # The data may be huge: its size stands for its content, which is checked when it is read.
+  is_complete = (folder / "index.npy").exists() and (remote or (folder / DATA).exists())
   if (
     not is_complete
-    or (folder / "data.bin").stat().st_size != header["bytes"]
+    or (remote["bytes"] if remote else (folder / DATA).stat().st_size) != header["bytes"]
     or index_fingerprint(folder) != header["index"]
   ):
     return f"{folder} is damaged"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeVar, overload
 import numpy as np
 
 from gato_jax.errors import GatoError
-from gato_jax.storage import disk
+from gato_jax.storage import disk, files, paths
 
 # Names of actors in rows.
 POLICY = "gato"
@@ -83,13 +83,19 @@ class Failure:
 def append(path: pathlib.Path, rows: Iterable[Any]) -> None:
   """Appends dataclasses, a line each, so that a killed run keeps every finished episode.
 
+  An object of a bucket is read and written again, so that only one process may append to it.
+
   Raises:
     OSError: The disk is full or read-only. None of the rows is in the file then, not even a part of
       one.
   """
-  path.parent.mkdir(parents=True, exist_ok=True)
   lines = "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows).encode()
+  if paths.is_remote(path):
+    before = path.read_bytes() if path.exists() else b""
+    files.write(path, before + lines)
+    return
 
+  path.parent.mkdir(parents=True, exist_ok=True)
   with disk.writing(path), path.open("a+b", buffering=0) as file:
     _repair_last_line(file)
     size = file.seek(0, os.SEEK_END)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gato_jax.errors import GatoError
-from gato_jax.storage import files
+from gato_jax.storage import files, paths
 
 _FILE = "baselines.json"
 
@@ -66,12 +66,12 @@ def from_scores(scores: Mapping[str, Any], domain: str, task: str) -> Baseline:
 def write(workdir: pathlib.Path, baselines: Mapping[str, Baseline]) -> None:
   """Replaces <workdir>/baselines.json with "domain.task" -> means."""
   means = {task: dataclasses.asdict(baseline) for task, baseline in sorted(baselines.items())}
-  files.write_json(pathlib.Path(workdir) / _FILE, means)
+  files.write_json(paths.path(workdir) / _FILE, means)
 
 
 def read(workdir: pathlib.Path) -> dict[str, Baseline]:
   """Returns the baselines that `write` wrote; none if there is no file."""
-  path = pathlib.Path(workdir) / _FILE
+  path = paths.path(workdir) / _FILE
   if not path.exists():
     return {}
 

@@ -1,5 +1,6 @@
 """Plays the missing episodes of a run, records videos, and reports failures."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -16,14 +17,18 @@ from gato_jax.errors import GatoError
 from gato_jax.evaluate import baselines, jobs, scores, videos
 from gato_jax.evaluate.config import EvaluateConfig
 from gato_jax.evaluate.simulator_pool import Simulators
-from gato_jax.storage import files
+from gato_jax.storage import files, paths
 from gato_jax.task import TaskSpec
+
+# In a bucket the file of the rows is uploaded whole, at most so often.
+_UPLOAD_SECONDS = 10.0
 
 
 class Evaluation:
   """The evaluation of one workdir.
 
-  Each episode is on the disk when it ends, so a kill costs those that run.
+  Each episode is on the disk when it ends, so a kill costs those that run. In a bucket it costs
+  those of the last seconds, too.
 
   Attributes:
     tasks: (domain, short name) of each task.
@@ -44,12 +49,14 @@ class Evaluation:
       simulators: The processes that play it.
     """
     self.tasks = tasks
-    self.path = pathlib.Path(workdir) / "results.jsonl"
+    self.path = paths.path(workdir) / "results.jsonl"
     self.rows = list(results.read(self.path))
     self.failures: list[Failure] = []
+    self._unwritten: list[results.Row] = []
+    self._next_upload = 0.0
     self._config = config
     self._simulators = simulators
-    self._workdir = pathlib.Path(workdir)
+    self._workdir = paths.path(workdir)
     self._last_engine: tuple[Any, frozenset[str], Any] = (None, frozenset(), None)
 
   def baselines(
@@ -168,7 +175,10 @@ class Evaluation:
         for job in todo
       ]
 
-    with tqdm.tqdm(total=len(todo), desc=label, unit="episode", dynamic_ncols=True) as bar:
+    with contextlib.ExitStack() as stack:
+      bar = stack.enter_context(
+        tqdm.tqdm(total=len(todo), desc=label, unit="episode", dynamic_ncols=True)
+      )
       engine = None
       check_spec: Callable[[TaskSpec], None] = lambda spec: None  # noqa: E731
       if policy_tasks:
@@ -189,7 +199,9 @@ class Evaluation:
       actions_before = self._simulators.actions
       until = began + (60 * minutes or float("inf"))
 
-      for job, outcome in self._simulators.play(todo, engine, check_spec=check_spec, until=until):
+      played = self._simulators.play(todo, engine, check_spec=check_spec, until=until)
+      stack.callback(self._write_rows)
+      for job, outcome in played:
         if isinstance(outcome, Failure):
           self._keep_failure(outcome)
         elif not job.video:
@@ -239,8 +251,16 @@ class Evaluation:
     self.play(todo, "videos", policy=policy, act=act)
 
   def _keep(self, rows: Sequence[results.Row]) -> None:
-    results.append(self.path, rows)
     self.rows += rows
+    self._unwritten += rows
+    if not paths.is_remote(self.path) or time.monotonic() >= self._next_upload:
+      self._write_rows()
+
+  def _write_rows(self) -> None:
+    if self._unwritten:
+      results.append(self.path, self._unwritten)
+      self._unwritten = []
+      self._next_upload = time.monotonic() + _UPLOAD_SECONDS
 
   def _keep_failure(self, failure: Failure) -> None:
     results.append(self._workdir / "failures.jsonl", [failure])

@@ -66,7 +66,7 @@ def read(path: pathlib.Path, config: GatoConfig) -> tuple[Removal | None, ...]:
     GatoError: There is no such file, or it belongs to another network.
   """
   try:
-    with np.load(path) as file:
+    with np.load(io.BytesIO(path.read_bytes())) as file:
       arrays = dict(file)
   except (OSError, ValueError, zipfile.BadZipFile) as e:
     raise GatoError(

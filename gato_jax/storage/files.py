@@ -10,14 +10,14 @@ import threading
 from typing import Any
 
 from gato_jax.errors import GatoError
-from gato_jax.storage import disk
+from gato_jax.storage import disk, paths
 
 # First bytes of the file that a large-file store leaves in place of one that was not fetched.
 _POINTERS = (b"version https://git-lfs.", b"version https://hawser.", b"/annex/objects/")
 
 
 def write(path: pathlib.Path, content: str | bytes) -> None:
-  """Replaces a file atomically; creates its directory.
+  """Replaces a file or an object of a bucket atomically; creates its directory.
 
   The content is on the disk before the name points to it. Processes and threads may write the same
   file at the same time: each writes its own temporary file, and the last one to rename it wins.
@@ -25,14 +25,22 @@ def write(path: pathlib.Path, content: str | bytes) -> None:
   Raises:
     OSError: The disk is full or read-only. What was at `path` is still there, and the temporary
       file is gone.
+    GatoError: The bucket cannot be reached.
   """
-  path = pathlib.Path(path)
+  path = paths.path(path)
+  content = content.encode() if isinstance(content, str) else content
+  if paths.is_remote(path):
+    # An object appears when its upload is complete.
+    with paths.reachable(str(path)):
+      path.write_bytes(content)
+    return
+
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
 
   try:
     with disk.writing(path), temporary.open("wb") as file:
-      file.write(content.encode() if isinstance(content, str) else content)
+      file.write(content)
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -57,7 +65,7 @@ def read_json(path: pathlib.Path, remedy: str) -> Any:
     GatoError: The file is not JSON.
   """
   try:
-    return json.loads(pathlib.Path(path).read_text())
+    return json.loads(paths.path(path).read_text())
   except json.JSONDecodeError as e:
     raise GatoError(f"{path}: not JSON ({e}); {remedy}") from e
 

@@ -2,7 +2,7 @@
 
 The operating system's lock (flock) decides on one machine, and on shared file systems that support
 it. Elsewhere the content of the file decides: host and process of the holder, and a heartbeat,
-which is the file's modification time.
+which is the file's modification time. Buckets: gato_jax/storage/bucket_lock.py.
 """
 
 import contextlib
@@ -13,56 +13,18 @@ import json
 import logging
 import os
 import pathlib
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import psutil
-
 from gato_jax.errors import GatoError
-from gato_jax.storage import disk
+from gato_jax.storage import bucket_lock, disk, lock_holder, paths
+from gato_jax.storage.lock_holder import Holder
 
 _log = logging.getLogger(__name__)
-_BEAT_SECONDS = 10.0
-# A process on another host counts as dead after so long without a heartbeat.
-_PATIENCE_SECONDS = 40.0
 # Raised by flock on file systems without such locks.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-# The time of a process's start may differ by this much when it is read again: somebody may have set
-# the clock in between.
-_CLOCK_TOLERANCE_SECONDS = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Holder:
-  """A process that writes.
-
-  Attributes:
-    host: Name of its machine.
-    pid: Number of the process.
-    began: When it was started, which tells it from a later process with the same number.
-  """
-
-  host: str
-  pid: int
-  began: float
-
-  @property
-  def is_here(self) -> bool:
-    """True for a process on this host."""
-    return self.host == socket.gethostname()
-
-  @property
-  def lives(self) -> bool:
-    """True while the process runs; only for one on this host."""
-    try:
-      start = psutil.Process(self.pid).create_time()
-    except psutil.NoSuchProcess:
-      return False
-
-    return abs(start - self.began) < _CLOCK_TOLERANCE_SECONDS
 
 
 @contextlib.contextmanager
@@ -72,7 +34,12 @@ def only_writer(folder: pathlib.Path, verb: str) -> Iterator[None]:
   Raises:
     GatoError: Another process holds it. A process that was killed holds nothing, on any host.
   """
-  path = pathlib.Path(folder) / f"{verb}.lock"
+  path = paths.path(folder) / f"{verb}.lock"
+  if paths.is_remote(path):
+    with bucket_lock.hold(path, lambda holder: _locked_error(holder, path, verb=verb)):
+      yield
+    return
+
   path.parent.mkdir(parents=True, exist_ok=True)
 
   # The file stays after the release: deleting it would take it from a process that has just opened
@@ -83,7 +50,7 @@ def only_writer(folder: pathlib.Path, verb: str) -> Iterator[None]:
     if previous and _is_alive(previous, path):
       raise _locked_error(previous, path, verb=verb)
 
-    holder = Holder(socket.gethostname(), os.getpid(), began=psutil.Process().create_time())
+    holder = Holder.this()
     with disk.writing(path):
       file.truncate(0)
       file.write(json.dumps(dataclasses.asdict(holder)).encode())
@@ -136,13 +103,13 @@ def _is_alive(holder: Holder, path: pathlib.Path) -> bool:
     path,
     holder.pid,
     holder.host,
-    _PATIENCE_SECONDS,
+    lock_holder.PATIENCE_SECONDS,
   )
   # Wait for a change instead of looking at the age of the file: the clocks of hosts differ.
   modified = _changed(path)
-  deadline = time.monotonic() + _PATIENCE_SECONDS
+  deadline = time.monotonic() + lock_holder.PATIENCE_SECONDS
   while time.monotonic() < deadline:
-    time.sleep(_BEAT_SECONDS / 10)
+    time.sleep(lock_holder.BEAT_SECONDS / 10)
     if _changed(path) != modified:
       return True
 
@@ -158,7 +125,7 @@ def _changed(path: pathlib.Path) -> int:
 
 def _beat(descriptor: int, path: pathlib.Path, released: threading.Event) -> None:
   """Renews the modification time until the lock is released."""
-  while not released.wait(_BEAT_SECONDS):
+  while not released.wait(lock_holder.BEAT_SECONDS):
     try:
       os.utime(descriptor)
     except OSError as e:

@@ -14,6 +14,7 @@ import base64
 import hashlib
 import json
 import logging
+import os
 import pathlib
 import time
 import weakref
@@ -25,6 +26,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from gato_jax.errors import GatoError
+from gato_jax.storage import paths
 from gato_jax.train import checksums, multihost
 
 _log = logging.getLogger(__name__)
@@ -96,7 +98,12 @@ class Checkpoints:
       keep: Number of newest checkpoints that are kept.
       keep_period: Every `keep_period`-th step is kept for good. None or 0 for no such steps.
     """
-    self.directory = pathlib.Path(directory).absolute()
+    self.directory = paths.absolute(paths.path(directory))
+    if os.fspath(self.directory).startswith("s3://"):
+      raise GatoError(
+        f"{self.directory}: Orbax writes checkpoints to gs:// and to directories; give a workdir "
+        "there"
+      )
 
     policies: list[Any] = [checkpoint_managers.LatestN(keep)]
     if keep_period:
@@ -231,7 +238,7 @@ def newest_meta(directory: pathlib.Path) -> dict[str, Any] | None:
   """
   for step in saved_steps(directory):
     try:
-      meta, _ = _read(pathlib.Path(directory).absolute() / str(step))
+      meta, _ = _read(paths.absolute(paths.path(directory)) / str(step))
     except GatoError as e:
       _log.warning("%s; looking at the one before", e)
       continue
@@ -255,7 +262,7 @@ def load_for_acting(
   Raises:
     GatoError: There is no checkpoint, or the requested step does not exist or cannot be read.
   """
-  directory = pathlib.Path(directory).absolute()
+  directory = paths.absolute(paths.path(directory))
   steps = saved_steps(directory)
   if not steps:
     raise GatoError(
@@ -290,9 +297,13 @@ def digest(value: Any) -> str:
 
 def saved_steps(directory: pathlib.Path) -> list[int]:
   """Returns the steps of the complete checkpoints, newest first."""
-  # Orbax writes into a directory with a longer name and renames it to the step at the end.
-  names = [path.name for path in pathlib.Path(directory).glob("*")]
-  return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+  # Orbax writes into a directory with a longer name and renames it to the step at the end. Buckets
+  # cannot rename: there it writes a file that says so when the step is complete.
+  steps = [path for path in paths.path(directory).glob("*") if path.name.isdigit()]
+  if paths.is_remote(directory):
+    steps = [path for path in steps if ocp.utils.is_checkpoint_finalized(path)]
+
+  return sorted((int(path.name) for path in steps), reverse=True)
 
 
 def _read(directory: pathlib.Path, **templates: Any) -> tuple[dict[str, Any], dict[str, Any]]:

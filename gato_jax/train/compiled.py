@@ -4,6 +4,8 @@ import pathlib
 
 import jax
 
+from gato_jax.storage import paths
+
 FOLDER = "compiled"  # in a workdir
 AUTO = "auto"
 
@@ -27,7 +29,7 @@ def keep(setting: str, workdir: pathlib.Path) -> pathlib.Path | None:
   if not setting or getattr(jax.config, _DIRECTORY):
     return None
 
-  directory = pathlib.Path(setting)
+  directory = paths.path(setting)
   if setting == AUTO:
     # A program for one CPU may not run on another one, and compiles in seconds.
     if jax.default_backend() == "cpu":

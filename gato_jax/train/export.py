@@ -22,7 +22,7 @@ from flax import traverse_util
 
 from gato_jax.data import demonstrations
 from gato_jax.errors import GatoError, check_name
-from gato_jax.storage import files
+from gato_jax.storage import files, paths
 from gato_jax.task import TaskSpec
 from gato_jax.train import checkpoint
 
@@ -65,7 +65,7 @@ def write(
     GatoError: The folder is that of a training run.
   """
   check_name(precision, PRECISIONS, "precision")
-  folder = pathlib.Path(folder)
+  folder = paths.path(folder)
   if (folder / "checkpoints").exists():
     raise GatoError(f"{folder} is the folder of a training run; export into another one")
 
@@ -85,7 +85,7 @@ def write(
   for task, demonstrated in (episodes or {}).items():
     demonstrations.write(folder, task, demonstrated)
 
-  paths = [folder / WEIGHTS, folder / TOKENIZER, *sorted(folder.glob("demonstrations/*.npz"))]
+  written = [folder / WEIGHTS, folder / TOKENIZER, *sorted(folder.glob("demonstrations/*.npz"))]
   description = {name: meta[name] for name in _KEPT if name in meta}
   # Older checkpoints wrote out every bound.
   description["specs"] = {
@@ -94,17 +94,17 @@ def write(
   description |= {
     "version": VERSION,
     "precision": precision,
-    "sha256": {str(path.relative_to(folder)): _sha256(path) for path in paths},
+    "sha256": {str(path.relative_to(folder)): _sha256(path) for path in written},
   }
   files.write_json(folder / MODEL, description, indent=None)
 
-  sizes = {path.name: path.stat().st_size for path in (*paths[:2], folder / MODEL)}
-  return sizes | {"demonstrations": sum(path.stat().st_size for path in paths[2:])}
+  sizes = {path.name: len(path.read_bytes()) for path in (*written[:2], folder / MODEL)}
+  return sizes | {"demonstrations": sum(len(path.read_bytes()) for path in written[2:])}
 
 
 def is_exported(folder: pathlib.Path) -> bool:
   """Returns True for a folder that `write` wrote, False for a run's workdir."""
-  return (pathlib.Path(folder) / MODEL).exists()
+  return (paths.path(folder) / MODEL).exists()
 
 
 def load(workdir: pathlib.Path, step: int | None = None) -> tuple[Any, dict[str, Any], int]:
@@ -120,7 +120,7 @@ def load(workdir: pathlib.Path, step: int | None = None) -> tuple[Any, dict[str,
   Raises:
     GatoError: There is no such step, or it cannot be read.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = paths.path(workdir)
   if not is_exported(workdir):
     return checkpoint.load_for_acting(workdir / "checkpoints", step)
 
@@ -186,7 +186,8 @@ def _read(folder: pathlib.Path) -> tuple[Any, dict[str, Any]]:
       )
 
   try:
-    with np.load(folder / WEIGHTS, allow_pickle=False) as archive:
+    weights = io.BytesIO((folder / WEIGHTS).read_bytes())
+    with np.load(weights, allow_pickle=False) as archive:
       arrays = {key: archive[key] for key in archive.files}
   except (ValueError, zipfile.BadZipFile) as e:
     raise GatoError(f"{folder / WEIGHTS}: cannot be read ({e}); get the folder again") from e

@@ -15,6 +15,7 @@ import tqdm
 from gato_jax import model
 from gato_jax.errors import GatoError
 from gato_jax.model import sharding
+from gato_jax.storage import paths
 from gato_jax.train import (
   checkpoint,
   guard,
@@ -83,8 +84,8 @@ def train(
       "given"
     )
   start_time = time.perf_counter()
-  workdir = pathlib.Path(workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
+  workdir = paths.path(workdir)
+  paths.make_directory(workdir)
 
   mesh = sharding.make_mesh(
     train_config.mesh_data, train_config.mesh_fsdp, model=train_config.mesh_model

@@ -2,18 +2,17 @@
 
 import json
 import pathlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import event_file_writer, summary
-from tensorboardX.proto import event_pb2, summary_pb2
 
 from gato_jax.model import GatoConfig, flops
-from gato_jax.storage import disk, files
+from gato_jax.storage import files, paths
+from gato_jax.storage.growing import GrowingFile
 from gato_jax.train import multihost
+from gato_jax.train.tensorboard_log import TensorBoardLog
 
 Track = Callable[[Mapping[str, Any]], None]
 
@@ -41,10 +40,8 @@ class MetricsLog:
 
     self._path = workdir / "metrics.jsonl"
     kept = [line for line in self._complete_lines() if json.loads(line)["step"] <= step]
-    files.write(self._path, "".join(line + "\n" for line in kept))
-
-    self._file = self._path.open("ab", buffering=0)
-    self._tensorboard = _TensorBoard(workdir / "tensorboard", purge_step=step + 1)
+    self._file = GrowingFile(self._path, "".join(line + "\n" for line in kept).encode())
+    self._tensorboard = TensorBoardLog(workdir / "tensorboard", purge_step=step + 1)
 
   def _complete_lines(self) -> list[str]:
     if not self._path.exists():
@@ -58,62 +55,21 @@ class MetricsLog:
     if not self._writes:
       return
 
-    line = (json.dumps(row) + "\n").encode()
-    with disk.writing(self._path):
-      # An unbuffered file may write a part of the line, e.g. on a disk that is almost full.
-      while line:
-        line = line[self._file.write(line) :]
-
+    self._file.append((json.dumps(row) + "\n").encode())
     self._tensorboard.write(row)
     self._track(row)
+
+  def flush(self) -> None:
+    """Uploads all rows where the workdir is in a bucket: a checkpoint's metrics lie beside it."""
+    if self._writes:
+      self._file.flush()
+      self._tensorboard.flush()
 
   def close(self) -> None:
     """Closes the files."""
     if self._writes:
       self._file.close()
       self._tensorboard.close()
-
-
-class _TensorBoard:
-  """Events for TensorBoard, written in the calling thread.
-
-  tensorboardX's SummaryWriter has its own thread. An error ends that thread with a traceback, and
-  training then waits forever for room in the thread's queue.
-  """
-
-  def __init__(self, directory: pathlib.Path, purge_step: int):
-    """Starts a new file of events.
-
-    Args:
-      directory: Created where it does not exist.
-      purge_step: Rows of earlier starts are hidden from this step on.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    self._directory = directory
-
-    with disk.writing(directory):
-      self._events = event_file_writer.EventsWriter(str(directory / "events"))
-      session_start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-      self._events.write_event(
-        event_pb2.Event(step=purge_step, wall_time=time.time(), session_log=session_start)
-      )
-
-  def write(self, row: Mapping[str, Any]) -> None:
-    """Shows every number of a row at its step."""
-    scalars = [
-      summary.scalar(name, value).value[0] for name, value in row.items() if name != "step"
-    ]
-    event = event_pb2.Event(
-      step=row["step"], wall_time=time.time(), summary=summary_pb2.Summary(value=scalars)
-    )
-
-    with disk.writing(self._directory):
-      self._events.write_event(event)
-      self._events.flush()
-
-  def close(self) -> None:
-    with disk.writing(self._directory):
-      self._events.close()
 
 
 def _component_losses(
@@ -180,7 +136,7 @@ def read_validation(workdir: pathlib.Path) -> dict[str, Any]:
     GatoError: The file is not JSON.
   """
   for name in ("validation.json", "held_out.json"):
-    path = pathlib.Path(workdir) / name
+    path = paths.path(workdir) / name
     if path.exists():
       return files.read_json(path, "delete it and train again")
 

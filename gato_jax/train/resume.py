@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig
-from gato_jax.storage import files
+from gato_jax.storage import files, paths
 from gato_jax.task import TaskSpec, spec_difference
 from gato_jax.train import checkpoint
 
@@ -86,7 +86,7 @@ def refuse_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool 
   Raises:
     GatoError: Names the first dataset or setting that differs.
   """
-  directory = pathlib.Path(workdir) / "checkpoints"
+  directory = paths.path(workdir) / "checkpoints"
   before = checkpoint.newest_meta(directory)
 
   if before is not None:
@@ -102,7 +102,7 @@ def refuse_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool 
         )
       _log.warning("step %d was trained %s", before["step"], change)
 
-  files.write_json(pathlib.Path(workdir) / "config.json", ours["config"])
+  files.write_json(paths.path(workdir) / "config.json", ours["config"])
 
 
 def _changes(before: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -39,6 +39,8 @@ class _Segment:
     train_state: After the last step that was dispatched.
     interval: Metrics of the steps since the last row of the log.
     guard: Checks the losses.
+    flops: FLOPs of the run up to the last row of the log; None where the checkpoint is of a version
+      that did not count them.
     logged: Last step whose time was taken: the last one of a row, or the first step.
     times: Of the interval up to that step (Clock.take).
   """
@@ -47,6 +49,7 @@ class _Segment:
   train_state: state.TrainState
   interval: list[Mapping[str, Any]]
   guard: guard.Guard
+  flops: float | None = 0.0
   logged: int = 0
   times: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -161,6 +164,7 @@ class Run:
       ),
       interval=metrics.from_json(meta["interval"]),
       guard=guard.Guard(self.config.spike_nats, self.names, step=first, history=meta["losses"]),
+      flops=meta.get("flops"),
     )
 
   def _warn_of_length(self, first: int, meta: Mapping[str, Any]) -> None:
@@ -236,6 +240,7 @@ class Run:
           bar.total = total
 
         if stop or self.done % self.config.checkpoint_every == 0 or self.done == self._end(total):
+          log.flush()
           self._save(segment, total)
         if stop:
           self.checkpoints.wait()
@@ -284,6 +289,10 @@ class Run:
       peak=self.peak_flops,
     )
 
+    if segment.flops is not None:
+      segment.flops += row["interval_flops"]
+      row["flops"] = segment.flops
+
     log.write(row | {"skipped_batches": self.skipped} | self.checkpoints.take_seconds())
     segment.interval = []
     segment.logged = self.done
@@ -298,6 +307,7 @@ class Run:
       # The metrics since the last row, so that a resumed run logs the same row.
       "interval": metrics.to_json(segment.interval),
       "losses": segment.guard.history,
+      "flops": segment.flops,
       "position": self.done + self.skipped,
       "total_steps": total,
       "seconds": self.seconds,

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from gato_jax.errors import GatoError
-from gato_jax.storage import lock
+from gato_jax.storage import lock, lock_holder
 
 HOLD = textwrap.dedent("""
   import pathlib, sys
@@ -84,8 +84,8 @@ def test_the_content_decides_where_the_system_has_no_locks(tmp_path):
 
 @pytest.mark.parametrize("lives", [True, False])
 def test_another_host_is_believed_as_long_as_its_heart_beats(tmp_path, monkeypatch, lives):
-  monkeypatch.setattr(lock, "_BEAT_SECONDS", 0.2)
-  monkeypatch.setattr(lock, "_PATIENCE_SECONDS", 2.0)
+  monkeypatch.setattr(lock_holder, "BEAT_SECONDS", 0.2)
+  monkeypatch.setattr(lock_holder, "PATIENCE_SECONDS", 2.0)
   write(tmp_path, "elsewhere", 1, 0.0)
   ended = threading.Event()
 

@@ -27,7 +27,8 @@ import numpy as np
 from benchmarks.train_step import control_batch
 from gato_jax import model
 from gato_jax.errors import GatoError
-from gato_jax.train import loop, multihost, optimizer
+from gato_jax.storage import paths
+from gato_jax.train import checkpoint, loop, multihost, optimizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = model.GatoConfig(
@@ -78,7 +79,7 @@ def interrupted(start, rows, options):
 
 def main() -> None:
   parser = argparse.ArgumentParser()
-  parser.add_argument("workdir", type=pathlib.Path)
+  parser.add_argument("workdir", type=paths.path)
   parser.add_argument("steps", type=int)
   for name in ("kill", "sigterm", "fail", "processes", "process"):
     parser.add_argument(f"--{name}", type=int)
@@ -147,7 +148,7 @@ def process(command, devices=1, environment=None) -> Iterator[subprocess.Popen]:
     started.communicate()
 
 
-def started(workdir, steps, *arguments, devices=1):
+def started(workdir, steps, *arguments, devices=1, environment=None):
   """Starts this file as such a process."""
   command = [
     sys.executable,
@@ -157,7 +158,7 @@ def started(workdir, steps, *arguments, devices=1):
     str(steps),
     *map(str, arguments),
   ]
-  return process(command, devices)
+  return process(command, devices, environment)
 
 
 def free_address() -> str:
@@ -167,9 +168,9 @@ def free_address() -> str:
     return f"localhost:{free.getsockname()[1]}"
 
 
-def run(workdir, steps, *arguments, devices=1) -> tuple[int, str]:
+def run(workdir, steps, *arguments, devices=1, environment=None) -> tuple[int, str]:
   """Exit status and standard error of one training process."""
-  with started(workdir, steps, *arguments, devices=devices) as one:
+  with started(workdir, steps, *arguments, devices=devices, environment=environment) as one:
     error = one.communicate(timeout=TIMEOUT)[1]
     return one.returncode, error
 
@@ -203,9 +204,7 @@ def learned(workdir):
 
 def newest(workdir) -> int:
   """Step of the newest complete checkpoint, or 0."""
-  return max(
-    (int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()), default=0
-  )
+  return max(checkpoint.saved_steps(workdir / "checkpoints"), default=0)
 
 
 if __name__ == "__main__":

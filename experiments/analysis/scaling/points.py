@@ -15,7 +15,7 @@ from gato_jax.errors import GatoError
 from gato_jax.evaluate import baselines
 from gato_jax.evaluate import scores as scoring
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.storage import files
+from gato_jax.storage import files, paths
 from gato_jax.train import metrics
 
 POOLED = "all"  # name of the loss over all targets, beside those of the domains
@@ -84,7 +84,7 @@ def of_run(workdir: pathlib.Path, steps: int) -> ScalingPoint | None:
   Raises:
     GatoError: If a file of the run cannot be read.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = paths.path(workdir)
   config_path = workdir / "config.json"
 
   # A run that was trained further has newer metrics than validation losses, or the reverse.
@@ -115,7 +115,7 @@ def of_run(workdir: pathlib.Path, steps: int) -> ScalingPoint | None:
     tokens=int(rows[-1]["tokens"]),
     steps=steps,
     batch_size=config["train"]["batch_size"],
-    flops=float(sum(row["interval_flops"] for row in rows)),
+    flops=_flops(rows),
     loss=validation["loss"],
     losses=losses,
     target_tokens=validation["target_tokens"],
@@ -126,6 +126,14 @@ def of_run(workdir: pathlib.Path, steps: int) -> ScalingPoint | None:
     workdir=str(workdir),
     **_score_fields(workdir),
   )
+
+
+def _flops(rows: run_metrics.Metrics) -> float:
+  """Returns the FLOPs of a run, as its last row counts them; rows on the way may be missing."""
+  # Runs of older versions have those of each interval alone.
+  if "flops" in rows[-1]:
+    return float(rows[-1]["flops"])
+  return float(sum(row["interval_flops"] for row in rows))
 
 
 def count(config: GatoConfig) -> tuple[int, int]:
