@@ -41,7 +41,7 @@ TRAIN = [
   "tensorboardX",
 ]
 REPORT = ["jinja2", "matplotlib", "rich", "sacrebleu", "scikit-learn", "scipy"]
-BUCKETS = ["gcsfs==2026.10.1", "s3fs==2026.9.0"]
+BUCKETS = ["fsspec", "gcsfs==2026.10.1", "s3fs==2026.9.0"]
 
 setuptools.setup(
   name="gato_jax",

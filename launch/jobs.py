@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
 from gato_jax.errors import GatoError
-from gato_jax.storage import files
+from gato_jax.storage import files, paths
 from gato_jax.train import checkpoint, provenance
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -27,6 +27,11 @@ FOLDER = ROOT / "work" / "launch"
 TERMINATED = 143
 
 VERBS = ("build", "collect", "evaluate", "report", "study", "train")
+# Verbs that read and write a bucket by its address; the others see it as a mounted directory.
+_BUCKET_VERBS = ("evaluate", "train")
+
+MOUNT = "/mnt/gato"  # where the machines and containers of a cloud see a mounted bucket
+CACHE = "/cache"  # where containers keep what they have read of a bucket
 
 # The rule of Kubernetes and of Google, too, with room for the suffixes that backends append.
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -85,6 +90,16 @@ class Job:
     """The workdir of its arguments, of which the last one counts."""
     given = [a for a in self.arguments() if a.startswith("--config.workdir=")]
     return given[-1].removeprefix("--config.workdir=")
+
+  @property
+  def needs_mount(self) -> bool:
+    """True for a verb that sees a bucket as a mounted directory."""
+    return self.verb not in _BUCKET_VERBS
+
+  def bucket_arguments(self, bucket: str) -> list[str]:
+    """Returns the arguments of `python` where data/ and work/ are in a bucket."""
+    home = MOUNT if self.needs_mount else f"gs://{bucket}"
+    return self.arguments(f"{home}/data", f"{home}/work/{self.name}")
 
   def arguments(self, data_dir: str = "", workdir: str = "") -> list[str]:
     """Returns the arguments of `python`.
@@ -175,7 +190,9 @@ def record_path(backend: str, name: str) -> pathlib.Path:
 
 def saved_steps(job: Job) -> list[int]:
   """Returns the steps of the checkpoints that a job would go on from, where they lie here."""
-  return checkpoint.saved_steps(ROOT / job.workdir / "checkpoints")
+  workdir = paths.path(job.workdir)
+  workdir = workdir if paths.is_remote(workdir) else ROOT / workdir
+  return checkpoint.saved_steps(workdir / "checkpoints")
 
 
 def cancelled(backend: str, name: str) -> pathlib.Path:

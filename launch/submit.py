@@ -135,4 +135,4 @@ def main(experiment: cli.Experiment) -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, buckets=True)

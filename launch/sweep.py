@@ -11,7 +11,7 @@ With --verb=evaluate it plays the trained ones instead, --config.evaluate.episod
 report's scores.
 
 The folders must be readable here: a cluster's workdir lies on a shared file system, and for gke and
-tpu_vm the bucket is mounted here where they see it, at /mnt/gato. Slices are checked once, with the
+tpu_vm in the bucket, --config.workdir=gs://BUCKET/work/NAME. Slices are checked once, with the
 largest network that is missing.
 """
 
@@ -30,7 +30,6 @@ from experiments.analysis.scaling import grid, points
 from gato_jax.env import results
 from gato_jax.errors import GatoError
 from launch import jobs, settings, submit
-from launch.backends import gke
 from launch.jobs import JobState
 from launch.sweep_runs import WAITING, Sweep, SweepRow, table
 
@@ -49,10 +48,11 @@ def main(experiment: cli.Experiment) -> None:
 
   backend = settings.backend(options.on)
   rows = list(plan(experiment, sys.argv, more=options.flag, verb=options.verb))
-  if hasattr(backend, "bucket") and not experiment.workdir.is_relative_to(gke.MOUNT):
+  bucket = getattr(backend, "bucket", "")
+  if bucket and not str(experiment.workdir).startswith(f"gs://{bucket}/"):
     raise GatoError(
-      f"--on={backend.name} writes to its bucket: mount that at {gke.MOUNT} here too and give"
-      f" --config.workdir={gke.MOUNT}/work/{experiment.config.name}"
+      f"--on={backend.name} writes to its bucket: give "
+      f"--config.workdir=gs://{bucket}/work/{experiment.config.name}"
     )
 
   # Runs on one machine would take the cores from each other.
@@ -216,4 +216,4 @@ def show_plan(rows: Sequence[SweepRow], backend: jobs.Backend) -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, buckets=True)

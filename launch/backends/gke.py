@@ -16,7 +16,6 @@ from gato_jax.train.config import PREEMPTED
 from launch import jobs, tpus
 from launch.jobs import Job, JobState, setting
 
-MOUNT = "/mnt/gato"  # where a container sees the bucket
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _ACCELERATOR = "cloud.google.com/gke-tpu-accelerator"
 _TOPOLOGY = "cloud.google.com/gke-tpu-topology"
@@ -43,10 +42,7 @@ _STATES = {
 
 @dataclasses.dataclass(frozen=True)
 class Gke:
-  """JobSets, controlled through kubectl; a handle is the JobSet's name.
-
-  Containers see the bucket as a folder.
-  """
+  """JobSets, controlled through kubectl; a handle is the JobSet's name."""
 
   name: ClassVar[str] = "gke"
   topology: str = setting("", "The slice, as pre-flight calls it: v5e:16x16.")
@@ -66,7 +62,7 @@ class Gke:
   restarts: int = setting(5, "Restarts after failures; preemptions do not count.")
   grace: int = setting(120, "Seconds from SIGTERM to SIGKILL.")
   ttl: int = setting(604_800, "Seconds that a job that is over is kept, with its logs.")
-  file_cache: str = setting("50Gi", "Local disk for files of the bucket that were read.")
+  cache_gib: int = setting(50, "GiB of local disk for what was read of the bucket.")
   evaluator: bool = setting(True, "A second job that evaluates each checkpoint of a training.")
   evaluator_cpus: int = setting(8, "CPUs of the evaluator.")
   evaluator_memory: str = setting("32Gi", "Memory of the evaluator.")
@@ -226,9 +222,7 @@ class Gke:
 
     # Two dicts, or YAML would write the second one as a reference to the first.
     chips = {_CHIPS: tpu.chips_per_host}
-    arguments = job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
-    is_multislice = self.slices > 1
-    pod = self._pod(arguments, {"limits": chips, "requests": {**chips}}, host_network=is_multislice)
+    pod = self._pod(job, {"limits": chips, "requests": {**chips}}, host_network=self.slices > 1)
     pod["spec"] |= {"restartPolicy": "Never", "nodeSelector": selector}
     pod["spec"]["tolerations"] = [
       {"key": "google.com/tpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -276,14 +270,12 @@ class Gke:
       verb="evaluate",
       overrides=("--config.evaluate.idle_minutes=0", *config_overrides, "--follow"),
     )
-    arguments = follow.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
-
     # CPUs are not limited, so that idle ones of the machine are used.
     resources = {
       "requests": {"cpu": str(self.evaluator_cpus), "memory": self.evaluator_memory},
       "limits": {"memory": self.evaluator_memory},
     }
-    pod = self._pod(arguments, resources, JAX_PLATFORMS="cpu")
+    pod = self._pod(follow, resources, JAX_PLATFORMS="cpu")
     pod["spec"]["restartPolicy"] = "OnFailure"
 
     # A failure of the evaluator is no reason to end the training.
@@ -306,15 +298,15 @@ class Gke:
 
   def _pod(
     self,
-    arguments: list[str],
+    job: Job,
     resources: dict[str, Any],
     host_network: bool = False,
     **environment: str,
   ) -> dict[str, Any]:
-    """Returns the template of a pod with one container, which sees the bucket.
+    """Returns the template of a pod with one container.
 
     Args:
-      arguments: Of python.
+      job: What it runs.
       resources: Of the container.
       host_network: True for slices that train together: they talk over the machines' network.
       **environment: Variables beside those of --env.
@@ -322,33 +314,22 @@ class Gke:
     container: dict[str, Any] = {
       "name": "gato",
       "image": self.image,
-      "command": ["python", *arguments],
+      "command": ["python", *job.bucket_arguments(self.bucket)],
       "resources": resources,
     }
-    variables = {**self._environment(), **environment}
-    if variables:
-      container["env"] = [{"name": name, "value": value} for name, value in variables.items()]
+    cache = {"GATO_CACHE_DIR": jobs.CACHE, "GATO_CACHE_GIB": str(self.cache_gib)}
+    variables = {**cache, **self._environment(), **environment}
+    container["env"] = [{"name": name, "value": value} for name, value in variables.items()]
     if self.secret:
       container["envFrom"] = [{"secretRef": {"name": self.secret}}]
     container["volumeMounts"] = [
-      {"name": "bucket", "mountPath": MOUNT},
       {"name": "memory", "mountPath": "/dev/shm"},
+      {"name": "cache", "mountPath": jobs.CACHE},
     ]
-
-    # A bucket written by other programs has no objects for its folders: implicit-dirs shows them.
-    attributes = {
-      "bucketName": self.bucket,
-      "mountOptions": "implicit-dirs",
-      "fileCacheCapacity": self.file_cache,
-    }
-    if host_network:
-      # The driver then needs the pod's Kubernetes account by another way.
-      attributes["hostNetworkPodKSA"] = "true"
-    bucket = {
-      "name": "bucket",
-      "csi": {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": attributes},
-    }
-    memory = {"name": "memory", "emptyDir": {"medium": "Memory"}}
+    volumes: list[dict[str, Any]] = [
+      {"name": "memory", "emptyDir": {"medium": "Memory"}},
+      {"name": "cache", "emptyDir": {}},
+    ]
 
     spec: dict[str, Any] = {
       "serviceAccountName": self.service_account,
@@ -357,7 +338,7 @@ class Gke:
       # with a shared namespace that is another process.
       "shareProcessNamespace": True,
       "containers": [container],
-      "volumes": [bucket, memory],
+      "volumes": volumes,
     }
     if host_network:
       spec |= {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}
@@ -366,10 +347,31 @@ class Gke:
     if self.pull_secret:
       spec["imagePullSecrets"] = [{"name": self.pull_secret}]
 
+    template: dict[str, Any] = {"spec": spec}
+    if job.needs_mount:
+      self._mount_bucket(template, container)
+    return template
+
+  def _mount_bucket(self, template: dict[str, Any], container: dict[str, Any]) -> None:
+    """Adds the bucket as a directory to a pod, by Cloud Storage FUSE."""
+    # A bucket written by other programs has no objects for its folders: implicit-dirs shows them.
+    attributes = {
+      "bucketName": self.bucket,
+      "mountOptions": "implicit-dirs",
+      "fileCacheCapacity": f"{self.cache_gib}Gi",
+    }
+    if "hostNetwork" in template["spec"]:
+      # The driver then needs the pod's Kubernetes account by another way.
+      attributes["hostNetworkPodKSA"] = "true"
+
+    csi = {"driver": "gcsfuse.csi.storage.gke.io", "volumeAttributes": attributes}
+    template["spec"]["volumes"].append({"name": "bucket", "csi": csi})
+    container["volumeMounts"].append({"name": "bucket", "mountPath": jobs.MOUNT})
+
     # Without a limit, "0", the driver's sidecar is not ended where many files are read at once.
     unlimited = [f"gke-gcsfuse/{name}-limit" for name in ("cpu", "memory", "ephemeral-storage")]
     annotations = {"gke-gcsfuse/volumes": "true", **dict.fromkeys(unlimited, "0")}
-    return {"metadata": {"annotations": annotations}, "spec": spec}
+    template["metadata"] = {"annotations": annotations}
 
 
 def _state_of(status: dict[str, Any], name: str) -> JobState:

@@ -11,7 +11,6 @@ from gato_jax.train.config import PREEMPTED
 from launch import jobs, tpus
 from launch.jobs import Job, JobState, setting
 
-MOUNT = "/mnt/gato"  # the bucket, on the machine and in the container
 _TPUS = ("gcloud", "compute", "tpus")
 
 # FAILED, which is missing here, is a request that cannot be granted. Machines of a suspended
@@ -37,22 +36,16 @@ exec >>/var/log/gato.log 2>&1
 metadata=http://metadata.google.internal/computeMetadata/v1/instance
 attribute() {{ curl -sf -H 'Metadata-Flavor: Google' "$metadata/attributes/$1"; }}
 export DEBIAN_FRONTEND=noninteractive
-until command -v gcsfuse; do
-  from=https://packages.cloud.google.com/apt
-  echo "deb $from gcsfuse-$(lsb_release -c -s) main" >/etc/apt/sources.list.d/gcsfuse.list
-  curl -sf "$from/doc/apt-key.gpg" -o /etc/apt/trusted.gpg.d/gcsfuse.asc
-  if ! apt-get update -qq || ! apt-get install -y -qq gcsfuse; then sleep 10; fi
-done
-mkdir -p {mount}
-mountpoint -q {mount} || gcsfuse --implicit-dirs -o allow_other {bucket} {mount} || exit 1
-gcloud auth configure-docker {registry} --quiet
+mkdir -p {mount} /var/cache/gato
+{mounting}gcloud auth configure-docker {registry} --quiet
 environment=()
 {secrets}until docker pull {image}; do sleep 10; done
 failures=0
 while true; do
   docker rm -f gato
   docker run --name gato --init --stop-timeout={grace} --privileged --net=host \
--v {mount}:{mount} "${{environment[@]}}" {image} \
+-v {mount}:{mount} -v /var/cache/gato:{cache} -e GATO_CACHE_DIR={cache} \
+"${{environment[@]}}" {image} \
 {command}
   status=$?
   case "$status" in
@@ -65,9 +58,19 @@ while true; do
 done
 touch /var/lib/gato.over
 if [ "$(attribute agent-worker-number)" = 0 ]; then
-  mkdir -p {mount}/launch
-  echo "$status" >{mount}/{exit_file}
+  until echo "$status" | gcloud storage cp - {exit_url}; do sleep 10; done
 fi
+"""
+
+# For the verbs that see the bucket as a directory.
+_MOUNTING = """\
+until command -v gcsfuse; do
+  from=https://packages.cloud.google.com/apt
+  echo "deb $from gcsfuse-$(lsb_release -c -s) main" >/etc/apt/sources.list.d/gcsfuse.list
+  curl -sf "$from/doc/apt-key.gpg" -o /etc/apt/trusted.gpg.d/gcsfuse.asc
+  if ! apt-get update -qq || ! apt-get install -y -qq gcsfuse; then sleep 10; fi
+done
+mountpoint -q {mount} || gcsfuse --implicit-dirs -o allow_other {bucket} {mount} || exit 1
 """
 
 
@@ -118,18 +121,19 @@ class TpuVm:
       value = shlex.join(["gcloud", "secrets", "versions", "access", "latest", f"--secret={name}"])
       secrets += f'environment+=(-e {shlex.quote(variable)}="$({value})")\n'
 
-    arguments = job.arguments(f"{MOUNT}/data", f"{MOUNT}/work/{job.name}")
+    bucket = shlex.quote(self.bucket)
     return _STARTUP.format(
-      mount=MOUNT,
-      bucket=shlex.quote(self.bucket),
+      mount=jobs.MOUNT,
+      mounting=_MOUNTING.format(mount=jobs.MOUNT, bucket=bucket) if job.needs_mount else "",
+      cache=jobs.CACHE,
       registry=shlex.quote(self.image.partition("/")[0]),
       secrets=secrets,
       image=shlex.quote(self.image),
-      command=shlex.join(["python", *arguments]),
+      command=shlex.join(["python", *job.bucket_arguments(self.bucket)]),
       again=f"{PREEMPTED} | {jobs.TERMINATED}",
       restarts=self.restarts,
       grace=self.grace,
-      exit_file=_exit_file(job.name),
+      exit_url=shlex.quote(self._exit_url(job.name)),
     )
 
   def check(self, job: Job) -> None:
@@ -286,7 +290,7 @@ class TpuVm:
       return ""
 
   def _exit_url(self, name: str) -> str:
-    return f"gs://{self.bucket}/{_exit_file(name)}"
+    return f"gs://{self.bucket}/launch/{name}.exit"
 
   def _runtime(self) -> str:
     return self.runtime or tpus.tpu(self.topology).generation.runtime
@@ -294,7 +298,3 @@ class TpuVm:
   def _zone_flags(self) -> list[str]:
     project = [f"--project={self.project}"] if self.project else []
     return [f"--zone={self.zone}", *project]
-
-
-def _exit_file(name: str) -> str:
-  return f"launch/{name}.exit"

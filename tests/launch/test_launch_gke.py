@@ -119,8 +119,8 @@ def test_the_manifest_says_what_was_asked_for():
     "-m",
     "experiments.train",
     "--config=experiments/configs/gato_1b.py",
-    "--config.data_dir=/mnt/gato/data",
-    "--config.workdir=/mnt/gato/work/big",
+    "--config.data_dir=gs://store/data",
+    "--config.workdir=gs://store/work/big",
     "--config.train.steps=5",
     "--accept_changes",
   ]
@@ -175,11 +175,10 @@ def test_pods_have_what_tpus_and_buckets_need():
   assert {"name": "B", "value": "x=y"} in container["env"]
   assert pod["shareProcessNamespace"]  # Python is not process 1
 
-  (bucket,) = [volume for volume in pod["volumes"] if "csi" in volume]
-  attributes = bucket["csi"]["volumeAttributes"]
-  assert attributes["fileCacheCapacity"] == "50Gi" and attributes["hostNetworkPodKSA"] == "true"
-  template = replicated(document, "slice")["template"]["spec"]["template"]
-  assert template["metadata"]["annotations"]["gke-gcsfuse/memory-limit"] == "0"
+  # What is read of the bucket is kept on a disk of the machine.
+  assert {"name": "cache", "mountPath": "/cache"} in container["volumeMounts"]
+  assert {"name": "GATO_CACHE_DIR", "value": "/cache"} in container["env"]
+  assert {"name": "GATO_CACHE_GIB", "value": "50"} in container["env"]
   assert document["spec"]["ttlSecondsAfterFinished"] == 604_800
 
   # One slice needs no network between slices, and the evaluator no privileges.
@@ -187,6 +186,21 @@ def test_pods_have_what_tpus_and_buckets_need():
   assert "hostNetwork" not in alone and alone["containers"][0]["securityContext"]
   evaluator = pod_of(document, "evaluator")
   assert "securityContext" not in evaluator["containers"][0] and "hostNetwork" not in evaluator
+
+
+def test_a_verb_that_needs_directories_sees_the_bucket_mounted():
+  document = jobset(job=jobs.Job("big", JOB.config, verb="collect"))
+  pod = pod_of(document)
+  (container,) = pod["containers"]
+  assert "--config.data_dir=/mnt/gato/data" in container["command"]
+
+  (bucket,) = [volume for volume in pod["volumes"] if "csi" in volume]
+  attributes = bucket["csi"]["volumeAttributes"]
+  assert attributes["fileCacheCapacity"] == "50Gi" and attributes["hostNetworkPodKSA"] == "true"
+  template = replicated(document, "slice")["template"]["spec"]["template"]
+  assert template["metadata"]["annotations"]["gke-gcsfuse/memory-limit"] == "0"
+
+  assert not [volume for volume in pod_of(jobset())["volumes"] if "csi" in volume]
 
 
 @pytest.fixture

@@ -102,14 +102,13 @@ def test_the_startup_script_line_by_line():
   lines = [line.strip() for line in script.splitlines()]
   run = (
     "docker run --name gato --init --stop-timeout=120 --privileged --net=host"
-    ' -v /mnt/gato:/mnt/gato "${environment[@]}"'
+    " -v /mnt/gato:/mnt/gato -v /var/cache/gato:/cache -e GATO_CACHE_DIR=/cache"
+    ' "${environment[@]}"'
     " us-docker.pkg.dev/p/gato:1 python -m experiments.train --config=experiments/configs/gato_1b.py"
-    " --config.data_dir=/mnt/gato/data --config.workdir=/mnt/gato/work/big --config.train.steps=5"
+    " --config.data_dir=gs://store/data --config.workdir=gs://store/work/big --config.train.steps=5"
   )
   steps = [
     "[ -e /var/lib/gato.over ] && exit 0",  # a boot after the end starts nothing
-    "if ! apt-get update -qq || ! apt-get install -y -qq gcsfuse; then sleep 10; fi",
-    "mountpoint -q /mnt/gato || gcsfuse --implicit-dirs -o allow_other store /mnt/gato || exit 1",
     "gcloud auth configure-docker us-docker.pkg.dev --quiet",
     'environment+=(-e WANDB_API_KEY="$(gcloud secrets versions access latest --secret=wandb)")',
     'environment+=(-e OTHER="$(gcloud secrets versions access latest --secret=two)")',
@@ -120,7 +119,7 @@ def test_the_startup_script_line_by_line():
     "0) break ;;",
     '[ "$failures" -gt 5 ] && break',
     "touch /var/lib/gato.over",
-    'echo "$status" >/mnt/gato/launch/big.exit',
+    'until echo "$status" | gcloud storage cp - gs://store/launch/big.exit; do sleep 10; done',
   ]
 
   assert [line for line in lines if line in steps] == steps  # all, and in this order
@@ -147,7 +146,8 @@ def test_the_startup_script_runs(tmp_path, ends, runs, written):
   programs = {
     "docker": "\n".join(docker),
     "curl": "echo 0",
-    **dict.fromkeys(("gcloud", "gcsfuse", "mountpoint", "sleep"), "exit 0"),
+    "gcloud": f'[ "$1" = storage ] && cat >{tmp_path}/exit',
+    **dict.fromkeys(("gcsfuse", "mountpoint", "sleep"), "exit 0"),
   }
   for name, text in programs.items():
     (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -155,7 +155,7 @@ def test_the_startup_script_runs(tmp_path, ends, runs, written):
 
   (tmp_path / "runs").touch()
   script = having(restarts=1).startup(JOB)
-  for place in ("/var/log", "/var/lib", "/mnt/gato"):
+  for place in ("/var/log", "/var/lib", "/var/cache", "/mnt/gato"):
     (tmp_path / place.strip("/")).mkdir(parents=True)
     script = script.replace(place, str(tmp_path / place.strip("/")))
 
@@ -163,7 +163,19 @@ def test_the_startup_script_runs(tmp_path, ends, runs, written):
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run(["bash", "-c", script], env=environment, check=True, timeout=600)
     assert len((tmp_path / "runs").read_text().splitlines()) == runs
-    assert (tmp_path / "mnt/gato/launch/big.exit").read_text().strip() == written
+    assert (tmp_path / "exit").read_text().strip() == written
+
+
+def test_a_verb_that_needs_directories_mounts_the_bucket_first():
+  script = having().startup(jobs.Job("big", JOB.config, verb="collect"))
+  lines = [line.strip() for line in script.splitlines()]
+  steps = [
+    "if ! apt-get update -qq || ! apt-get install -y -qq gcsfuse; then sleep 10; fi",
+    "mountpoint -q /mnt/gato || gcsfuse --implicit-dirs -o allow_other store /mnt/gato || exit 1",
+    "gcloud auth configure-docker us-docker.pkg.dev --quiet",
+  ]
+  assert [line for line in lines if line in steps] == steps
+  assert "--config.data_dir=/mnt/gato/data" in script and "gcsfuse" not in having().startup(JOB)
 
 
 @pytest.mark.skipif(not shutil.which("gcloud"), reason="no Google Cloud SDK here")

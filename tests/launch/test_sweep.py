@@ -304,8 +304,8 @@ def test_bad_requests_are_one_line():
       "nor a multiple of 32",
     ),
     (
-      ["--config=experiments/configs/studies/scaling.py", "--on=gke"],
-      "mount that at /mnt/gato here too",
+      ["--config=experiments/configs/studies/scaling.py", "--on=gke", "--bucket=store"],
+      "give --config.workdir=gs://store/work/",
     ),
     (
       ["--config=experiments/configs/studies/scaling.py", "--on=local", "--name=x"],

@@ -76,7 +76,6 @@ def test_xpk_makes_the_same_of_the_same_job(topology, slices, tmp_path):
     # Our preemptions are not counted, theirs end the job.
     "spec.failurePolicy.rules",
     "template.spec.podFailurePolicy.rules",
-    "template.spec.template.metadata.annotations",  # FUSE, which xpk's pods do without
     "template.spec.template.metadata.labels",
     "template.spec.completionMode",  # Indexed is JobSet's default
     "pod.imagePullSecrets",
@@ -87,6 +86,7 @@ def test_xpk_makes_the_same_of_the_same_job(topology, slices, tmp_path):
     "pod.volumes",
     *(["pod.dnsPolicy", "pod.hostNetwork"] if slices == 1 else []),
     "container.command",
+    "container.env",
     "container.envFrom",
     "container.name",
     "container.resources.requests",
@@ -115,7 +115,7 @@ def comparable(document):
     "spec": {k: v for k, v in document["spec"].items() if k != "replicatedJobs"},
     "slices": {"replicas": slices["replicas"]},
     "template.spec": {k: v for k, v in template["spec"].items() if k != "template"},
-    "template.spec.template.metadata": template["spec"]["template"]["metadata"],
+    "template.spec.template.metadata": template["spec"]["template"].get("metadata", {}),
     "pod": {k: v for k, v in pod.items() if k not in ("containers", "tolerations")},
     "tolerated": {"keys": [toleration["key"] for toleration in pod["tolerations"]]},
     "container": container,

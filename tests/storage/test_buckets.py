@@ -8,10 +8,11 @@ import threading
 import time
 import types
 
+import bucket
+import commands
 import numpy as np
 import pytest
 import train_process
-from support import bucket, commands
 
 from gato_jax.data import mirror, prepared
 from gato_jax.env import results
