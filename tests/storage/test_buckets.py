@@ -123,9 +123,9 @@ def test_every_logged_row_is_in_the_bucket_when_it_is_flushed(server, monkeypatc
 def test_a_second_writer_is_refused_and_the_first_ones_end_lets_it_in(server):
   workdir = paths.path(server.path("locked"))
   code = (
-    "import sys, time; from gato_jax.storage import lock, paths\n"
+    "import time; from gato_jax.storage import lock, paths\n"
     f"with lock.only_writer(paths.path('{workdir}'), 'train'):\n"
-    "  print('held', flush=True); sys.stdin.read()"
+    "  print('held', flush=True); time.sleep(1800)"
   )
   with train_process.process([sys.executable, "-c", code]) as other:
     assert other.stdout.readline() == "held\n"
