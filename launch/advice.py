@@ -18,6 +18,12 @@ _LOGITS_BYTES = 8
 # Smaller chunks of the loss save little more and take longer.
 _SMALLEST_CHUNK = 64
 
+# An advice is given where what it is about takes so much of a step.
+_LARGE_SHARE = 0.2
+
+# Parts of the names of products in the attention: queries by keys, by distances, weights by values.
+_SCORES = ("->hblm", "->hblk", "->hmk")
+
 
 @dataclasses.dataclass(frozen=True)
 class Change:
@@ -103,3 +109,43 @@ def _doublings(first: int, limit: int) -> Iterator[int]:
   while number <= limit and limit % number == 0:
     yield number
     number *= 2
+
+
+def faster(needs: Needs, train_config: loop.TrainConfig) -> list[str]:
+  """Returns changes that should make a step faster, by what its roofline says it waits for.
+
+  Only a run on the machine proves it.
+  """
+  found = needs.roofline
+  if found is None:
+    return []
+
+  lines = []
+  scores = sum(
+    seconds
+    for name, seconds in found.operations.items()
+    if "attention" in name or any(part in name for part in _SCORES)
+  )
+  if scores > _LARGE_SHARE * found.expected:
+    lines.append(
+      f"{scores / found.expected:.0%} of the time is the attention's, mostly scores in memory: "
+      "model.attention_block=256, or shorter rows (data.sequence_length)"
+    )
+
+  if found.exposed > _LARGE_SHARE * found.expected:
+    lines.append(
+      f"{found.exposed / found.expected:.0%} of the time is spent on sending alone: more rows "
+      "(train.batch_size), or parameters over fewer devices (train.mesh_fsdp)"
+    )
+
+  if needs.program_flops and needs.program_flops > 1.3 * needs.model_flops:
+    lines.append(
+      f"the products are {needs.program_flops / needs.model_flops:.2f} times the model's: "
+      "model.remat=dots or none, where the memory suffices"
+    )
+
+  rows = needs.mesh["data"] * needs.mesh["fsdp"] * train_config.accumulate
+  if train_config.accumulate > 1 and found.bound == "memory":
+    lines.append(f"batches of {train_config.batch_size // rows} rows a device: less accumulation")
+
+  return lines

@@ -14,6 +14,7 @@ from gato_jax.errors import GatoError
 from gato_jax.model import flops, sharding
 from gato_jax.train import loop, optimizer, state, step
 from launch import collectives, hlo, products, slices
+from launch.roofline import Roofline, estimate
 
 _UNITS = {"B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -74,6 +75,7 @@ class Needs:
     xla_flops: XLA's own count of the same: the two are close, or `once_flops` is wrong.
     collectives: Kind -> (runs, bytes) of a step.
     overlapped: Bytes of the collectives during which the devices compute.
+    roofline: Least time of a step; None where XLA refused.
   """
 
   mesh: dict[str, int]
@@ -88,6 +90,7 @@ class Needs:
   xla_flops: float | None = None
   collectives: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
   overlapped: int = 0
+  roofline: Roofline | None = None
 
   @property
   def total(self) -> int:
@@ -176,6 +179,7 @@ def compile_step(
     xla_flops=cost["flops"],
     collectives=collectives.totals(found),
     overlapped=collectives.overlapped_bytes(found),
+    roofline=estimate(program, found, tpu_slice.kind, chunks),
   )
 
 

@@ -18,17 +18,17 @@ from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig
 from gato_jax.train import loop, optimizer
 from gato_jax.train.hardware import GIB
-from launch import advice, compiled_step, slices
+from launch import advice, compiled_step, roofline, slices
 
 # Patches of a 64 x 80 image, the size of Atari's in the paper. A timestep has two tokens more: a
 # separator and an action.
 _IMAGE_PATCHES = 20
 _TIMESTEP_TOKENS = _IMAGE_PATCHES + 2
 
+# The longest operations of the step that are shown.
+_OPERATIONS = 6
+
 _TOPOLOGY = flags.DEFINE_string("topology", None, f"The slice, in chips: {slices.EXAMPLES}.")
-_UTILISATION = flags.DEFINE_float(
-  "utilisation", 0.4, "Model FLOPs utilisation that hours are computed with."
-)
 _PATCHES = flags.DEFINE_integer(
   "patches",
   None,
@@ -46,10 +46,6 @@ def main(experiment: cli.Experiment) -> None:
   optimizer_config = experiment.section(optimizer.OptimizerConfig, "optimizer")
   if _TOPOLOGY.value is None:
     raise GatoError(f"--topology=... is missing: the slice, {slices.EXAMPLES}")
-  if not 0 < _UTILISATION.value <= 1:
-    raise GatoError(
-      f"--utilisation={_UTILISATION.value}: a fraction of the peak, above 0 and up to 1"
-    )
 
   tpu_slice = slices.describe(_TOPOLOGY.value)
   shapes = _shapes(experiment)
@@ -117,12 +113,9 @@ def _facts(
 ) -> dict[str, Any]:
   """Returns everything that is printed, as JSON: bytes and FLOPs plain, memory of one device."""
   kind = tpu_slice.kind
-  hours = None
-  chip_hours = None
-  if train_config.steps is not None:
-    flops_per_second = kind.peak_flops * len(tpu_slice.devices) * _UTILISATION.value
-    hours = train_config.steps * needs.model_flops / flops_per_second / 3600
-    chip_hours = hours * tpu_slice.chips
+  step_seconds = None
+  if needs.roofline is not None:
+    step_seconds = (needs.roofline.shortest, needs.roofline.expected)
 
   return {
     "name": name,
@@ -136,9 +129,8 @@ def _facts(
     "shapes": dataclasses.asdict(shapes),
     "accumulate": train_config.accumulate,
     "steps": train_config.steps,
-    "utilisation": _UTILISATION.value,
-    "hours": hours,
-    "chip_hours": chip_hours,
+    "step_seconds": step_seconds,
+    "faster": advice.faster(needs, train_config),
     "total": needs.total,
     "changes": [dataclasses.asdict(change) for change in changes],
     **dataclasses.asdict(needs),
@@ -216,14 +208,46 @@ def _program_lines(facts: dict[str, Any]) -> list[str]:
   return lines
 
 
-def _cost_lines(facts: dict[str, Any]) -> list[str]:
-  if facts["hours"] is None:
-    return ["cost          train.steps is not set"]
+def hours(facts: dict[str, Any]) -> tuple[float, float]:
+  """Returns the least hours of a run: all resources busy at once, one instruction at a time."""
+  low, high = (facts["steps"] * seconds / 3600 for seconds in facts["step_seconds"])
+  return low, high
 
-  peak = facts["peak_flops"] / 1e12
+
+def utilisation(facts: dict[str, Any]) -> tuple[float, float]:
+  """Returns the model FLOPs utilisation of steps that take the longest and the shortest time."""
+  per_device = facts["model_flops"] / facts["devices"] / facts["peak_flops"]
+  low, high = (per_device / seconds for seconds in reversed(facts["step_seconds"]))
+  return low, high
+
+
+def _cost_lines(facts: dict[str, Any]) -> list[str]:
+  """Returns how long a step takes by the roofline, what binds it, and the cost of the run."""
+  if not facts["step_seconds"]:
+    return []
+
+  found = facts["roofline"]
+  shortest, expected = (1e3 * seconds for seconds in facts["step_seconds"])
+  low, high = utilisation(facts)
+  lines = [
+    f"step          at least {shortest:.1f} to {expected:.1f} ms: {low:.0%} to {high:.0%} of the"
+    f" peak (launch/roofline.py); bound by {roofline.Roofline(**found).bound}",
+    f"  products {found['products'] * 1e3:.1f} ms, memory {found['memory'] * 1e3:.1f},"
+    f" collectives {found['exposed'] * 1e3:.1f} alone and {found['hidden'] * 1e3:.1f} beside",
+    "  longest operations",
+  ]
+  for name, seconds in list(found["operations"].items())[:_OPERATIONS]:
+    lines.append(f"    {seconds * 1e3:7.2f} ms  {name}")
+  lines += [f"  faster, perhaps: {text}" for text in facts["faster"]]
+
+  if facts["steps"] is None:
+    return [*lines, "cost          train.steps is not set"]
+  low, high = hours(facts)
+  chips = facts["chips"]
   return [
-    f"cost          {facts['steps']:,} steps at {facts['utilisation']:.0%} of {peak:g} TFLOP/s a"
-    f" device: {facts['hours']:,.1f} hours, {facts['chip_hours']:,.0f} chip-hours"
+    *lines,
+    f"cost          {facts['steps']:,} steps: at least {low:,.1f} to {high:,.1f} hours,"
+    f" {low * chips:,.0f} to {high * chips:,.0f} chip-hours",
   ]
 
 

@@ -23,6 +23,7 @@ import tqdm
 
 from gato_jax.model import flops
 from gato_jax.train.hardware import GIB
+from launch import preflight, roofline
 
 SIZES = ("gato_79m", "gato_364m", "gato_1b")
 SLICES = ("v3:16x16", "v4:4x8x8", "v5e:16x16", "v5p:4x8x8", "v6e:16x16")
@@ -54,7 +55,9 @@ _VERDICTS = (
   "fits",
   "model FLOPs a step",
   "products / model",
-  "hours",
+  "of peak, at most",
+  "bound by",
+  "hours, at least",
   "chip-hours",
   "compiled in",
 )
@@ -175,14 +178,21 @@ def page(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
   collective_rows = [[*_case(row), *_collective_cells(row)] for row in succeeded]
   return _PAGE.format(
     **first["shapes"],
-    utilisation=first["utilisation"],
     steps=first["steps"],
     minutes=sum(row["wall_seconds"] for row in ordered) / 60,
     verdicts=_table(_VERDICTS, [_verdict_cells(row) for row in ordered]),
     memory=_table(["size", "slice", *_MEMORY], memory_rows),
     collectives=_table(["size", "slice", *_KINDS], collective_rows),
+    ratios=_ratios(ROOT / "results/roofline.jsonl"),
     formula=textwrap.fill(f"- {flops.FORMULA}.", _PAGE_WIDTH, subsequent_indent="  "),
   )
+
+
+def _ratios(path: pathlib.Path) -> str:
+  """Returns the range of measured over expected times."""
+  rows = [json.loads(line) for line in path.read_text().splitlines()]
+  ratios = sorted(row["measured_over_expected"] for row in rows)
+  return f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
 
 
 def _case(row: dict[str, Any]) -> list[str]:
@@ -206,9 +216,23 @@ def _verdict_cells(row: dict[str, Any]) -> list[str]:
     "yes" if row["fits"] else "no",
     f"{row['model_flops']:.3g}",
     products,
-    f"{row['hours']:,.1f}",
-    f"{row['chip_hours']:,.0f}",
+    *_cost_cells(row),
     f"{row['seconds']:.0f} s",
+  ]
+
+
+def _cost_cells(row: dict[str, Any]) -> list[str]:
+  """Returns utilisation, what binds the step, hours and chip-hours; empty without a program."""
+  if not row["step_seconds"]:
+    return [""] * 4
+
+  low, high = preflight.hours(row)
+  least, most = preflight.utilisation(row)
+  return [
+    f"{least:.0%} to {most:.0%}",
+    roofline.Roofline(**row["roofline"]).bound,
+    f"{low:,.1f} to {high:,.1f}",
+    f"{low * row['chips']:,.0f} to {high * row['chips']:,.0f}",
   ]
 
 
@@ -249,8 +273,13 @@ elsewhere.
 Assumptions: every row holds {patches} image patches and {targets} targets (steps of one 64 x 80 \
 image, a separator and one action;
 larger images would have a few patches more, control and text none). Hours are those of {steps:,} \
-steps at {utilisation:.0%} model
-FLOPs utilisation of the data sheet's bfloat16 peak; nobody has measured it on a TPU.
+steps by the roofline of
+`launch/roofline.py`: the first number has products, memory and links all busy at once, the \
+second one instruction after
+the other. Both are lower bounds, and the shares of the peak upper ones: nobody has measured this \
+step on a TPU. On a
+CPU steps of five kinds took {ratios} of the second number (`benchmarks/roofline.py`, \
+`results/roofline.jsonl`).
 
 {verdicts}
 

@@ -22,15 +22,21 @@ def product_flops(
     unknown_trips: Turns of a loop whose number only the data decide (hlo.walk).
     loops_once: Counts the body of a loop once, as XLA's cost analysis does.
   """
-  counters = {"dot": _dot_flops, "convolution": _convolution_flops}
   total = 0.0
   for visit in hlo.walk(program, unknown_trips):
-    counter = counters.get(visit.instruction.opcode)
-    if counter is not None:
-      runs = 1 if loops_once else visit.times
-      total += runs * counter(visit)
+    runs = 1 if loops_once else visit.times
+    total += runs * of_instruction(visit)
 
   return total
+
+
+def of_instruction(visit: hlo.Visit) -> float:
+  """Returns the FLOPs of one run of an instruction; 0 where it is no product."""
+  if visit.instruction.opcode == "dot":
+    return _dot_flops(visit)
+  if visit.instruction.opcode == "convolution":
+    return _convolution_flops(visit)
+  return 0.0
 
 
 def _dot_flops(visit: hlo.Visit) -> float:

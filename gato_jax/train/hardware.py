@@ -26,24 +26,31 @@ class Device:
     bandwidth: Bytes/s of that memory.
     usable: Bytes of memory that a program may use; None where it is not known. TPUs: the limit that
       libtpu 0.0.42 names when a program exceeds it.
+    link_bandwidth: Bytes/s of one link between chips in one direction, of which a ring uses two; 0
+      where it is not known. Sources: "How to Scale Your Model" (Austin et al. 2025), chapter 2, for
+      v4 to v6e; Jouppi et al. 2020 for v2 and v3; Google's page of the TPU7x for its 9.6 Tb/s a
+      chip over six links. What two devices of a chip share is halved.
   """
 
   peak_flops: float
   memory: float
   bandwidth: float
   usable: float | None = None
+  link_bandwidth: float = 0.0
 
 
 DEVICES: dict[str, Device] = {
-  "TPU v2": Device(22.5e12, 8 * GIB, bandwidth=350e9, usable=7.48 * GIB),
-  "TPU v3": Device(61.5e12, 16 * GIB, bandwidth=450e9, usable=15.48 * GIB),
-  "TPU v4": Device(275e12, 32 * GIB, bandwidth=1228e9, usable=30.75 * GIB),
-  "TPU v5 lite": Device(197e12, 16 * GIB, bandwidth=819e9, usable=15.75 * GIB),
+  "TPU v2": Device(22.5e12, 8 * GIB, bandwidth=350e9, usable=7.48 * GIB, link_bandwidth=31e9),
+  "TPU v3": Device(61.5e12, 16 * GIB, bandwidth=450e9, usable=15.48 * GIB, link_bandwidth=41e9),
+  "TPU v4": Device(275e12, 32 * GIB, bandwidth=1228e9, usable=30.75 * GIB, link_bandwidth=45e9),
+  "TPU v5 lite": Device(197e12, 16 * GIB, bandwidth=819e9, usable=15.75 * GIB, link_bandwidth=45e9),
   # JAX's name of the v5p. Google's page says 95 GB.
-  "TPU v5": Device(459e12, 96 * GIB, bandwidth=2765e9, usable=95.74 * GIB),
-  "TPU v6 lite": Device(918e12, 32 * GIB, bandwidth=1640e9, usable=31.25 * GIB),
+  "TPU v5": Device(459e12, 96 * GIB, bandwidth=2765e9, usable=95.74 * GIB, link_bandwidth=90e9),
+  "TPU v6 lite": Device(
+    918e12, 32 * GIB, bandwidth=1640e9, usable=31.25 * GIB, link_bandwidth=90e9
+  ),
   # Ironwood: 2,307e12 FLOP/s, 192 GiB and 7.37e12 bytes/s a chip, which is two devices.
-  "TPU7x": Device(1153.5e12, 96 * GIB, bandwidth=3685e9, usable=94.75 * GIB),
+  "TPU7x": Device(1153.5e12, 96 * GIB, bandwidth=3685e9, usable=94.75 * GIB, link_bandwidth=50e9),
   "NVIDIA A100-SXM4-80GB": Device(312e12, 80 * GIB, bandwidth=2039e9),
   "NVIDIA H100 80GB HBM3": Device(989e12, 80 * GIB, bandwidth=3350e9),
   "NVIDIA H200": Device(989e12, 141e9, bandwidth=4800e9),
