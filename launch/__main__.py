@@ -14,8 +14,10 @@ COMMANDS = {
   "cancel": "manage cancel",
   "list": "manage list",
   "describe": "manage describe",
+  "open": "manage open",
   "keep": "manage keep",
   "sweep": "sweep",
+  "image": "image",
   "preflight": "preflight",
   "preflight_table": "preflight_table",
 }

@@ -188,11 +188,22 @@ def record_path(backend: str, name: str) -> pathlib.Path:
   return FOLDER / f"{backend}.{name}.json"
 
 
+def workdir_of(job: Job, bucket: str = "") -> pathlib.Path:
+  """Returns the workdir of a job, on this machine or in a bucket.
+
+  Args:
+    job: The job.
+    bucket: The backend's, if it has one.
+  """
+  arguments = job.bucket_arguments(bucket) if bucket else job.arguments()
+  given = [a.removeprefix("--config.workdir=") for a in arguments if "--config.workdir=" in a]
+  workdir = paths.path(given[-1])
+  return workdir if paths.is_remote(workdir) else ROOT / workdir
+
+
 def saved_steps(job: Job) -> list[int]:
   """Returns the steps of the checkpoints that a job would go on from, where they lie here."""
-  workdir = paths.path(job.workdir)
-  workdir = workdir if paths.is_remote(workdir) else ROOT / workdir
-  return checkpoint.saved_steps(workdir / "checkpoints")
+  return checkpoint.saved_steps(workdir_of(job) / "checkpoints")
 
 
 def cancelled(backend: str, name: str) -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""Commands for jobs that were submitted: status, logs, cancel, list and keep.
+"""Commands for jobs that were submitted: status, logs, cancel, list, describe, open and keep.
 
 `python -m launch COMMAND --name=NAME` runs `python -m launch.manage COMMAND --name=NAME`.
 """
@@ -6,6 +6,7 @@
 import dataclasses
 import inspect
 import json
+import subprocess
 import sys
 import time
 from typing import Any
@@ -14,7 +15,7 @@ from absl import flags
 
 from experiments import cli
 from gato_jax.errors import GatoError
-from launch import jobs, settings, watch
+from launch import cost, jobs, settings, watch
 from launch.backends.tpu_vm import TpuVm
 from launch.jobs import JobState
 
@@ -66,6 +67,20 @@ def run_describe() -> None:
   print(json.dumps(_described(record), indent=1))
 
 
+def run_open() -> None:
+  """Shows a job's curves in TensorBoard: python -m launch open --name=NAME
+
+  It reads the job's workdir, on this machine or in its bucket, until Ctrl-C.
+  """
+  record = jobs.find(flags.FLAGS.name, flags.FLAGS.on)
+  logdir = str(cost.workdir(record) / "tensorboard")
+  command = ["tensorboard.main", f"--logdir={logdir}", f"--port={flags.FLAGS.port}"]
+
+  print(f"{record.job.name}: {logdir}, Ctrl-C ends it", flush=True)
+  done = subprocess.run([sys.executable, "-m", *command, "--load_fast=false"])
+  sys.exit(done.returncode)
+
+
 def run_cancel() -> None:
   """Ends a job; training saves a checkpoint first: python -m launch cancel --name=NAME
 
@@ -86,15 +101,17 @@ def run_list() -> None:
     print("no job was submitted from here")
     return
 
-  rows = [("name", "backend", "state", "submitted", "what")]
+  rows = [("name", "backend", "state", "submitted", "step", "chip-hours", "what")]
   for record in records:
     job = record.job
     submitted = record.submitted.removesuffix("+00:00")
     state = _listed_state(record)
-    rows.append((job.name, record.backend, state, submitted, f"{job.verb} {job.config}"))
+    spent = cost.of_record(record)
+    what = f"{job.verb} {job.config}"
+    rows.append((job.name, record.backend, state, submitted, *spent.cells(), what))
 
   # The last column is not padded: lines end with their text.
-  widths = [max(len(row[i]) for row in rows) for i in range(4)]
+  widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
   for *cells, last in rows:
     padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
     print("  ".join([*padded, last]))
@@ -132,11 +149,13 @@ def define_flags(command: str) -> None:
   """Defines the flags of one command, so that it refuses those of the others."""
   if command != "list":
     flags.DEFINE_string("name", None, "Of the job.", required=True)
-  if command in ("status", "logs", "cancel", "describe"):
+  if command in ("status", "logs", "cancel", "describe", "open"):
     flags.DEFINE_string("on", "", "Of its backend, where several have a job of that name.")
   if command == "logs":
     flags.DEFINE_integer("lines", 20, "Of each process.", lower_bound=1)
     flags.DEFINE_bool("follow", False, "Goes on until the job is over.", short_name="f")
+  if command == "open":
+    flags.DEFINE_integer("port", 6006, "Port of TensorBoard.", 0, 65535)
   if command in ("keep", "logs"):
     seconds = 60 if command == "keep" else 5
     flags.DEFINE_integer("every", seconds, "Seconds between two looks.", lower_bound=1)
@@ -149,7 +168,8 @@ def _described(record: jobs.Record) -> dict[str, Any]:
   return {
     "name": record.job.name,
     "state": str(_listed_state(record)),
-    "workdir": record.job.workdir,
+    "workdir": str(cost.workdir(record)),
+    "spent": dataclasses.asdict(cost.of_record(record)),
     **dataclasses.asdict(record),
   }
 

@@ -72,8 +72,8 @@ PYTHON
 }
 
 # Installs texts and captioned images (rlds_builders/text, align, ltip, m3w), and the programs that
-# only tests need: Slurm, and for slow tests xpk in an environment of its own, because its pins are
-# not ours. Where they cannot be installed their tests are skipped, with a message.
+# only tests need: Slurm, and for slow tests xpk and SkyPilot in environments of their own, because
+# their pins are not ours. Where they cannot be installed their tests are skipped, with a message.
 prepare() {
   [[ "$1" ]] || return 0
   # shellcheck disable=SC2086  # one word per package
@@ -84,11 +84,17 @@ prepare() {
     || (apt_install slurm-wlm slurm-wlm-basic-plugins munge) \
     || say "no Slurm: tests/launch/test_launch_slurm.py will be skipped"
   [[ "$1" == slow-tests ]] || return 0
-  [[ "$(.venv/xpk/bin/python -m pip list --format=freeze 2>/dev/null | grep '^xpk==')" == "$XPK" ]] \
-    || (.venv/bin/python -m venv --clear .venv/xpk && .venv/xpk/bin/python -m pip install -q "$XPK") \
-    || { rm -rf .venv/xpk; say "no $XPK: the tests with it will be skipped"; }
+  alone xpk "xpk==1.16.0"
+  alone sky "skypilot==0.14.1"
 }
-XPK="xpk==1.16.0"
+
+# alone NAME PACKAGE==VERSION: installs a package in the environment .venv/NAME.
+alone() {
+  local place=".venv/$1"
+  "$place/bin/python" -m pip list --format=freeze 2>/dev/null | grep -qx "$2" \
+    || (.venv/bin/python -m venv --clear "$place" && "$place/bin/python" -m pip install -q "$2") \
+    || { rm -rf "$place"; say "no $2: the tests with it will be skipped"; }
+}
 CORPORA="tuxpaint-stamps-default fonts-noto-color-emoji unicode-cldr-core bible-kjv-text wordnet-base dict-gcide"
 CORPORA+=" dict-foldoc fortunes-min"
 

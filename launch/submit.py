@@ -15,7 +15,7 @@ from absl import flags
 from experiments import cli
 from gato_jax.errors import GatoError
 from gato_jax.train.hardware import GIB
-from launch import jobs, settings, watch
+from launch import image, jobs, notify, settings, watch
 from launch.jobs import JobState
 
 _ON = flags.DEFINE_enum("on", None, list(settings.BACKENDS), "Where to run.")
@@ -31,6 +31,12 @@ _WAIT = flags.DEFINE_bool(
   "wait", False, "Waits until the job is over, and exits with 1 unless it is done."
 )
 _EVERY = flags.DEFINE_integer("every", 10, "With --wait: seconds between two looks.", 1)
+_NOTIFY = flags.DEFINE_string(
+  "notify", "", "With --wait: URL that is told when the job is over (JSON, with a text for chats)."
+)
+_STRICT = flags.DEFINE_bool(
+  "strict", False, "Refuses an image whose code is not that of this checkout (launch image --push)."
+)
 _VERB_FLAGS = flags.DEFINE_multi_string(
   "flag", [], "Of the verb, e.g. --flag=--follow; may be given several times."
 )
@@ -109,7 +115,12 @@ def main(experiment: cli.Experiment) -> None:
     overrides=(*overrides, *_VERB_FLAGS.value),
     verb=_VERB.value,
   )
-  backend = settings.backend(_ON.value)
+  if _NOTIFY.value and not _WAIT.value:
+    raise GatoError("--notify needs --wait: it is this command that tells")
+  if _NOTIFY.value and not _NOTIFY.value.startswith(("http://", "https://")):
+    raise GatoError(f"--notify={_NOTIFY.value}: give the URL of a web hook, https://...")
+
+  backend = image.chosen(settings.backend(_ON.value), _STRICT.value)
   if _DRY_RUN.value:
     for title, text in backend.render(job).items():
       print(f"--- {title}\n{text}", end="" if text.endswith("\n") else "\n")
@@ -131,6 +142,9 @@ def main(experiment: cli.Experiment) -> None:
     state = JobState.UNKNOWN
     for state in watch.states(backend, record.handle, _EVERY.value):
       print(f"{job.name}: {state}", flush=True)
+    if _NOTIFY.value:
+      workdir = jobs.workdir_of(job, getattr(backend, "bucket", ""))
+      notify.send(_NOTIFY.value, job, state=state, workdir=str(workdir))
     sys.exit(state != JobState.DONE)
 
 

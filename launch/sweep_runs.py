@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -9,11 +10,15 @@ import rich.table
 
 from experiments.analysis import run_metrics
 from experiments.analysis.scaling import grid, points
+from gato_jax.errors import GatoError
 from launch import jobs
 from launch.jobs import JobState
 
 # State of a run that was not submitted yet.
 WAITING = "missing"
+# Submissions that fail one after the other before the sweep gives up.
+_REFUSED_IN_A_ROW = 3
+
 _OPEN = (WAITING, JobState.QUEUED, JobState.RUNNING)
 
 _STYLES: dict[str, str] = {
@@ -93,6 +98,7 @@ class Sweep:
     self._out = out
     self._finished = finished
     self._written: list[points.ScalingPoint] | None = None
+    self._refused_in_a_row = 0
 
     # Jobs of an earlier sweep are taken over; those that are over are submitted again.
     handles = {}
@@ -143,9 +149,26 @@ class Sweep:
     active = sum(row.state in (JobState.QUEUED, JobState.RUNNING) for row in self.rows)
     for row in self.rows:
       if row.state == WAITING and (not self._width or active < self._width):
-        row.handle = jobs.submit(self._backend, row.job).handle
+        try:
+          row.handle = jobs.submit(self._backend, row.job).handle
+        except GatoError as e:
+          self._failed_to_submit(row, e)
+          continue
         row.state = JobState.QUEUED
+        self._refused_in_a_row = 0
         active += 1
+
+  def _failed_to_submit(self, row: SweepRow, error: GatoError) -> None:
+    """Leaves a run that was refused for the next sweep, and goes on with the others.
+
+    Raises:
+      GatoError: Too many were refused one after the other: it is not that one run.
+    """
+    row.state = JobState.FAILED
+    self._refused_in_a_row += 1
+    if self._refused_in_a_row >= _REFUSED_IN_A_ROW:
+      raise error
+    print(f"{row.job.name}: {error}", file=sys.stderr)
 
   @property
   def over(self) -> bool:

@@ -11,7 +11,7 @@ from gato_jax.errors import GatoError
 from gato_jax.storage import paths
 
 _PATH_VARIABLES = ("GATO_RAW_DIR", "GATO_SOURCES", "GATO_CACHE_DIR")
-_NO_PATHS = ("server", "text", "question", "flag")  # flags that may hold an address
+_NO_PATHS = ("server", "text", "question", "flag", "notify")  # flags that may hold an address
 
 # What may be in a bucket, for the verbs that can read and write there. Checkpoints are what Orbax
 # can write, datasets what fsspec can read.

@@ -289,6 +289,7 @@ class Run:
       peak=self.peak_flops,
     )
 
+    row["run_seconds"] = self.seconds
     if segment.flops is not None:
       segment.flops += row["interval_flops"]
       row["flops"] = segment.flops

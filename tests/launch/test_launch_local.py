@@ -312,3 +312,32 @@ def test_jobs_wait_for_a_slot(folder, monkeypatch):
 
   backend.cancel(waiting[1])
   until(lambda: backend.state(waiting[1]) == JobState.CANCELLED, 60)
+
+
+STUDY = """
+from experiments.analysis import studies
+from experiments.configs import dummy
+
+
+def get_config():
+  config = dummy.get_config()
+  config.name = "pair"
+  config.study = studies.section(
+    "scores",
+    [studies.StudyRun(f"S{seed}", {"train.seed": seed}, verbs=("train",)) for seed in (1, 2)],
+  )
+  return config
+"""
+
+
+@pytest.mark.slow  # two trainings, one after the other
+def test_a_study_runs_as_a_job(folder, dummy_tfds, tmp_path):
+  (tmp_path / "pair.py").write_text(STUDY)
+  workdir = tmp_path / "work"
+  settings = (*TINY, f"--config.data_dir={dummy_tfds.parent}", f"--config.workdir={workdir}")
+  job = Job("pair", str(tmp_path / "pair.py"), (*settings, "--config.train.steps=4"), verb="study")
+  record = jobs.submit(Local(), job)
+  until(lambda: Local().state(record.handle).over, 600)
+
+  assert Local().state(record.handle) == JobState.DONE, Local().logs(record.handle, 30)
+  assert [train_process.newest(workdir / run) for run in ("S1", "S2")] == [4, 4]
