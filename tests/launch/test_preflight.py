@@ -282,9 +282,8 @@ def test_a_step_that_fits():
 
   found = json.loads(done.stdout)
 
-  assert (
-    found["fits"] and found["chips"] == 4 and found["devices"] == 4
-  )  # megacore: a v4 device is a chip
+  # A v4 device is a chip: megacore.
+  assert found["fits"] and found["chips"] == 4 and found["devices"] == 4
   assert found["total"] == sum(found["memory"].values()) < found["device_usable"] == 30.75 * GIB
 
   # The roofline's times are of the whole step, and its hours those of the run's 60 steps.
@@ -306,9 +305,8 @@ def test_a_step_that_fits():
     float(line[45:53]) for line in printed.split("a device     a chip\n")[1].splitlines()[:8]
   ]
 
-  assert sum(figures[:-1]) == pytest.approx(
-    figures[-1], abs=0.004
-  )  # the rows of kinds and the row "needed"
+  # The rows of kinds, and the row "needed".
+  assert sum(figures[:-1]) == pytest.approx(figures[-1], abs=0.004)
 
 
 @pytest.mark.slow  # compiles a step of 1.2 billion parameters

@@ -19,6 +19,7 @@ import commands
 import ml_collections
 import pytest
 import rich.console
+from sweep_cases import fake_sweep, finish
 
 from experiments import cli
 from experiments.analysis.scaling import points
@@ -56,95 +57,6 @@ def records():
     if record.job.name.startswith(NAME):
       record.path.unlink()
       shutil.rmtree(record.handle)
-
-
-class Place:
-  """A backend that runs nothing: jobs are in the state that the test says."""
-
-  name = "place"
-
-  def __init__(self):
-    self.states, self.sent = {}, []
-
-  def state(self, handle):
-    return self.states[handle]
-
-
-def fake_sweep(tmp_path, monkeypatch, width=2, states=None, verb="train", **more):
-  """A sweep of the scaling config in a folder; jobs.submit and jobs.records are a dictionary's."""
-  place = Place()
-
-  def submit(backend, job):
-    assert backend is place
-    place.sent.append(job.name)
-    place.states[job.name] = JobState.QUEUED
-    return jobs.Record("place", {}, job, job.name, "", "")
-
-  config = scaling_config.get_config()
-  config.workdir = str(tmp_path)
-  rows = list(
-    sweep.plan(
-      cli.Experiment(config), ["sweep", "--config=experiments/configs/studies/scaling.py"], (), verb
-    )
-  )
-  known = [
-    jobs.Record("place", {}, row.job, row.job.name, "", "")
-    for row in rows
-    if row.job.name in (states or {})
-  ]
-  place.states.update(states or {})
-  monkeypatch.setattr(jobs, "submit", submit)
-  monkeypatch.setattr(jobs, "records", lambda: known)
-  return place, sweep.Sweep(rows, place, width, tmp_path / "points.jsonl", **more)
-
-
-def test_a_submission_that_fails_does_not_end_the_others(tmp_path, monkeypatch, capsys):
-  place, runs = fake_sweep(tmp_path, monkeypatch, width=0)
-  accepts = jobs.submit
-  refused = runs.rows[0].job.name
-
-  def submit(backend, job):
-    if job.name == refused:
-      raise GatoError("no quota at the moment")
-    return accepts(backend, job)
-
-  monkeypatch.setattr(jobs, "submit", submit)
-  runs.submit()
-  assert f"{refused}: no quota at the moment" in capsys.readouterr().err
-  assert runs.rows[0].state == JobState.FAILED
-  assert len(place.sent) == len(runs.rows) - 1
-
-  # Where each one is refused it is not that run.
-  _, others = fake_sweep(tmp_path, monkeypatch, width=0)
-
-  def refuse(backend, job):
-    raise GatoError("no such queue")
-
-  monkeypatch.setattr(jobs, "submit", refuse)
-  with pytest.raises(GatoError, match="no such queue"):
-    others.submit()
-  assert sum(row.state == JobState.FAILED for row in others.rows) == 3
-
-
-def finish(row, loss=3.0):
-  row.workdir.mkdir(parents=True, exist_ok=True)
-  model = scaling_config.get_config().model.to_dict()
-  config = {
-    "model": model,
-    "train": {"batch_size": 16, "seed": 0},
-    "optimizer": {"peak_learning_rate": 1e-3},
-  }
-  (row.workdir / "config.json").write_text(json.dumps(config))
-  logged = {
-    "step": row.steps,
-    "tokens": 1248 * row.steps,
-    "loss": loss,
-    "interval_target_tokens": 9,
-  }
-  logged |= {"interval_flops": 1e9, "interval_seconds": 10.0, "step_seconds": 0.5}
-  (row.workdir / "metrics.jsonl").write_text(json.dumps(logged) + "\n")
-  held_out = {"step": row.steps, "loss": loss, "loss/text": loss, "target_tokens": 9, "batches": 1}
-  (row.workdir / "validation.json").write_text(json.dumps(held_out))
 
 
 def shown(made):
