@@ -80,7 +80,9 @@ def collectives(hlo_text: str, unknown_trips: int = 1) -> list[Collective]:
     if visit.fusion and visit.fusion.attribute("calls").startswith("all-reduce-scatter"):
       kind = "reduce-scatter"
 
-    is_asynchronous = visit.instruction.opcode.endswith("-start") or bool(visit.fusion and chain)
+    is_asynchronous = (
+      visit.beside or visit.instruction.opcode.endswith("-start") or bool(visit.fusion and chain)
+    )
     collective = _collective(kind, visit, devices=devices)
     result.append(collective._replace(overlapped=is_asynchronous))
 

@@ -17,6 +17,9 @@ _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 # Instructions that have the value of their operand.
 _SAME_VALUE = ("copy", "bitcast", "convert", "bitcast-convert", "opt-barrier")
 
+# Start a computation beside the instructions that follow, on TPU7x on its sparse cores.
+_ASYNCHRONOUS = ("async-start", "call-start")
+
 # Bits of an element whose type does not say so by its number alone.
 _BITS = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128, "token": 0}
 
@@ -53,7 +56,7 @@ class Instruction:
     names = _NAME.findall(branches[1]) if branches else []
 
     # Other opcodes, such as reduce, apply their computation to single elements.
-    if self.opcode in ("fusion", "call", "while", "conditional", "async-start"):
+    if self.opcode in ("fusion", "call", "while", "conditional", *_ASYNCHRONOUS):
       names += _CALLED.findall(self.attributes)
 
     return names
@@ -69,6 +72,7 @@ class Visit:
     times: Runs in one call of the program.
     fusion: The fusion that it is inside of, if any.
     caller: Name of the computation that called its computation; "" in the entry.
+    beside: True where it runs beside the instructions of the computation that started it.
   """
 
   instruction: Instruction
@@ -76,6 +80,7 @@ class Visit:
   times: int
   fusion: Instruction | None
   caller: str
+  beside: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +130,11 @@ def walk(program: Program, unknown_trips: int) -> Iterator[Visit]:
   """
 
   def computation(
-    name: str, times: int, fusion: Instruction | None, caller: str
+    name: str, times: int, fusion: Instruction | None, caller: str, beside: bool
   ) -> Iterator[Visit]:
     instructions = program.computations[name]
     for instruction in instructions.values():
-      yield Visit(instruction, instructions, times=times, fusion=fusion, caller=caller)
+      yield Visit(instruction, instructions, times, fusion, caller=caller, beside=beside)
 
       turns = 1
       if instruction.opcode == "while":
@@ -137,10 +142,11 @@ def walk(program: Program, unknown_trips: int) -> Iterator[Visit]:
         turns = unknown_trips if known is None else known
 
       inside = instruction if instruction.opcode == "fusion" else fusion
+      is_beside = beside or instruction.opcode in _ASYNCHRONOUS
       for called in instruction.called:
-        yield from computation(called, times * turns, fusion=inside, caller=name)
+        yield from computation(called, times * turns, inside, caller=name, beside=is_beside)
 
-  yield from computation(program.entry, 1, fusion=None, caller="")
+  yield from computation(program.entry, 1, fusion=None, caller="", beside=False)
 
 
 def _parse_instruction(line: str) -> Instruction:

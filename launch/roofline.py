@@ -28,9 +28,12 @@ from launch.collectives import Collective
 # These have no cost of their own.
 _FREE = {
   *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional"),
-  *("call", "after-all", "opt-barrier", "copy-done", "iota", "partition-id", "replica-id"),
-  *("async-start", "async-update", "async-done", "broadcast"),
+  *("call", "after-all", "opt-barrier", "iota", "partition-id", "replica-id", "broadcast"),
+  *("async-start", "async-update", "async-done", "call-start", "call-done"),
+  *("copy-done", "slice-done", "dynamic-slice-done"),
 }
+# Copies ahead of their use, which run beside the instructions.
+_COPIES_AHEAD = ("copy-start", "slice-start", "dynamic-slice-start")
 _ARRAY = re.compile(r"\b((?:pred|bf16|c64|c128|[suf]\d+)\w*\[[\d,]*\])(\{[^}]*\})?")
 _SLICES = ("dynamic-slice", "slice", "gather")
 _LINK_PASSES = {"all-reduce": 2.0, "collective-permute": 1.0, "all-to-all": 0.25}
@@ -102,8 +105,8 @@ def estimate(
     memory_seconds += memory
 
     seconds = max(compute, memory)
-    # Copies ahead of their use run beside the instructions: their bytes are the memory's alone.
-    if instruction.opcode != "copy-start":
+    # What runs beside the instructions costs the memory's time alone.
+    if instruction.opcode not in _COPIES_AHEAD and not visit.beside:
       device_seconds += seconds
     operations[_operation(instruction)] += seconds
 
@@ -151,9 +154,11 @@ def memory_bytes(program: hlo.Program, visit: hlo.Visit) -> float:
       return 2 * operands[1]
     case "scatter":
       return 2 * operands[-1] + sum(operands[1:-1])
-    case "copy-start":
-      # A tuple of the copy, its source and a context.
-      return _bytes(_arrays(instruction.shape)[0]) + operands[0]
+    case "copy-start" | "slice-start" | "dynamic-slice-start":
+      # A tuple of the copy, its source and a context, which is a number. A slice is the smaller.
+      arrays = [array for array in _arrays(instruction.shape) if hlo.dimensions(array)]
+      moved = min(map(hlo.shape_bytes, arrays), default=0)
+      return float(moved * sum("S(1)" not in array for array in arrays))
     case "fusion":
       return _fusion_bytes(program, visit)
     case _:

@@ -66,6 +66,21 @@ def test_bytes_of_an_instruction(program, name, size):
   assert roofline.memory_bytes(program, visits[name]) == size
 
 
+@pytest.mark.parametrize(
+  "shape, size",
+  [
+    ("(f32[4,4]{1,0:S(1)}, f32[4,4]{1,0}, u32[]{:S(2)})", 64),  # into the fast memory
+    ("(f32[4,4]{1,0}, f32[4,4]{1,0}, u32[]{:S(2)})", 128),
+    ("((f32[10,16]{1,0}), f32[1,16]{1,0:S(1)}, s32[])", 64),  # a slice
+  ],
+)
+def test_copies_ahead_of_their_use_count_what_is_moved(program, shape, size):
+  opcode = "slice-start" if shape.startswith("((") else "copy-start"
+  copy = hlo.Instruction("c", shape, opcode, operands=("m",), attributes="", root=False)
+  visit = hlo.Visit(copy, program.computations["main"], 1, fusion=None, caller="")
+  assert roofline.memory_bytes(program, visit) == size
+
+
 def test_each_instruction_takes_the_longer_of_its_two_times(program):
   found = roofline.estimate(program, [], DEVICE)
   assert found.products == 2 * 4**3
@@ -112,6 +127,26 @@ ENTRY %main (a: f32[16]) -> f32[64] {
 """
   found = roofline.estimate(hlo.parse(text), collectives.collectives(text), DEVICE)
   assert found.memory == 0 and found.exposed == pytest.approx(3 / 4 * 256 / 16)
+
+
+def test_what_runs_on_other_cores_is_beside():
+  text = """HloModule jit_f, replica_count=1, num_partitions=4
+
+%summed (p: f32[16]) -> f32[16] {
+  %p = f32[16]{0} parameter(0)
+  ROOT %sum = f32[16]{0} all-reduce(%p), replica_groups={{0,1,2,3}}, to_apply=%add
+}
+
+ENTRY %main (a: f32[16]) -> f32[16] {
+  %a = f32[16]{0} parameter(0)
+  %start = ((f32[16]{0}), f32[16]{0}) call-start(%a), async_execution_thread="sparsecore", to_apply=%summed
+  ROOT %done = f32[16]{0} call-done(%start)
+}
+"""
+  (found,) = collectives.collectives(text)
+  assert found.kind == "all-reduce" and found.bytes == 64 and found.overlapped
+  estimate = roofline.estimate(hlo.parse(text), [found], DEVICE)
+  assert estimate.exposed == 0 and estimate.hidden == pytest.approx(2 * 3 / 4 * 64 / 16)
 
 
 def test_every_generation_has_a_link():
