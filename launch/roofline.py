@@ -72,10 +72,11 @@ class Roofline:
   @property
   def bound(self) -> str:
     """The largest of the three: "products", "memory" or "links"."""
+    waits_for_links = self.hidden > self.devices
     times = {
       "products": self.products,
       "memory": self.devices - self.products,
-      "links": self.exposed + max(0.0, self.hidden - self.devices),
+      "links": self.exposed + (self.hidden if waits_for_links else 0.0),
     }
     return max(times, key=lambda name: times[name])
 

@@ -115,6 +115,8 @@ def test_only_what_the_devices_wait_for_is_added(program):
   assert waiting.expected == pytest.approx(without.expected + 30)
   many = roofline.estimate(program, [alone._replace(times=100)], DEVICE)
   assert many.bound == "links"
+  hidden = roofline.estimate(program, [beside._replace(times=100)], DEVICE)
+  assert hidden.bound == "links" and hidden.expected == pytest.approx(300)
 
 
 def test_the_programs_own_collectives_are_found_and_are_no_memory_traffic():
