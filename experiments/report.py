@@ -28,11 +28,12 @@ from experiments.analysis.report import (
   table,
 )
 from experiments.analysis.scaling import analysis, grid, points
+from gato_jax.data import mirror
 from gato_jax.env import results
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import baselines, scores
 from gato_jax.model import GatoConfig, abstract_params, count_parameters
-from gato_jax.storage import disk
+from gato_jax.storage import copies, disk, paths
 
 _RESULTS = flags.DEFINE_string(
   "results", "", "Folder with the rows and videos; the experiment's workdir by default."
@@ -54,7 +55,34 @@ _OUT = flags.DEFINE_string(
 _MIN_DRAWS = 20  # fewer fits give no interval
 
 
+# Directories of a workdir that no report reads.
+_UNREAD = ("checkpoints", "compiled", "corrections", "profile", "report", "tensorboard")
+
+
 def main(experiment: cli.Experiment) -> None:
+  address = str(experiment.config.workdir or "")
+  if not paths.is_remote(address):
+    report(experiment)
+    return
+
+  # The page is written from files of this machine, and uploaded.
+  folder = mirror.home(address)
+  objects = {
+    relative: found
+    for relative, found in copies.listing(address).items()
+    if not set(relative.split("/")[:-1]) & set(_UNREAD)
+  }
+  copies.update(folder, objects, address)
+  experiment.config.workdir = str(folder)
+  report(cli.Experiment(experiment.config, experiment.run.name if experiment.run else ""))
+
+  pages = [path for path in folder.rglob("report/**/*") if path.is_file()]
+  copies.upload(folder, address, pages)
+  print(f"report: {len(pages)} files, also in {address}")
+
+
+def report(experiment: cli.Experiment) -> None:
+  """Writes the page that the flags ask for."""
   if _RUNS.value:
     compare()
     return
@@ -232,4 +260,4 @@ def _machine() -> str:
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, buckets=True)
