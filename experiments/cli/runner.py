@@ -12,7 +12,7 @@ import tqdm
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments.cli import addresses, errors, settings
+from experiments.cli import addresses, config_names, errors, settings
 from experiments.cli.experiment import Experiment
 from gato_jax.errors import GatoError
 from gato_jax.storage import disk, files, paths
@@ -58,11 +58,17 @@ def run(
       "--config.workdir; without --config its own config is used.",
     )
 
+  try:
+    config_names.replace_in_sys_argv()
+    default_config = config_names.resolve("experiments/configs/demo.py")
+  except GatoError as e:
+    errors.fail(str(e))
+
   # The overrides of the default config are read here, those of a given --config by the parser.
   with errors.config_errors():
     config = config_flags.DEFINE_config_file(
       "config",
-      "experiments/configs/demo.py",
+      default_config,
       "Path of the experiment's config file. Single settings are overridden as in "
       "--config.train.steps=1000.",
     )

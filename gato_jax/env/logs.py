@@ -22,20 +22,34 @@ from typing import Any
 import dm_env
 import numpy as np
 
-# envlogger 1.2's codec uses this NumPy 1 alias. Version 1.3 does not, but needs a newer glibc than
-# Debian 12 has.
-np.unicode_ = np.str_  # type: ignore[attr-defined]  # NumPy 2 has no such name, which is the point
-import envlogger  # noqa: E402
-from envlogger import reader as envlogger_reader  # noqa: E402
-from envlogger.backends import riegeli_backend_writer  # noqa: E402
-
-from gato_jax.env import results  # noqa: E402
-from gato_jax.errors import GatoError, MissingData  # noqa: E402
-from gato_jax.storage import files, origin  # noqa: E402
-from gato_jax.task import TaskSpec, flatten  # noqa: E402
+from gato_jax.env import results
+from gato_jax.errors import GatoError, MissingData
+from gato_jax.storage import files, origin
+from gato_jax.task import TaskSpec, flatten
 
 _WRITING = "writing"  # directory of the run that is being written
 _METADATA = "metadata.riegeli"  # EnvLogger's, one for all runs of a directory
+
+
+def _envlogger() -> Any:
+  """Returns the package envlogger with what we use of it, imported when logs are first needed.
+
+  Raises:
+    GatoError: It is not installed.
+  """
+  # envlogger 1.2's codec uses this NumPy 1 alias. Version 1.3 does not, but needs a newer glibc
+  # than Debian 12 has.
+  np.unicode_ = np.str_  # type: ignore[attr-defined]  # NumPy 2 has no such name: that is the point
+  try:
+    import envlogger
+    import envlogger.backends.riegeli_backend_writer
+    import envlogger.reader
+  except ImportError as e:
+    raise GatoError(
+      f"raw logs of episodes need envlogger, which cannot be imported here ({e}); run pip install "
+      '"gato_jax[collect]" (Python 3.11, or 3.12 and 3.13 with glibc 2.38)'
+    ) from e
+  return envlogger
 
 
 def task_directory(raw: pathlib.Path, domain: str, task: str) -> pathlib.Path:
@@ -198,7 +212,7 @@ class ShardWriter:
     self._environment = environment
     self._expert_action = expert_action
     self._backend: Any = None
-    self._logger: envlogger.EnvLogger | None = None
+    self._logger: Any = None
     self._new: list[results.Row] = []
 
     self._delete_interrupted_runs()
@@ -209,7 +223,7 @@ class ShardWriter:
     """The environment with a logger around it; has to be read anew before each episode."""
     if self._logger is None:
       self._began = time.monotonic()
-      self._logger = envlogger.EnvLogger(
+      self._logger = _envlogger().EnvLogger(
         self._environment,
         backend=self._open_backend,
         data_directory=str(self._partial / _WRITING),
@@ -231,7 +245,8 @@ class ShardWriter:
 
   def _open_backend(self, **settings: Any) -> Any:
     (self._partial / _WRITING).mkdir()
-    self._backend = riegeli_backend_writer.RiegeliBackendWriter(**settings)
+    backends = _envlogger().backends
+    self._backend = backends.riegeli_backend_writer.RiegeliBackendWriter(**settings)
     return self._backend
 
   def append(self, row: results.Row) -> int:
@@ -314,7 +329,7 @@ def read_shard(shard: pathlib.Path) -> Iterator[tuple[results.Row, dict[str, np.
   )
 
   try:
-    with envlogger_reader.Reader(data_directory=str(shard)) as log:
+    with _envlogger().reader.Reader(data_directory=str(shard)) as log:
       if len(log.episodes) != len(expected_rows):
         raise GatoError(f"{hint} ({len(log.episodes)} episodes, {len(expected_rows)} rows)")
 

@@ -52,7 +52,7 @@ def test_errors_and_warnings_of_others_are_shown():
     "E0000 00:00:1795907563.240388   30726 cuda_dnn.cc:31] Unable to register cuDNN factory.",
     "ImportWarning: an old package",
   ]
-  source = "import os; from experiments.cli import quiet\nwith quiet.without_greetings():\n"
+  source = "import os; from experiments import quiet\nwith quiet.without_greetings():\n"
   done = run(
     source
     + "".join(f"  os.write(2, {(line + chr(10)).encode()!r})\n" for line in lines)
