@@ -3,6 +3,7 @@
 import csv
 import json
 
+import browser
 import numpy as np
 import pytest
 from scipy import stats
@@ -123,6 +124,7 @@ def test_a_page_has_the_table_where_there_are_episodes_of_experts(tmp_path):
   path, _ = page.write(tmp_path / "report", tmp_path / "results.jsonl", nothing, nothing, {})
 
   assert "<h2>Above the expert</h2>" in path.read_text()
+  browser.assert_readable(path)
 
   with (tmp_path / "report" / "above_expert.csv").open() as file:
     above = {line["task"]: line["above"] for line in csv.DictReader(file)}

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 
+import browser
 import commands
 import pytest
 
@@ -116,7 +117,9 @@ def test_the_page_and_its_tables(tmp_path):
   runs = comparison.load(
     [run(tmp_path / "one"), run(tmp_path / "two", expert=20.0), run(tmp_path / "none", returns=())]
   )
-  page = comparison.write(tmp_path / "out", runs).read_text()
+  path = comparison.write(tmp_path / "out", runs)
+  browser.assert_readable(path)
+  page = path.read_text()
 
   assert page.count("data:image/png") == 2 and "Nothing but folders, names and seeds" in page
   assert "Not to be compared: dummy.reach" in page

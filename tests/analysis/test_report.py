@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 
+import browser
 import numpy as np
 import pytest
 import rich.console
@@ -121,6 +122,8 @@ def test_page(tmp_path):
   paths = (tmp_path / "results.jsonl", tmp_path / "metrics.jsonl", tmp_path / "videos")
   path, made = page.write(tmp_path / "report", *paths, facts)
   html = path.read_text()
+  browser.assert_readable(path)
+  browser.assert_readable(path, dark=True)
 
   assert path == tmp_path / "report" / "index.html" and len(made) == 13
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import browser
 import numpy as np
 import pytest
 from PIL import Image
@@ -164,6 +165,7 @@ def test_page_with_its_files(tmp_path, score):
   path = scaling_page.write(
     tmp_path, made, series, others, {"config": "x", "commands": ["python -m launch sweep"]}
   )
+  browser.assert_readable(path)
   page = path.read_text()
   names = {
     "loss_tokens",

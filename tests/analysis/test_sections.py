@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import math
 
+import browser
 import numpy as np
 import pytest
 from PIL import Image
@@ -233,6 +234,7 @@ def test_the_page_of_twenty_tasks_and_six_arms(tmp_path):
   )
 
   assert "the command" in path.read_text()
+  browser.assert_readable(path)
 
   with Image.open(tmp_path / "report" / "scores.png") as image:
     width, height = image.size

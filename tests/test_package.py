@@ -1,0 +1,137 @@
+"""The package as others install it: a wheel, its extras in empty environments, three Pythons."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+import gato_jax
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def interpreters():
+  """Returns version -> program of each Python that is here and that the package supports."""
+  found = {}
+  for version in ("3.11", "3.12", "3.13"):
+    pyenv = sorted(pathlib.Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
+    program = shutil.which(f"python{version}") or (str(pyenv[-1]) if pyenv else None)
+    # pyenv's shims exist for versions that are not chosen, and fail.
+    if program and subprocess.run([program, "-c", ""], capture_output=True).returncode:
+      program = str(pyenv[-1]) if pyenv else None
+    if program:
+      found[version] = program
+  return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("wheel")
+  pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+  subprocess.run([*pip, f"--wheel-dir={folder}", "."], cwd=ROOT, check=True)
+  (path,) = folder.glob("*.whl")
+  return path
+
+
+def test_the_wheel_is_whole(wheel):
+  names = zipfile.ZipFile(wheel).namelist()
+  for needed in (
+    "gato_jax/py.typed",
+    "experiments/configs/studies/history.py",
+    "experiments/analysis/report/base.html",
+    "rlds_builders/babyai/scores.json",
+    "launch/backends/gke.py",
+    "launch/schemas/jobset.json",
+    "launch/skypilot.yaml",
+    "launch/container/Dockerfile",
+  ):
+    assert needed in names
+  assert any(name.endswith(".model") for name in names)
+
+  # Everything that git has of the packages, but for what only this checkout needs.
+  tracked = subprocess.run(
+    ["git", "ls-files", "gato_jax", "experiments", "rlds_builders", "launch"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  ).stdout.split()
+  missing = [name for name in tracked if name not in names]
+  assert {pathlib.Path(name).suffix for name in missing} <= {".sh", ""}, missing
+  assert f"-{gato_jax.__version__}-" in wheel.name
+
+
+def test_extras_have_names_that_pip_finds_and_cover_the_pins():
+  extras = METADATA["project"]["optional-dependencies"]
+  assert all("_" not in name for name in extras)  # pip asks for them with hyphens
+
+  # What an extra pins is what a machine that `make` has set up runs.
+  pinned = {}
+  for line in (ROOT / "constraints.txt").read_text().splitlines():
+    name, _, version = line.partition("==")
+    pinned[name.lower().replace("_", "-")] = version
+  for requirements in extras.values():
+    for requirement in requirements:
+      name, _, version = requirement.partition(";")[0].strip().partition("==")
+      if version and "[" not in name:
+        assert pinned[name.lower().replace("_", "-")] == version, requirement
+
+
+def environment(tmp_path, program, requirement):
+  """Returns the folder of an environment's programs that has a wheel and an extra installed."""
+  subprocess.run([program, "-m", "venv", tmp_path / "venv"], check=True)
+  programs = tmp_path / "venv/bin"
+  subprocess.run([programs / "pip", "install", "-q", requirement], check=True)
+  return programs
+
+
+def run(*command, cwd):
+  return subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.mark.slow  # installs an environment for each Python
+@pytest.mark.parametrize("version", interpreters())
+def test_a_robot_needs_little(wheel, tmp_path, version):
+  programs = environment(tmp_path, interpreters()[version], wheel)
+  done = run(programs / "python", "-c", "import gato_jax.serve.client", cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+
+  listed = run(programs / "pip", "list", "--format=freeze", cwd=tmp_path).stdout.split()
+  names = {line.partition("==")[0] for line in listed} - {"pip", "setuptools", "wheel"}
+  assert {"gato_jax", "dm-env", "msgpack", "numpy", "websockets"} <= names and len(names) <= 10
+
+  # What is not installed is named, and help needs nothing.
+  train = run(programs / "gato", "train", cwd=tmp_path)
+  assert train.returncode == 1 and 'pip install "gato_jax[train]"' in train.stderr
+  assert run(programs / "gato", "--help", cwd=tmp_path).returncode == 0
+  assert run(programs / "gato", "doctor", cwd=tmp_path).returncode == 0
+
+
+# Python 3.13 has no labmaze, which dm-control's simulators need.
+@pytest.mark.slow  # 1.4 GB for each Python
+@pytest.mark.parametrize("version", [v for v in interpreters() if v != "3.13"])
+def test_the_shipped_network_plays_where_only_play_is_installed(wheel, tmp_path, version):
+  programs = environment(tmp_path, interpreters()[version], f"{wheel}[play]")
+  network = f"--checkpoint={ROOT}/pretrained/generalist"
+  tasks = "--task=babyai.GoToObj,meta_world.button-press-v3"
+  done = run(programs / "gato", "play", network, tasks, "--episodes=1", "--out=out", cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert "meta_world.button-press-v3" in done.stdout and "left out" not in done.stderr
+  assert (tmp_path / "out/report/index.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", interpreters())
+def test_the_shipped_network_loads_where_only_act_is_installed(wheel, tmp_path, version):
+  programs = environment(tmp_path, interpreters()[version], f"{wheel}[act]")
+  code = (
+    "from gato_jax.agent import Policy;"
+    f"print(len(Policy('{ROOT}/pretrained/generalist').tasks), 'tasks')"
+  )
+  done = run(programs / "python", "-c", code, cwd=tmp_path)
+  assert done.stdout.endswith(" tasks\n"), done.stderr
