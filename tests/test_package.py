@@ -1,5 +1,7 @@
 """The package as others install it: a wheel, its extras in empty environments, three Pythons."""
 
+import ast
+import hashlib
 import pathlib
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ import zipfile
 import pytest
 
 import gato_jax
+from gato_jax.storage import code_hash
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -135,3 +138,21 @@ def test_the_shipped_network_loads_where_only_act_is_installed(wheel, tmp_path, 
   )
   done = run(programs / "python", "-c", code, cwd=tmp_path)
   assert done.stdout.endswith(" tasks\n"), done.stderr
+
+
+@pytest.mark.parametrize("version", interpreters())
+def test_code_has_the_same_hash_in_every_python(version):
+  """Or episodes that one Python collected would look old to another."""
+  code = (
+    "import hashlib, pathlib; from gato_jax.storage import code_hash;"
+    "paths = sorted(pathlib.Path('rlds_builders').rglob('*.py'));"
+    "text = ''.join(code_hash._dump(code_hash._parse(path)) for path in paths);"
+    "print(len(paths), hashlib.sha256(text.encode()).hexdigest())"
+  )
+  done = subprocess.run(
+    [interpreters()[version], "-c", code], cwd=ROOT, capture_output=True, text=True
+  )
+  paths = sorted((ROOT / "rlds_builders").rglob("*.py"))
+  text = "".join(ast.dump(code_hash._parse(path)) for path in paths)
+  expected = f"{len(paths)} {hashlib.sha256(text.encode()).hexdigest()}\n"
+  assert done.stdout == expected, done.stderr

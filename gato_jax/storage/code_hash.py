@@ -12,6 +12,7 @@ import importlib.util
 import pathlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from gato_jax.errors import GatoError
 
@@ -47,8 +48,30 @@ def code_hash(hook: str, *other_hooks: str) -> str:
   digest = hashlib.sha256()
   for name in sorted(code):
     digest.update(name.encode())
-    digest.update(ast.dump(code[name]).encode())
+    digest.update(_dump(code[name]).encode())
   return digest.hexdigest()[:16]
+
+
+def _dump(node: Any) -> str:
+  """Returns what `ast.dump` returns in Python 3.11, whichever Python runs.
+
+  Later ones add fields and leave out empty ones, and data must not look old for that.
+  """
+  if isinstance(node, list):
+    return f"[{', '.join(map(_dump, node))}]"
+  if not isinstance(node, ast.AST):
+    return repr(node)
+
+  fields = []
+  for name in node._fields:
+    value = getattr(node, name, None)
+    # Parameters of generic functions and classes are of Python 3.12.
+    if value is None and getattr(type(node), name, ...) is None:
+      continue
+    if name == "type_params" and not value:
+      continue
+    fields.append(f"{name}={_dump(value)}")
+  return f"{type(node).__name__}({', '.join(fields)})"
 
 
 def _read_code(hook: str, whole_directory: bool) -> dict[str, ast.Module]:
