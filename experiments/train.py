@@ -26,6 +26,7 @@ from absl import flags
 from experiments import cli
 from gato_jax.data import demonstrations, pipeline, prepared, splits, windows
 from gato_jax.data.mixture import MixtureConfig
+from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig
 from gato_jax.storage import lock, paths
 from gato_jax.train import (
@@ -84,6 +85,8 @@ def train(experiment: cli.Experiment) -> None:
   config, workdir = experiment.config, experiment.workdir
   model_config = experiment.section(GatoConfig, "model")
   train_config = experiment.section(loop.TrainConfig, "train")
+  if _PROFILE.value and paths.is_remote(workdir):
+    raise GatoError("--profile_steps writes into the workdir, which has to be a directory for that")
   compiled.keep(train_config.compilation_cache, workdir)
   mixture = experiment.section(
     MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=experiment.subsets

@@ -56,8 +56,8 @@ def of_record(record: jobs.Record) -> Spent:
   if record.job.verb != "train":
     return Spent(chips=chips(record))
 
-  path = workdir(record) / "metrics.jsonl"
   try:
+    path = workdir(record) / "metrics.jsonl"
     with paths.reachable(str(path)):
       rows = run_metrics.read(path)
   except GatoError:

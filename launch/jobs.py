@@ -202,8 +202,14 @@ def workdir_of(job: Job, bucket: str = "") -> pathlib.Path:
 
 
 def saved_steps(job: Job) -> list[int]:
-  """Returns the steps of the checkpoints that a job would go on from, where they lie here."""
-  return checkpoint.saved_steps(workdir_of(job) / "checkpoints")
+  """Returns the steps of the checkpoints that a job would go on from, where they can be read."""
+  try:
+    directory = workdir_of(job) / "checkpoints"
+    with paths.reachable(str(directory)):
+      return checkpoint.saved_steps(directory)
+  except GatoError:
+    # A bucket that only the job's own account may read.
+    return []
 
 
 def cancelled(backend: str, name: str) -> pathlib.Path:

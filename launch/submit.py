@@ -149,4 +149,5 @@ def main(experiment: cli.Experiment) -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main, buckets=True)
+  # The job's account reads and writes its buckets; whoever submits it may not be allowed to.
+  cli.run(main, buckets=True, reaches=False)

@@ -37,8 +37,8 @@ def run_together(targets: list[str], options: list[str]) -> tuple[list[str], int
     "-m",
     "pytest",
     "-q",
-    "--durations=3",
-    "--durations-min=5",
+    "--durations=5",
+    "--durations-min=3",
     *targets,
     *options,
   ]

@@ -39,6 +39,7 @@ def run(
   plays: bool = False,
   default_checkpoint: str = "",
   buckets: bool = False,
+  reaches: bool = True,
 ) -> None:
   """Runs a verb on the experiment of --config and --run.
 
@@ -49,6 +50,7 @@ def run(
     plays: True for verbs that only use a trained network: they have --checkpoint, too.
     default_checkpoint: Path that --checkpoint has where neither it nor --config is given.
     buckets: True for verbs whose workdir and datasets may be in a bucket.
+    reaches: False for those that only pass its address on.
   """
   if plays:
     flags.DEFINE_string(
@@ -85,7 +87,7 @@ def run(
     chosen = _config_of(paths.path(checkpoint)) if checkpoint else config.value
     main(Experiment(chosen, _RUN.value))
 
-  run_without_config(with_experiment, buckets)
+  run_without_config(with_experiment, buckets, reaches)
 
 
 def _is_given(flag: str) -> bool:
@@ -124,7 +126,9 @@ def config_path() -> str:
   return config_flags.get_config_filename(flags.FLAGS["config"])
 
 
-def run_without_config(main: Callable[[], None], buckets: bool = False) -> None:
+def run_without_config(
+  main: Callable[[], None], buckets: bool = False, reaches: bool = True
+) -> None:
   """Runs a verb that has flags of its own and no --config; errors end as in `run`."""
 
   def guarded(argv: list[str]) -> None:
@@ -139,7 +143,7 @@ def run_without_config(main: Callable[[], None], buckets: bool = False) -> None:
     logging.get_absl_handler().python_handler.stream = _AboveProgressBars()
 
     try:
-      message = _error_message_of(main, buckets)
+      message = _error_message_of(main, buckets, reaches)
     except BaseException:
       _end_soon()
       raise
@@ -155,7 +159,7 @@ def run_without_config(main: Callable[[], None], buckets: bool = False) -> None:
   app.run(guarded, flags_parser=parse)
 
 
-def _error_message_of(main: Callable[[], None], buckets: bool) -> str | None:
+def _error_message_of(main: Callable[[], None], buckets: bool, reaches: bool) -> str | None:
   """Runs a verb and returns the message of an error that the user can mend, or None.
 
   The message is returned and not raised: an exception on its way out keeps every object alive that
@@ -163,7 +167,7 @@ def _error_message_of(main: Callable[[], None], buckets: bool) -> str | None:
   destroy those while it shuts down (gato_jax/data/pipeline.py).
   """
   try:
-    addresses.check(buckets)
+    addresses.check(buckets, reaches)
     main()
   except GatoError as e:
     return str(e)

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_jax.storage import files
+from gato_jax.storage import files, paths
 from gato_jax.train import multihost, provenance
 from gato_jax.train.metrics import Track
 
@@ -75,7 +75,8 @@ class _WandbRun:
         name=workdir.name,
         id=id_path.read_text(),
         resume="allow",
-        dir=str(workdir),
+        # A directory: what is synchronised later cannot lie in a bucket.
+        dir=None if paths.is_remote(workdir) else str(workdir),
         settings=settings,
         config={**config, "start": {**vars(start)}},
       )

@@ -62,7 +62,11 @@ def run(checkout, *arguments):
   return commands.run("experiments.add", *arguments, cwd=checkout)
 
 
-@pytest.mark.parametrize("form", ["lerobot_v3", "lerobot_v21", "minari"])
+# The readers are tested in tests/rlds_builders/recordings: one form stands for the verb.
+_OTHER_FORMS = [pytest.param(form, marks=pytest.mark.slow) for form in ("lerobot_v21", "minari")]
+
+
+@pytest.mark.parametrize("form", ["lerobot_v3", *_OTHER_FORMS])
 def test_what_other_packages_wrote_is_added_and_checked(checkout, form):
   path = RECORDINGS / ("minari/gato/pendulum-v0" if form == "minari" else form)
   done = run(checkout, f"--from={path}", f"--name=my_{form}", f"--data_dir={checkout}/data")
@@ -153,6 +157,7 @@ def test_a_discrete_action_is_a_choice(tmp_path):
   assert declaration.propose(found).source.choices == 5
 
 
+@pytest.mark.slow  # as the other forms
 def test_robomimic_is_added_with_a_task_named_after_its_file(checkout, robomimic):
   done = run(checkout, f"--from={robomimic}", "--name=cans", f"--data_dir={checkout}/data")
   assert done.returncode == 0, done.stderr
@@ -205,6 +210,7 @@ def test_formats_are_recognised_by_what_lies_there(tmp_path):
   assert location.dataset_of("tfds:bridge:0.1.0") == "tfds:bridge:0.1.0"
 
 
+@pytest.mark.slow  # four verbs one after the other, half a minute
 def test_a_gymnasium_environment_is_added_but_for_its_expert(checkout):
   made = run(
     checkout, "--from=gymnasium:FrozenLake-v1", "--name=lake", "--setting=is_slippery=False"

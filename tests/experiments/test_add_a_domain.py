@@ -27,6 +27,7 @@ def copy(tmp_path):
   return tmp_path
 
 
+@pytest.mark.slow  # the page's verbs one after the other, a quarter of a minute
 def test_files_and_commands_up_to_check(copy):
   headings = list(sections())
   said = follow(copy, headings[: headings.index("5. Test and check it") + 1])

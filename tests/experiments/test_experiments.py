@@ -51,7 +51,7 @@ def test_check_finds_nothing_wrong_with_the_dummy_domain(tmp_path):
     (
       "collect",
       (DUMMY, "--config.data_dir=gs://bucket/data"),
-      "--config.data_dir=gs://bucket/data: buckets and other",
+      "--config.data_dir=gs://bucket/data: this verb works on a directory of this machine",
     ),
     pytest.param(
       "train",

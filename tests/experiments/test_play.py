@@ -65,6 +65,7 @@ def test_a_task_of_each_domain_is_drawn_where_none_is_named(folder, tmp_path):
   assert len({row.task for row in results.read(tmp_path / "results.jsonl")}) == 1
 
 
+@pytest.mark.slow  # pygame and a network of its own; the page is what most people see
 def test_a_window_shows_the_scene_and_the_attention(folder):
   arguments = ("--task=dummy.reach", "--show", "--attention", "--episodes=1")
   done = run(folder, *arguments, SDL_VIDEODRIVER="dummy")

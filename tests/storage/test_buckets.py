@@ -336,6 +336,7 @@ def test_checkpoints_need_a_store_that_orbax_knows(server):
     checkpoint.Checkpoints(paths.path("s3://lab/run/checkpoints"))
 
 
+@pytest.mark.slow  # three verbs one after the other, half a minute
 def test_the_verbs_train_and_evaluate_there(server, data_dir):
   arguments = (
     "--config=experiments/configs/dummy.py",
