@@ -161,6 +161,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow  # a process that imports everything
 def test_the_verb(tmp_path):
   one, two = run(tmp_path / "one"), run(tmp_path / "two", 3)
 

@@ -337,6 +337,7 @@ def test_page_of_language_alone(measured, tmp_path):
     assert html.count(f"<td>{score.task}</td><td>{score.name}</td>") == 1
 
 
+@pytest.mark.slow  # a second evaluation
 def test_page_of_both(measured, tmp_path):
   by_task = language_scores.newest(read(measured))
   paths = (tmp_path / "results.jsonl", tmp_path / "no", tmp_path / "nor")

@@ -108,6 +108,7 @@ def most_likely(params, parts: list[tuple[layout.TokenLayout, layout.Steps]]) ->
   return np.array(rows)
 
 
+@pytest.mark.slow  # a network of its own; tests/agent/test_engine.py has the engine's
 def test_actions_behind_the_prompt_are_those_of_the_full_forward_pass():
   """Each task plays behind the demonstration of another.
 

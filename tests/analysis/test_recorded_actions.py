@@ -47,8 +47,10 @@ def run(policy, tfds_dir, workdir, config=CONFIG, act=GREEDY, episodes=50, steps
   ("task", "act"),
   [
     ("dummy.reach", GREEDY),
-    ("dummy.reach", dataclasses.replace(GREEDY, memory_steps=3)),
-    ("dummy.reach", dataclasses.replace(GREEDY, prompt="none")),
+    pytest.param(
+      "dummy.reach", dataclasses.replace(GREEDY, memory_steps=3), marks=pytest.mark.slow
+    ),
+    pytest.param("dummy.reach", dataclasses.replace(GREEDY, prompt="none"), marks=pytest.mark.slow),
     ("dummy.reach_discrete", dataclasses.replace(GREEDY, prompt="none", memory_steps=1)),
   ],
   ids=["prompt", "three steps", "no prompt", "one step"],
@@ -110,6 +112,7 @@ def read(workdir):
   return list(results.read(workdir / rows.ROWS, rows.ActionErrorRow))
 
 
+@pytest.mark.slow  # the measurement once more
 def test_only_what_is_missing_is_measured(policy, dummy_tfds, measured, tmp_path):
   lines = (measured / rows.ROWS).read_text().splitlines(keepends=True)
   (tmp_path / rows.ROWS).write_text("".join(lines[:5] + lines[7:]))

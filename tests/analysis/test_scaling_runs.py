@@ -158,7 +158,8 @@ def test_points_are_kept_and_bad_ones_named(tmp_path):
 
 
 # Half a minute of fits each; without scores the page has less.
-@pytest.mark.parametrize("score", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("score", [True, False])
 def test_page_with_its_files(tmp_path, score):
   made = make_points(score=score)
   series, others = (analysis.analyse(made, draws=4, size=size) for size in analysis.SIZES)

@@ -93,6 +93,7 @@ def test_every_fault_of_an_environment_is_a_line_and_the_other_tasks_go_on(copy)
   )  # a first step of each layout
 
 
+@pytest.mark.slow  # a copy of the dummy domain, built
 def test_a_dataset_that_cannot_be_built_is_a_line(copy, tmp_path):
   done = check(copy, "--domain=d4rl_mujoco", "--tasks=ant-expert", f"--data_dir={tmp_path}")
   assert done.returncode == 1

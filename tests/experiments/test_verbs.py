@@ -60,6 +60,7 @@ def test_help_shows_the_flags_that_the_verb_has(verb):
   assert ("--checkpoint " in shown) == ("plays=True" in source)
 
 
+@pytest.mark.slow  # imports everything
 def test_absl_knows_every_flag_that_help_shows():
   """The verb itself, whose flags are defined by running it, agrees with its source."""
   done = subprocess.run(
@@ -158,6 +159,7 @@ def test_doctor_looks_at_everything_and_changes_nothing(tmp_path):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow  # the first one is enough for the shape
 def test_doctor_says_what_is_broken(tmp_path):
   (tmp_path / "jax.py").write_text("raise RuntimeError('libtpu is of another version')")
   done = gato("doctor", cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}")

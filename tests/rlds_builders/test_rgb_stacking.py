@@ -69,6 +69,7 @@ def _played(environment, actions=None):
   return played | {name: np.stack(values) for name, values in rows.items()}
 
 
+@pytest.mark.slow  # a whole episode, twice
 def test_a_recorded_episode_is_played_again():
   recorded = dict(np.load(_RECORDED))
   environment = stacking_environment.make_without_cameras("triplet1")
@@ -149,6 +150,7 @@ def test_actions_move_the_gripper_as_far_as_they_say():
   assert timestep.observation["gripper_angle"][0] > 0.8
 
 
+@pytest.mark.slow  # a whole episode
 def test_an_episode_ends_at_its_horizon(monkeypatch):
   monkeypatch.setattr(stacking_environment, "HORIZON", 3)
   environment, _ = _started()

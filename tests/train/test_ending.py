@@ -30,7 +30,8 @@ def damaged(dummy_tfds, tmp_path_factory):
   return tfds
 
 
-@pytest.mark.parametrize("children", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow  # each child compiles
+@pytest.mark.parametrize("children", [2, 20])
 def test_an_error_of_the_input_ends_the_process(damaged, children):
   """About a third hung in the destructor of a TensorFlow iterator kept by a traceback."""
   command = [sys.executable, "-m", "tests.support.failing_input", str(damaged), str(children)]

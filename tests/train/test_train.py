@@ -164,6 +164,7 @@ def test_more_minutes_extend_a_run_and_fewer_end_it(tmp_path):
   assert train_process.rows(tmp_path)[-1]["step"] == train_process.newest(tmp_path) == 8
 
 
+@pytest.mark.slow  # it has to be slow for a while
 def test_a_machine_that_got_slower_has_fewer_steps_in_the_same_minutes(tmp_path):
   """A plan for 3 ms a step, which then takes 50: a minute instead of three seconds."""
   (tmp_path / "plan.json").write_text('{"steps": 1000, "minutes": 0.05, "seconds_per_step": 0.003}')
