@@ -209,7 +209,7 @@ def _program_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def hours(facts: dict[str, Any]) -> tuple[float, float]:
-  """Returns the least hours of a run: all resources busy at once, one instruction at a time."""
+  """Returns the hours of a run: all resources busy at once, and one instruction at a time."""
   low, high = (facts["steps"] * seconds / 3600 for seconds in facts["step_seconds"])
   return low, high
 
@@ -230,8 +230,8 @@ def _cost_lines(facts: dict[str, Any]) -> list[str]:
   shortest, expected = (1e3 * seconds for seconds in facts["step_seconds"])
   low, high = utilisation(facts)
   lines = [
-    f"step          at least {shortest:.1f} to {expected:.1f} ms: {low:.0%} to {high:.0%} of the"
-    f" peak (launch/roofline.py); bound by {roofline.Roofline(**found).bound}",
+    f"step          {shortest:.1f} to {expected:.1f} ms by the roofline: {low:.0%} to {high:.0%} of"
+    f" the peak (docs/preflight.md); bound by {roofline.Roofline(**found).bound}",
     f"  products {found['products'] * 1e3:.1f} ms, memory {found['memory'] * 1e3:.1f},"
     f" collectives {found['exposed'] * 1e3:.1f} alone and {found['hidden'] * 1e3:.1f} beside",
     "  longest operations",
@@ -246,7 +246,7 @@ def _cost_lines(facts: dict[str, Any]) -> list[str]:
   chips = facts["chips"]
   return [
     *lines,
-    f"cost          {facts['steps']:,} steps: at least {low:,.1f} to {high:,.1f} hours,"
+    f"cost          {facts['steps']:,} steps: {low:,.1f} to {high:,.1f} hours,"
     f" {low * chips:,.0f} to {high * chips:,.0f} chip-hours",
   ]
 
