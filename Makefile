@@ -1,6 +1,6 @@
 # make            sets the machine up (nothing is repeated)      make help   lists the targets
 MINUTES ?= 30
-JOBS ?= 3
+JOBS ?= 2
 ARGS ?=
 VENV := .venv/bin/python
 .DEFAULT_GOAL := setup
