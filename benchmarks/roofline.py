@@ -18,25 +18,13 @@ import time
 import jax
 import jax.numpy as jnp
 
-from benchmarks.train_step import control_batch
-from gato_jax import model
+from benchmarks.train_step import PRESETS, control_batch
 from gato_jax.model import flops, sharding
 from gato_jax.train import hardware, optimizer, step
 from launch import collectives, hlo, roofline
 
 # Name -> network, rows and length: bound by products, by scores, by the token table, by all three.
-_BASE = model.GatoConfig(
-  layers=4,
-  heads=4,
-  width=256,
-  feed_forward=1024,
-  key_size=64,
-  patch_channels=32,
-  drop_path=0.0,
-  dtype="float32",
-  remat="none",
-  text_pieces=2048,
-)
+_BASE = dataclasses.replace(PRESETS["cpu"], text_pieces=2048, attention_block=0, scan_layers=True)
 _SIZES = {
   "wide": (dataclasses.replace(_BASE, width=512, heads=8, feed_forward=2048), 16, 128),
   "long": (dataclasses.replace(_BASE, layers=2), 4, 1024),

@@ -1,4 +1,4 @@
-"""What the verbs are called, do and take, read from their source: importing them takes seconds.
+"""Names, summaries and flags of the verbs, read from their source: importing takes seconds.
 
 A verb is a module of experiments/ that can be run. Its help is its docstring, and its flags are
 those that its source defines, with those of experiments/cli/runner.py that it gets from there.
@@ -9,6 +9,7 @@ import ast
 import difflib
 import functools
 import importlib.metadata
+import os
 import pathlib
 import textwrap
 from typing import Any
@@ -202,6 +203,9 @@ def _tree(path: pathlib.Path) -> ast.Module:
 
 def complete() -> None:
   """Answers the shell where it asks for completions, and ends the process then."""
+  # Reading every verb's source is for completions alone.
+  if "_ARGCOMPLETE" not in os.environ:
+    return
   try:
     import argcomplete
   except ImportError:

@@ -1,4 +1,4 @@
-"""What a job has done and used so far, from the metrics of its training."""
+"""Steps, hours and chip-hours of a job so far, from the metrics of its training."""
 
 import dataclasses
 import pathlib
@@ -11,7 +11,7 @@ from launch import jobs, tpus
 
 @dataclasses.dataclass(frozen=True)
 class Spent:
-  """What a training has used.
+  """Progress and use of machines of a training.
 
   Attributes:
     step: Training steps so far; None where no metrics can be read.

@@ -86,12 +86,6 @@ class Job:
         raise GatoError(f"override {override!r}: it looks like --config.train.steps=100")
 
   @property
-  def workdir(self) -> str:
-    """The workdir of its arguments, of which the last one counts."""
-    given = [a for a in self.arguments() if a.startswith("--config.workdir=")]
-    return given[-1].removeprefix("--config.workdir=")
-
-  @property
   def needs_mount(self) -> bool:
     """True for a verb that sees a bucket as a mounted directory."""
     return self.verb not in _BUCKET_VERBS
@@ -196,8 +190,9 @@ def workdir_of(job: Job, bucket: str = "") -> pathlib.Path:
     bucket: The backend's, if it has one.
   """
   arguments = job.bucket_arguments(bucket) if bucket else job.arguments()
-  given = [a.removeprefix("--config.workdir=") for a in arguments if "--config.workdir=" in a]
-  workdir = paths.path(given[-1])
+  given = [a for a in arguments if a.startswith("--config.workdir=")]
+  # The last one counts.
+  workdir = paths.path(given[-1].removeprefix("--config.workdir="))
   return workdir if paths.is_remote(workdir) else ROOT / workdir
 
 

@@ -1,4 +1,4 @@
-"""How long a compiled step takes at least: a roofline over its instructions.
+"""Roofline of a compiled training step, instruction by instruction.
 
 Each instruction that runs by itself (XLA fuses others into it) takes the longer of two times: its
 products at the peak of the device, and the bytes that it reads from and writes to the device's
@@ -23,7 +23,7 @@ from collections.abc import Iterable
 
 from gato_jax.train.hardware import Device
 from launch import hlo, products
-from launch.collectives import Collective
+from launch.collectives import KINDS, Collective
 
 # These have no cost of their own.
 _FREE = {
@@ -36,7 +36,8 @@ _FREE = {
 _COPIES_AHEAD = ("copy-start", "slice-start", "dynamic-slice-start")
 _ARRAY = re.compile(r"\b((?:pred|bf16|c64|c128|[suf]\d+)\w*\[[\d,]*\])(\{[^}]*\})?")
 _SLICES = ("dynamic-slice", "slice", "gather")
-_LINK_PASSES = {"all-reduce": 2.0, "collective-permute": 1.0, "all-to-all": 0.25}
+# How often the bytes of a collective go around its ring, where that is not once.
+_LINK_PASSES = {"all-reduce": 2.0, "all-to-all": 0.25}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,10 +233,7 @@ def _bytes(shape: str) -> float:
 
 
 def _is_collective(instruction: hlo.Instruction) -> bool:
-  return instruction.opcode.removesuffix("-start").removesuffix("-done") in (
-    *("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "ragged-all-to-all"),
-    *("collective-permute", "collective-broadcast"),
-  )
+  return instruction.opcode.removesuffix("-start").removesuffix("-done") in KINDS
 
 
 def _operation(instruction: hlo.Instruction) -> str:

@@ -2,7 +2,6 @@
 
 import pathlib
 import sys
-from collections.abc import Sequence
 
 from experiments import verbs
 from gato_jax.errors import check_name
@@ -44,18 +43,12 @@ def resolve(text: str) -> str:
   return f"{path}{colon}{argument}"
 
 
-def replace(argv: Sequence[str]) -> list[str]:
-  """Returns a command line whose --config is a path.
+def replace_in_sys_argv() -> None:
+  """Makes the --config of this process's command line a path, also for verbs that read it again.
 
   Raises:
     GatoError: There is no config of the name that is given.
   """
-  return [
-    _FLAG + resolve(argument.removeprefix(_FLAG)) if argument.startswith(_FLAG) else argument
-    for argument in argv
-  ]
-
-
-def replace_in_sys_argv() -> None:
-  """Does so for this process, whose verbs may read the command line themselves."""
-  sys.argv[:] = replace(sys.argv)
+  for index, argument in enumerate(sys.argv):
+    if argument.startswith(_FLAG):
+      sys.argv[index] = _FLAG + resolve(argument.removeprefix(_FLAG))

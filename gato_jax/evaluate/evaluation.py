@@ -17,11 +17,8 @@ from gato_jax.errors import GatoError
 from gato_jax.evaluate import baselines, jobs, scores, videos
 from gato_jax.evaluate.config import EvaluateConfig
 from gato_jax.evaluate.simulator_pool import Simulators
-from gato_jax.storage import files, paths
+from gato_jax.storage import files, growing, paths
 from gato_jax.task import TaskSpec
-
-# In a bucket the file of the rows is uploaded whole, at most so often.
-_UPLOAD_SECONDS = 10.0
 
 
 class Evaluation:
@@ -260,7 +257,7 @@ class Evaluation:
     if self._unwritten:
       results.append(self.path, self._unwritten)
       self._unwritten = []
-      self._next_upload = time.monotonic() + _UPLOAD_SECONDS
+      self._next_upload = time.monotonic() + growing.UPLOAD_SECONDS
 
   def _keep_failure(self, failure: Failure) -> None:
     results.append(self._workdir / "failures.jsonl", [failure])

@@ -9,11 +9,9 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
 import pathlib
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from gato_jax.storage import lock_holder, paths
@@ -54,7 +52,7 @@ def hold(path: pathlib.Path, locked_error: Callable[[Holder | None], Exception])
   own = _Entry(Holder.this(), secrets.token_hex(8))
   previous = _read(path)
   if previous is not None:
-    if _is_alive(previous, path):
+    if lock_holder.is_alive(previous.holder, path, look=lambda: _read(path)):
       raise locked_error(previous.holder)
     # It is created below, where another process may have been faster.
     path.unlink(missing_ok=True)
@@ -94,31 +92,6 @@ def _read(path: pathlib.Path) -> _Entry | None:
       return _Entry(**fields | {"holder": Holder(**fields["holder"])})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
       return None
-
-
-def _is_alive(entry: _Entry, path: pathlib.Path) -> bool:
-  """Returns True if a holder is still running."""
-  if entry.holder.is_here:
-    # An entry of this very process is from an earlier lock of its own.
-    return entry.holder.pid != os.getpid() and entry.holder.lives
-
-  _log.warning(
-    "%s was left by process %d on %s: waiting %.0f s for a sign of life",
-    path,
-    entry.holder.pid,
-    entry.holder.host,
-    lock_holder.PATIENCE_SECONDS,
-  )
-  deadline = time.monotonic() + lock_holder.PATIENCE_SECONDS
-  while time.monotonic() < deadline:
-    time.sleep(lock_holder.BEAT_SECONDS / 10)
-    now = _read(path)
-    if now is None:
-      return False
-    if now != entry:
-      return True
-
-  return False
 
 
 def _beat(path: pathlib.Path, own: _Entry, released: threading.Event) -> None:

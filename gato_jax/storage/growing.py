@@ -7,7 +7,7 @@ from gato_jax.storage import disk, files, paths
 
 # Uploads of one object follow each other at least so far apart: stores limit their rate, and rows
 # that a hard kill costs are those of a run that goes on from its last checkpoint.
-_UPLOAD_SECONDS = 10.0
+UPLOAD_SECONDS = 10.0
 
 
 class GrowingFile:
@@ -57,7 +57,7 @@ class GrowingFile:
     if self._is_remote and self._uploaded < len(self._content):
       files.write(self._path, bytes(self._content))
       self._uploaded = len(self._content)
-      self._next_upload = time.monotonic() + _UPLOAD_SECONDS
+      self._next_upload = time.monotonic() + UPLOAD_SECONDS
 
   def close(self) -> None:
     """Uploads the rest and closes the file."""

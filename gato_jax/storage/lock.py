@@ -14,7 +14,6 @@ import logging
 import os
 import pathlib
 import threading
-import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -47,7 +46,8 @@ def only_writer(folder: pathlib.Path, verb: str) -> Iterator[None]:
   with path.open("a+b", buffering=0) as file:
     _lock(file, path, verb=verb)
     previous = _read(path)
-    if previous and _is_alive(previous, path):
+    # A change is looked for instead of the age of the file: the clocks of hosts differ.
+    if previous and lock_holder.is_alive(previous, path, look=lambda: _changed(path)):
       raise _locked_error(previous, path, verb=verb)
 
     holder = Holder.this()
@@ -90,30 +90,6 @@ def _read(path: pathlib.Path) -> Holder | None:
     return Holder(**json.loads(path.read_bytes()))
   except (ValueError, TypeError):
     return None
-
-
-def _is_alive(holder: Holder, path: pathlib.Path) -> bool:
-  """Returns True if a holder is still running."""
-  if holder.is_here:
-    # An entry of this very process is from an earlier lock of its own.
-    return holder.pid != os.getpid() and holder.lives
-
-  _log.warning(
-    "%s was left by process %d on %s: waiting %.0f s for a sign of life",
-    path,
-    holder.pid,
-    holder.host,
-    lock_holder.PATIENCE_SECONDS,
-  )
-  # Wait for a change instead of looking at the age of the file: the clocks of hosts differ.
-  modified = _changed(path)
-  deadline = time.monotonic() + lock_holder.PATIENCE_SECONDS
-  while time.monotonic() < deadline:
-    time.sleep(lock_holder.BEAT_SECONDS / 10)
-    if _changed(path) != modified:
-      return True
-
-  return False
 
 
 def _changed(path: pathlib.Path) -> int:

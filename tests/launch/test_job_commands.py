@@ -1,6 +1,7 @@
 """The commands around a real job of this machine: submit --wait, list --json, describe, logs -f."""
 
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -52,4 +53,5 @@ def test_submitting_says_from_which_step_training_goes_on(tmp_path):
   (tmp_path / "checkpoints/120").mkdir(parents=True)
   job = jobs.Job("a", CONFIG, (f"--config.workdir={tmp_path}",))
   assert jobs.saved_steps(job) == [120]
-  assert jobs.Job("a", CONFIG, ("--config.workdir=/x", "--config.workdir=/y")).workdir == "/y"
+  twice = jobs.Job("a", CONFIG, ("--config.workdir=/x", "--config.workdir=/y"))
+  assert jobs.workdir_of(twice) == pathlib.Path("/y")
