@@ -151,6 +151,20 @@ ENTRY %main (a: f32[16]) -> f32[16] {
   assert estimate.exposed == 0 and estimate.hidden == pytest.approx(2 * 3 / 4 * 64 / 16)
 
 
+def test_a_copy_ahead_of_its_use_costs_the_memory_alone():
+  text = """HloModule jit_f
+
+ENTRY %main (m: f32[4,4]) -> f32[4,4] {
+  %m = f32[4,4]{1,0} parameter(0)
+  %ahead = (f32[4,4]{1,0:S(1)}, f32[4,4]{1,0}, u32[]{:S(2)}) copy-start(%m)
+  ROOT %product = f32[4,4]{1,0} dot(%m, %m), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+"""
+  found = roofline.estimate(hlo.parse(text), [], DEVICE)
+  assert found.memory == pytest.approx((64 + 3 * 64) / 100)
+  assert found.devices == found.products == 128
+
+
 def test_every_generation_has_a_link():
   tpus = {name: device for name, device in hardware.DEVICES.items() if name.startswith("TPU")}
   assert tpus and all(device.link_bandwidth for device in tpus.values())

@@ -214,7 +214,9 @@ def test_a_dataset_that_was_built_anew_is_read_anew(server, data_dir, tmp_path, 
   shutil.copytree(dummy_tfds / "dummy/reach_discrete", tmp_path / "new")
   system.rm("lab/other/tfds/dummy/reach", recursive=True)
   system.put(f"{tmp_path}/new/", "lab/other/tfds/dummy/reach/", recursive=True)
-  after = windows(prepared.load(mirror.update(other, ["dummy"]), "dummy.reach", keep=0))
+  mirror.update(other, ["dummy"])
+  assert not list(tfds.rglob("*.piece"))
+  after = windows(prepared.load(tfds, "dummy.reach", keep=0))
   assert after[0].action.dtype != before[0].action.dtype
 
 
