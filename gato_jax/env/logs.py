@@ -1,10 +1,10 @@
-"""Raw episode logs: EnvLogger's Riegeli files in shards that appear whole or not at all.
+"""Raw episode logs: runs of files (log_files.py) in shards that appear whole or not at all.
 
   <raw>/<domain>/<task>/
     spec.json             the task's spec, from the live environment
     origin.json           what the episodes follow from (gato_jax/storage/origin.py)
     failures.jsonl        attempts at episodes that a simulator did not finish
-    shard-00000/          some episodes: EnvLogger's runs, and rows.jsonl
+    shard-00000/          some episodes: runs, and rows.jsonl
     shard-00001.partial/  not complete, left by a kill: builders do not read it
 
 An episode depends on its seed and its shard's number only, so what a kill lost is collected again
@@ -12,6 +12,7 @@ exactly.
 """
 
 import hashlib
+import itertools
 import json
 import pathlib
 import shutil
@@ -22,34 +23,12 @@ from typing import Any
 import dm_env
 import numpy as np
 
-from gato_jax.env import results
+from gato_jax.env import log_files, results
 from gato_jax.errors import GatoError, MissingData
 from gato_jax.storage import files, origin
-from gato_jax.task import TaskSpec, flatten
+from gato_jax.task import TaskSpec
 
 _WRITING = "writing"  # directory of the run that is being written
-_METADATA = "metadata.riegeli"  # EnvLogger's, one for all runs of a directory
-
-
-def _envlogger() -> Any:
-  """Returns the package envlogger with what we use of it, imported when logs are first needed.
-
-  Raises:
-    GatoError: It is not installed.
-  """
-  # envlogger 1.2's codec uses this NumPy 1 alias. Version 1.3 does not, but needs a newer glibc
-  # than Debian 12 has.
-  np.unicode_ = np.str_  # type: ignore[attr-defined]  # NumPy 2 has no such name: that is the point
-  try:
-    import envlogger
-    import envlogger.backends.riegeli_backend_writer
-    import envlogger.reader
-  except ImportError as e:
-    raise GatoError(
-      f"raw logs of episodes need envlogger, which cannot be imported here ({e}); run pip install "
-      '"gato_jax[collect]" (Python 3.11, or 3.12 and 3.13 with glibc 2.38)'
-    ) from e
-  return envlogger
 
 
 def task_directory(raw: pathlib.Path, domain: str, task: str) -> pathlib.Path:
@@ -124,7 +103,7 @@ def content_hash(directory: pathlib.Path) -> str:
     digest.update(shard.name.encode())
     digest.update((shard / "rows.jsonl").read_bytes())
     # Sizes instead of contents, since the logs of a task may have gigabytes.
-    for path in sorted(shard.rglob("*.riegeli")):
+    for path in sorted(filter(log_files.is_log, shard.rglob("*"))):
       digest.update(f"{path.relative_to(shard)} {path.stat().st_size}".encode())
 
   return digest.hexdigest()[:16]
@@ -162,7 +141,7 @@ def shard_rows(directory: pathlib.Path, index: int) -> tuple[bool, list[results.
 def partial_rows(directory: pathlib.Path, index: int) -> list[results.Row]:
   """Returns the rows of the kept episodes of a shard that is not complete, in the order of play."""
   partial = directory / f"shard-{index:05d}.partial"
-  # EnvLogger names its runs by the time at which they began.
+  # Runs are named by the time at which they began.
   runs = sorted(path.parent for path in partial.glob("*/rows.jsonl"))
   return _rows_of(runs)
 
@@ -176,7 +155,7 @@ class ShardWriter:
 
   A complete shard is opened again: it takes more episodes. Without any episode no shard appears.
 
-  A run of EnvLogger is kept, whole or not at all, once it is PART_SECONDS old: a kill loses no more
+  A run is kept, whole or not at all, once it is PART_SECONDS old: a kill loses no more
   than that of finished episodes. The next writer of the same shard goes on after what was kept.
 
   Attributes:
@@ -191,6 +170,7 @@ class ShardWriter:
     index: int,
     environment: dm_env.Environment | None = None,
     expert_action: Callable[[], Any] | None = None,
+    file_format: str | None = None,
   ):
     """Opens the shard.
 
@@ -201,6 +181,8 @@ class ShardWriter:
         be completed.
       expert_action: Returns the expert's own action in the step just taken; None if that is the
         executed one.
+      file_format: One of log_files; by default that of the shard's earlier runs, or what this
+        machine can write.
     """
     self._index = index
     self._final = directory / f"shard-{index:05d}"
@@ -211,43 +193,22 @@ class ShardWriter:
 
     self._environment = environment
     self._expert_action = expert_action
-    self._backend: Any = None
-    self._logger: Any = None
+    self._run: log_files.Run | None = None
     self._new: list[results.Row] = []
 
     self._delete_interrupted_runs()
+    self._format = log_files.format_of(self._partial) or file_format or log_files.default_format()
     self.rows = partial_rows(directory, index)
 
   @property
-  def environment(self) -> dm_env.Environment:
+  def environment(self) -> Any:
     """The environment with a logger around it; has to be read anew before each episode."""
-    if self._logger is None:
+    if self._run is None:
       self._began = time.monotonic()
-      self._logger = _envlogger().EnvLogger(
-        self._environment,
-        backend=self._open_backend,
-        data_directory=str(self._partial / _WRITING),
-        step_fn=self._step_metadata if self._expert_action else None,
+      self._run = log_files.open_run(
+        self._partial / _WRITING, self._format, self._environment, self._expert_action
       )
-    return self._logger
-
-  def _step_metadata(
-    self, timestep: dm_env.TimeStep, action: Any, environment: Any
-  ) -> dict[str, np.ndarray]:
-    """Returns what EnvLogger keeps beside a step."""
-    del action, environment
-    assert self._environment is not None and self._expert_action is not None
-
-    # No action led to the first step, but the codec wants the same structure in all of them.
-    if timestep.first():
-      return {"expert_action": np.zeros_like(self._environment.action_spec().generate_value())}
-    return {"expert_action": self._expert_action()}
-
-  def _open_backend(self, **settings: Any) -> Any:
-    (self._partial / _WRITING).mkdir()
-    backends = _envlogger().backends
-    self._backend = backends.riegeli_backend_writer.RiegeliBackendWriter(**settings)
-    return self._backend
+    return self._run.environment
 
   def append(self, row: results.Row) -> int:
     """Takes the row of a played episode; returns how many episodes became safe on the disk."""
@@ -257,19 +218,15 @@ class ShardWriter:
 
   def _keep_run(self) -> int:
     """Closes the open run and moves it to the kept ones; returns its number of episodes."""
-    # The logger's own close() would close the environment, too.
-    self._backend.close()
-    self._logger = None
+    assert self._run is not None
+    run = self._run.close()
+    self._run = None
 
-    writing = self._partial / _WRITING
-    (run,) = (path for path in writing.iterdir() if path.is_dir())
-
-    # A kill before run.rename() leaves all of it in `writing`, which the next writer deletes. After
-    # it, the run is complete.
+    # A kill before the run is moved leaves all of it in `writing`, which the next writer deletes.
+    # After it, the run is complete.
     results.append(run / "rows.jsonl", self._new)
-    (writing / _METADATA).replace(self._partial / _METADATA)
-    run.rename(self._partial / run.name)
-    writing.rmdir()
+    log_files.keep(run, self._partial)
+    (self._partial / _WRITING).rmdir()
 
     kept = len(self._new)
     self.rows += self._new
@@ -289,7 +246,7 @@ class ShardWriter:
     """Keeps the open run and names the shard; returns how many episodes became safe."""
     kept = self._keep_run() if self._new else 0
 
-    # In the order in which EnvLogger reads its runs, which read_shard() pairs with the rows.
+    # In the order in which runs are read, which read_shard() pairs with the rows.
     self.rows = partial_rows(self._final.parent, self._index)
     if self.rows:
       # A shard that was opened again still has the rows of before.
@@ -305,20 +262,16 @@ class ShardWriter:
   def __exit__(self, error_type: Any, error: Any, trace: Any) -> None:
     if error_type is None and self._partial.exists():
       self.finish()
-    elif self._logger is not None:
-      self._backend.close()
+    elif self._run is not None:
+      self._run.close()
 
 
 def read_shard(shard: pathlib.Path) -> Iterator[tuple[results.Row, dict[str, np.ndarray]]]:
   """Yields the row and the columns of each episode of a shard.
 
-  The columns have T+1 steps: flat observation keys under "observation/", actions, reward and
-  discount.
-
-  Step t holds what was observed, the `action` that was executed there and the `expert_action` that
-  the expert would have taken, which are the same where nothing was changed. This is RLDS's
-  alignment; EnvLogger logs an action with the timestep it led to. The last step's actions are zero
-  and mean nothing.
+  The columns have T+1 steps (log_files.read). Step t holds what was observed, the `action` that was
+  executed there and the `expert_action` that the expert would have taken, which are the same where
+  nothing was changed. The last step's actions are zero and mean nothing.
 
   Raises:
     GatoError: The shard's logs are truncated or corrupt.
@@ -329,44 +282,16 @@ def read_shard(shard: pathlib.Path) -> Iterator[tuple[results.Row, dict[str, np.
   )
 
   try:
-    with _envlogger().reader.Reader(data_directory=str(shard)) as log:
-      if len(log.episodes) != len(expected_rows):
-        raise GatoError(f"{hint} ({len(log.episodes)} episodes, {len(expected_rows)} rows)")
+    for row, columns in itertools.zip_longest(expected_rows, log_files.read(shard)):
+      if row is None or columns is None:
+        count = len(expected_rows)
+        raise GatoError(f"{hint} ({'more' if row is None else 'fewer'} episodes than {count} rows)")
 
-      for row, episode in zip(expected_rows, log.episodes, strict=True):
-        steps = list(episode)
-        if len(steps) != row.length + 1:
-          raise GatoError(
-            f"{hint} (seed {row.seed}: {len(steps)} steps, {row.length + 1} expected)"
-          )
-        yield row, _columns(steps)
+      steps = len(columns["reward"])
+      if steps != row.length + 1:
+        raise GatoError(f"{hint} (seed {row.seed}: {steps} steps, {row.length + 1} expected)")
+      yield row, columns
 
-  # Riegeli's reader raises any of these on a torn file.
+  # The readers raise any of these on a torn file.
   except (RuntimeError, IndexError, TypeError, ValueError) as e:
     raise GatoError(f"{hint} ({e})") from e
-
-
-def _columns(steps: list[Any]) -> dict[str, np.ndarray]:
-  """Returns EnvLogger's steps of one episode as columns with RLDS's alignment."""
-  observations = [flatten(step.timestep.observation) for step in steps]
-  columns = {}
-  for key in observations[0]:
-    columns[f"observation/{key}"] = np.stack([o[key] for o in observations])
-
-  # EnvLogger: step t holds the action, the reward and the discount that led to observation t. RLDS:
-  # step t holds those that follow it. So each is taken from the step after, and the last step is
-  # padded.
-  following = steps[1:]
-  executed = [np.asarray(step.action) for step in following]
-  expert = executed
-  if following[0].custom_data:
-    expert = [np.asarray(step.custom_data["expert_action"]) for step in following]
-
-  for name, actions in (("action", executed), ("expert_action", expert)):
-    columns[name] = np.stack([*actions, np.zeros_like(actions[-1])])
-
-  rewards = [float(step.timestep.reward) for step in following]
-  discounts = [float(step.timestep.discount) for step in following]
-  columns["reward"] = np.array([*rewards, 0.0], np.float32)
-  columns["discount"] = np.array([*discounts, 0.0], np.float32)
-  return columns

@@ -1,4 +1,4 @@
-"""Collects one shard: the expert acts, EnvLogger records."""
+"""Collects one shard: the expert acts, and each step is logged."""
 
 import collections
 import pathlib

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 import rlds_builders
 from gato_jax.domain import SimulatedDomain
-from gato_jax.env import logs
+from gato_jax.env import collect, log_files, logs
 from rlds_builders.base import rlds_builder
 
 # A cheap task of every domain whose simulator is installed by requirements.txt.
@@ -60,6 +60,26 @@ def rlds_episodes(directory: pathlib.Path) -> list[tuple[int, float]]:
     episodes.append((length - 1, total))
 
   return episodes
+
+
+def test_both_formats_of_raw_logs_make_the_same_files(tmp_path, monkeypatch):
+  """Episodes that a machine without EnvLogger collected are those of any other."""
+  domain = rlds_builders.get("dummy")
+  settings = collect.TaskSettings(disturbance=0.5)
+  built = []
+
+  for file_format in (log_files.RIEGELI, log_files.ARRAY_RECORD):
+    monkeypatch.setattr(log_files, "default_format", lambda: file_format)  # noqa: B023
+    raw, tfds_dir = tmp_path / f"raw-{file_format}", tmp_path / f"tfds-{file_format}"
+    collect.collect_shard(domain, "reach", raw, 0, range(3), settings)
+    collect.collect_shard(domain, "reach", raw, 1, range(3, 6), settings)
+    assert list(raw.rglob(f"*.{file_format}*"))
+
+    rlds_builder.build(domain, "reach", raw, tfds_dir)
+    (path,) = tfds_dir.rglob("*.tfrecord-*")
+    built.append(path.read_bytes())
+
+  assert built[0] == built[1]
 
 
 def assert_as_logged(directory: pathlib.Path, raw: pathlib.Path) -> None:
