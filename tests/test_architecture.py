@@ -66,6 +66,7 @@ SIMULATOR_FILES = (
 )
 TENSORFLOW_FILES = (
   r"gato_jax/data/.*\.py"
+  r"|gato_jax/env/tfds_files\.py"  # it writes without TensorFlow
   r"|rlds_builders/base/(rlds_builder|records|recorded_(builder|episodes|source|spec)|tfds_source)\.py"
   r"|rlds_builders/[^/]+/[^/]+_dataset_builder\.py"
 )

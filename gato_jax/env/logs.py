@@ -193,7 +193,7 @@ class ShardWriter:
 
     self._environment = environment
     self._expert_action = expert_action
-    self._run: log_files.Run | None = None
+    self._run: log_files.LogRun | None = None
     self._new: list[results.Row] = []
 
     self._delete_interrupted_runs()
