@@ -110,7 +110,8 @@ by_uv() {
   # pip may have been told of certificates that uv would not look at.
   certificates="${SSL_CERT_FILE:-$(.venv/bin/python -m pip config get global.cert 2>/dev/null || true)}"
   [[ -z "$certificates" ]] || export SSL_CERT_FILE="$certificates"
-  "$uv" pip install "${quiet[@]}" --python .venv/bin/python -r requirements.txt -c constraints.txt \
+  # Without compiled modules every start is slow where Python is told to write none.
+  "$uv" pip install "${quiet[@]}" --compile-bytecode --python .venv/bin/python -r requirements.txt -c constraints.txt \
     || { say "uv could not install the packages: pip does"; return 1; }
 }
 UV="uv==0.13.9"

@@ -19,6 +19,10 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/support"))
+
+import commands  # noqa: E402
+
 ALONE = "tests/rlds_builders"
 _MARK = "pytest.mark.alone"
 NOTHING_SELECTED = 5  # pytest's exit status when -k or -m leaves no test of a file
@@ -99,10 +103,13 @@ def main() -> int:
     return NOTHING_SELECTED
 
   began = time.monotonic()
+  # Compiling our modules in each of hundreds of processes would take minutes.
+  os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
   statuses, counts = {}, dict.fromkeys(("passed", "failed", "error"), 0)
 
   with (
     tempfile.TemporaryDirectory() as compiled,
+    commands.server() as server,
     concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool,
   ):
     # Tests that train start many processes with the same programs: each is compiled once a run.
@@ -114,6 +121,7 @@ def main() -> int:
       # Threads of small products wait for each other actively, and take the other job's core.
       "OPENBLAS_NUM_THREADS": "1",
       "OMP_NUM_THREADS": "1",
+      commands.SERVER: server,
     }
     planned = processes(targets)
     futures = [pool.submit(run_together, together, options) for together in planned]

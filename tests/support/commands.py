@@ -1,22 +1,42 @@
 """Runs modules as commands, `python -m MODULE`, without importing the large libraries each time.
 
-A server process imports the libraries once (libraries.py) and nothing of ours; every command is a
-fork of it. It has its own arguments, directory, environment, output and exit status, as any process
-has. Tests of start-up messages, of signals and of killed processes start Python themselves.
+A server process (command_server.py) imports the libraries once and nothing of ours; every command
+is a fork of it. It has its own arguments, directory, environment, output and exit status, as any
+process has. Tests of start-up messages, of signals and of killed processes start Python themselves.
 """
 
-import multiprocessing
+import atexit
+import contextlib
+import json
 import os
 import pathlib
-import runpy
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-_context = multiprocessing.get_context("forkserver")
+# The server of all processes of tests/run.py. Without it, the first command starts one.
+SERVER = "GATO_TEST_COMMANDS"
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+  """Context of a server; gives the path of its socket."""
+  with tempfile.TemporaryDirectory() as folder:
+    path = f"{folder}/commands"
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("command_server.py")), path]
+    process = subprocess.Popen(
+      command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+      yield path
+    finally:
+      process.kill()
+      process.wait()
 
 
 def run(
@@ -36,51 +56,44 @@ def run(
     timeout: Seconds after which the command is killed.
 
   Raises:
-    subprocess.TimeoutExpired: The command took longer.
+    TimeoutError: The command took longer, or there is no server.
   """
-  # The server starts with the first command and ends with this process.
-  _context.set_forkserver_preload(["tests.support.libraries"])
-
   with tempfile.TemporaryDirectory() as folder:
     outputs = [pathlib.Path(folder) / name for name in ("stdout", "stderr")]
-    process = _context.Process(
-      target=_command,
-      args=(module, arguments, str(cwd), dict(os.environ if env is None else env), outputs),
-    )
-    process.start()
-    process.join(timeout)
+    for path in outputs:
+      path.touch()
+    request = {
+      "module": module,
+      "arguments": arguments,
+      "cwd": str(cwd),
+      "env": dict(os.environ if env is None else env),
+      "outputs": list(map(str, outputs)),
+    }
 
-    if process.is_alive():
-      process.kill()
-      process.join()
-      raise subprocess.TimeoutExpired([module, *arguments], timeout)
+    with _connected() as connection:
+      connection.settimeout(timeout)
+      connection.sendall(json.dumps(request).encode() + b"\n")
+      status = int(connection.makefile().readline())
 
     stdout, stderr = (path.read_text(errors="replace") for path in outputs)
-    return subprocess.CompletedProcess([module, *arguments], process.exitcode, stdout, stderr)
+    return subprocess.CompletedProcess([module, *arguments], status, stdout, stderr)
 
 
-def _command(
-  module: str,
-  arguments: tuple[str, ...],
-  cwd: str,
-  env: dict[str, str],
-  outputs: list[pathlib.Path],
-) -> None:
-  """Becomes the command, in the fork."""
-  for descriptor, path in enumerate(outputs, 1):
-    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+def _connected() -> socket.socket:
+  """Returns a connection to the server, once it has imported the libraries."""
+  if SERVER not in os.environ:
+    stack = contextlib.ExitStack()
+    os.environ[SERVER] = stack.enter_context(server())
+    atexit.register(stack.close)
 
-  os.environ.clear()
-  os.environ.update(env)
-  os.chdir(cwd)
-
-  # As `python -m` does: the directory comes first, then PYTHONPATH, and nothing of the test's own.
-  search = [cwd, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
-  sys.path[:] = search + [
-    path for path in sys.path if "site-packages" in path or "lib/python" in path
-  ]
-  for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
-    del sys.modules[name]
-
-  sys.argv = [module, *arguments]
-  runpy.run_module(module, run_name="__main__", alter_sys=True)
+  until = time.monotonic() + 300
+  while True:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+      connection.connect(os.environ[SERVER])
+      return connection
+    except (FileNotFoundError, ConnectionRefusedError):
+      connection.close()
+      if time.monotonic() > until:
+        raise TimeoutError("tests/support/command_server.py has not started") from None
+      time.sleep(0.1)
