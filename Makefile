@@ -4,7 +4,7 @@ JOBS ?= 2
 ARGS ?=
 VENV := .venv/bin/python
 .DEFAULT_GOAL := setup
-.PHONY: setup corpora setup-tests setup-slow-tests demo play test test-slow lint lock help
+.PHONY: setup corpora setup-tests setup-slow-tests demo play test test-slow test-pythons docs lint lock help
 
 setup:  ## virtual environment, pinned packages, system libraries
 	@bash launch/setup.sh
@@ -29,6 +29,12 @@ test: setup-tests  ## the test suite, JOBS processes at a time: make test ARGS="
 
 test-slow: setup-slow-tests  ## only the tests that take minutes
 	$(VENV) tests/run.py --jobs=1 -m slow $(ARGS)
+
+test-pythons: setup  ## quick tests of the core on every other Python that is here
+	$(VENV) tests/pythons.py $(ARGS)
+
+docs: setup  ## the documentation as a site in build/site: pages, API reference, search
+	$(VENV) -m mkdocs build --strict --quiet
 
 lint: setup  ## style and types, checked and not changed
 	$(VENV) -m ruff check .

@@ -3,33 +3,19 @@
 import ast
 import hashlib
 import pathlib
-import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 
 import pytest
+from pythons import interpreters
 
 import gato_jax
 from gato_jax.storage import code_hash
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-def interpreters():
-  """Returns version -> program of each Python that is here and that the package supports."""
-  found = {}
-  for version in ("3.11", "3.12", "3.13"):
-    pyenv = sorted(pathlib.Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
-    program = shutil.which(f"python{version}") or (str(pyenv[-1]) if pyenv else None)
-    # pyenv's shims exist for versions that are not chosen, and fail.
-    if program and subprocess.run([program, "-c", ""], capture_output=True).returncode:
-      program = str(pyenv[-1]) if pyenv else None
-    if program:
-      found[version] = program
-  return found
 
 
 @pytest.fixture(scope="module")

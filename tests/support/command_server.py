@@ -21,10 +21,15 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 
 def serve(path: str) -> None:
-  """Answers requests until standard input ends. Returns None in the server alone."""
+  """Answers requests until standard input ends."""
   listener = socket.socket(socket.AF_UNIX)
   listener.bind(path)
   listener.listen()
+
+  # Who asks meanwhile waits, and is told at once if this fails.
+  import libraries  # noqa: F401
+
+  gc.freeze()  # the collector of a fork would copy every page
   signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # handlers leave no zombies
 
   while True:
@@ -108,7 +113,4 @@ def become(
 
 
 if __name__ == "__main__":
-  import libraries  # noqa: F401
-
-  gc.freeze()  # the collector of a fork would copy every page
   serve(sys.argv[1])
