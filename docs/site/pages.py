@@ -71,7 +71,7 @@ def _navigation(tree: dict[str, Any]) -> list[Any]:
 
 def on_files(files: Files, config: Any) -> Files:
   """Replaces the files of docs_dir, where only this hook is, by those of the checkout."""
-  pages = Files([])
+  pages = Files([file for file in files if not file.src_uri.endswith(".py")])  # the theme's
   paths = tracked()
 
   for path in paths:

@@ -61,6 +61,7 @@ def test_it_beats_random_actions_where_it_can_be_played_quickly(policy):
   assert mean_return(policy.actor(f"babyai.{task}", 1, act)) > mean_return(random) + 0.2
 
 
+@pytest.mark.slow  # compiles the generator of the shipped network, half a minute
 def test_it_continues_a_text():
   done = commands.run(
     "experiments.generate",

@@ -321,6 +321,7 @@ def test_a_half_written_log_is_one_clear_error(dummy_raw, tmp_path):
     build_dummy(copy, tmp_path / "tfds")
 
 
+@pytest.mark.slow  # a process of TFDS with Beam, half a minute
 def test_tfds_build_works_as_its_users_know_it(dummy_raw, tmp_path):
   command = [
     pathlib.Path(sys.executable).with_name("tfds"),

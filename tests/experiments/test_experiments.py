@@ -22,6 +22,7 @@ def error_lines(done: subprocess.CompletedProcess) -> list[str]:
   ]
 
 
+@pytest.mark.slow  # collects, builds and checks, 20 seconds; test_check.py has the faults
 def test_check_finds_nothing_wrong_with_the_dummy_domain(tmp_path):
   done = run("check", "--domain=dummy", f"--data_dir={tmp_path}", "--sequence_length=128")
   assert done.returncode == 0, done.stdout + done.stderr

@@ -29,12 +29,14 @@ def test_a_verb_with_tensorflow_is_imported_without_a_word(verb):
   assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow  # imports TensorFlow anew, 20 seconds
 def test_a_machine_with_cuda_and_no_gpu_is_no_error():
   # With this level, as JAX sets it for TPUs, TensorFlow reports the missing GPU as an error.
   done = run("from experiments import cli; import gato_jax.data.records", TF_CPP_MIN_LOG_LEVEL="1")
   assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow  # imports four verbs anew, 12 seconds
 def test_the_others_are_silent_as_well():
   done = run(
     "import sys; "

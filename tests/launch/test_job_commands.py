@@ -29,6 +29,7 @@ def launch(tmp_path_factory):
   return launch
 
 
+@pytest.mark.slow  # six commands and a job, half a minute
 def test_a_job_is_waited_for_listed_described_and_followed(launch):
   submit = ("submit", "--on=local", "--name=nothing", f"--config={CONFIG}", "--verb=report")
   waited = launch(*submit, "--wait", "--every=1")

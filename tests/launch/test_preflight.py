@@ -276,8 +276,14 @@ LARGE = (
 )
 
 
-def test_a_step_that_fits():
-  done = run(*DUMMY)
+@pytest.fixture(scope="module")
+def dummy():
+  """Pre-flight of the dummy config, which compiles for half a minute."""
+  return run(*DUMMY)
+
+
+def test_a_step_that_fits(dummy):
+  done = dummy
   assert done.returncode == 0 and done.stderr == "compiling dummy for v4:2x2x1 ...\n"
 
   found = json.loads(done.stdout)
@@ -349,12 +355,12 @@ def test_bad_input_ends_in_one_line(arguments, message):
   assert done.returncode == 1 and len(lines) == 1 and message in lines[0], done.stderr
 
 
-def test_the_table_keeps_what_is_there(tmp_path):
+def test_the_table_keeps_what_is_there(tmp_path, dummy):
   now = preflight_table.sources()
   row = {
     "wall_seconds": 60.0,
     "sources": now,
-    **json.loads(run(*DUMMY).stdout),
+    **json.loads(dummy.stdout),
     "name": "gato_79m",
     "topology": "v4:4x8x8",
   }

@@ -142,7 +142,14 @@ def test_solver_finds_the_first_shortest_solution(task, count):
       assert 3 <= len(solution) <= 20
 
 
-@pytest.mark.parametrize(("task", "seeds"), [("boxes_1", 30), ("boxes_2", 10), ("boxes_4", 1)])
+@pytest.mark.parametrize(
+  ("task", "seeds"),
+  [
+    ("boxes_1", 30),
+    ("boxes_2", 10),
+    pytest.param("boxes_4", 1, marks=pytest.mark.slow),  # a search of 16 seconds
+  ],
+)
 def test_expert_is_a_function_of_the_board(task, seeds):
   for seed in range(seeds):
     env = environment.make(task)

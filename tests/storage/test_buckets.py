@@ -309,6 +309,7 @@ def test_datasets_are_read_from_s3(monkeypatch, tmp_path, dummy_tfds):
 # Runs.
 
 
+@pytest.mark.slow  # three runs, a minute
 def test_a_killed_run_goes_on_with_the_same_losses(server, tmp_path):
   """Checkpoints, metrics and FLOPs of a run in a bucket are those of one that was never killed."""
   workdir = paths.path(server.path("run"))

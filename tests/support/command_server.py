@@ -23,8 +23,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 def serve(path: str) -> None:
   """Answers requests until standard input ends."""
   listener = socket.socket(socket.AF_UNIX)
-  listener.bind(path)
+  listener.bind(f"{path}.new")
   listener.listen()
+  os.rename(f"{path}.new", path)  # it is there once it can be connected to
 
   # Who asks meanwhile waits, and is told at once if this fails.
   import libraries  # noqa: F401

@@ -67,6 +67,7 @@ def test_a_run_killed_three_times_is_the_whole_run(tmp_path, whole):
   assert_same_run(tmp_path, whole)
 
 
+@pytest.mark.slow  # two runs, 20 seconds; test_ending.py has the signal
 def test_sigterm_between_two_rows_saves_there_and_goes_on(tmp_path, whole):
   seldom = ("--log_every=100", "--checkpoint_every=100")
   status, error = run(tmp_path, 12, "--sigterm=6", *seldom)
