@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import pathlib
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -124,6 +125,52 @@ def test_the_shipped_network_loads_where_only_act_is_installed(wheel, tmp_path, 
   )
   done = run(programs / "python", "-c", code, cwd=tmp_path)
   assert done.stdout.endswith(" tasks\n"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", interpreters())
+def test_a_task_is_collected_and_trained_where_only_that_is_installed(wheel, tmp_path, version):
+  """Where EnvLogger has no wheel, TFDS writes the raw logs."""
+  programs = environment(tmp_path, interpreters()[version], f"{wheel}[collect,train]")
+  settings = ("--config=dummy", "--config.train.steps=2", "--config.collect.episodes=4")
+
+  for verb in ("collect", "build", "train"):
+    done = run(programs / "gato", verb, *settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+  assert (tmp_path / "work/dummy/checkpoints/2").exists()
+  logs = {path.suffix for path in (tmp_path / "data/raw").rglob("*.riegeli")}
+  assert bool(logs) == (version == "3.11")
+
+
+# Packages of C++ whose sources are compiled on installing, and one of Python without a wheel.
+SOURCES = ("editdistance", "promise")
+
+
+@pytest.mark.slow  # asks the package index
+@pytest.mark.parametrize("platform", ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin"])
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_every_extra_resolves(version, platform):
+  uv = shutil.which("uv") or str(ROOT / ".venv/bin/uv")
+  sources = [f"--no-binary={name}" for name in SOURCES]
+  if version != "3.13" and platform.startswith("aarch64"):
+    sources.append("--no-binary=labmaze")  # Bazel builds it
+
+  for extra in METADATA["project"]["optional-dependencies"]:
+    if extra in ("dev", "docs", "notebook") or (extra == "gpu" and platform.startswith("aarch64")):
+      continue
+    command = [uv, "pip", "compile", "-q", "pyproject.toml", f"--extra={extra}"]
+    target = [f"--python-version={version}", f"--python-platform={platform}"]
+    done = run(*command, *target, "--only-binary=:all:", *sources, cwd=ROOT)
+    assert done.returncode == 0, f"{extra}: {done.stderr}"
+
+
+def test_the_lock_is_of_these_extras():
+  uv = shutil.which("uv") or str(ROOT / ".venv/bin/uv")
+  if not pathlib.Path(uv).exists():
+    pytest.skip("uv is not here")
+  done = run(uv, "lock", "--check", "--offline", cwd=ROOT)
+  assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("version", interpreters())

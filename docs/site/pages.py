@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable
 from typing import Any
 
+from mkdocs import plugins
 from mkdocs.structure.files import File, Files
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -69,6 +70,7 @@ def _navigation(tree: dict[str, Any]) -> list[Any]:
   return entries
 
 
+@plugins.event_priority(100)  # before the plugin that makes pages of notebooks
 def on_files(files: Files, config: Any) -> Files:
   """Replaces the files of docs_dir, where only this hook is, by those of the checkout."""
   pages = Files([file for file in files if not file.src_uri.endswith(".py")])  # the theme's
@@ -76,7 +78,7 @@ def on_files(files: Files, config: Any) -> Files:
 
   for path in paths:
     if path.endswith(_PAGES + _LINKED) and not path.startswith((".", "tests/")):
-      pages.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
+      pages.append(File(path, str(ROOT), config.site_dir, config.use_directory_urls))
 
   for module in modules(paths):
     name = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
