@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -50,6 +51,12 @@ def test_it_has_the_pages_the_domains_and_the_modules(site):
     "reference/gato_jax/agent/index.html",
   ):
     assert (site / page).exists(), page
+
+  # What pages look like comes from the theme and from us.
+  home = (site / "index.html").read_text()
+  styles = re.findall(r'<link rel="stylesheet" href="([^"]+)"', home)
+  assert "wide.css" in styles and len(styles) >= 3
+  assert all((site / style).exists() for style in styles)
 
   # Signatures, and docstrings as sections.
   reference = (site / "reference/gato_jax/agent/policy/index.html").read_text()
