@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+UV = shutil.which("uv") or str(ROOT / ".venv/bin/uv")
 VERSIONS = ("3.11", "3.12", "3.13")
 
 EXTRAS = ("act", "collect", "data", "report", "serve", "train")
@@ -43,10 +44,9 @@ def interpreters() -> dict[str, str]:
 def install(version: str, program: str) -> pathlib.Path:
   """Installs the locked packages for a Python; returns the environment's directory."""
   environment = ROOT / f".venv/python{version}"
-  uv = shutil.which("uv") or str(ROOT / ".venv/bin/uv")
   extras = [f"--extra={extra}" for extra in EXTRAS]
   subprocess.run(
-    [uv, "sync", "--frozen", "--quiet", "--compile-bytecode", "--group=test", *extras],
+    [UV, "sync", "--frozen", "--quiet", "--compile-bytecode", "--group=test", *extras],
     cwd=ROOT,
     env=os.environ | {"UV_PROJECT_ENVIRONMENT": str(environment), "UV_PYTHON": program},
     check=True,
@@ -60,6 +60,10 @@ def main() -> int:
   if not others:
     print(f"pythons: no other Python of {', '.join(VERSIONS)} is here", file=sys.stderr)
     return 0
+
+  if not pathlib.Path(UV).exists():
+    print("pythons: uv is missing, which installs the other environments; pip install uv")
+    return 1
 
   failed = []
   for version, program in others.items():

@@ -10,13 +10,12 @@ import tomllib
 import zipfile
 
 import pytest
-from pythons import interpreters
+from pythons import UV, interpreters
 
 import gato_jax
 from gato_jax.storage import code_hash
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-UV = shutil.which("uv") or str(ROOT / ".venv/bin/uv")
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
