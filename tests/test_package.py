@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import pathlib
-import shutil
 import subprocess
 import sys
 import tomllib
