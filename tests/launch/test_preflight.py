@@ -283,10 +283,8 @@ def dummy():
 
 
 def test_a_step_that_fits(dummy):
-  done = dummy
-  assert done.returncode == 0 and done.stderr == "compiling dummy for v4:2x2x1 ...\n"
-
-  found = json.loads(done.stdout)
+  assert dummy.returncode == 0 and dummy.stderr == "compiling dummy for v4:2x2x1 ...\n"
+  found = json.loads(dummy.stdout)
 
   # A v4 device is a chip: megacore.
   assert found["fits"] and found["chips"] == 4 and found["devices"] == 4
@@ -302,14 +300,11 @@ def test_a_step_that_fits(dummy):
   assert "of these bytes are sent while the devices compute" in preflight.text(found)
 
   printed = preflight.text(found)
+  share = found["total"] / found["device_usable"]
+  assert printed.endswith(f"FITS: {share:.1%} of the usable memory")
 
-  assert printed.endswith(
-    f"FITS: {found['total'] / found['device_usable']:.1%} of the usable memory"
-  )
-
-  figures = [
-    float(line[45:53]) for line in printed.split("a device     a chip\n")[1].splitlines()[:8]
-  ]
+  lines = printed.split("a device     a chip\n")[1].splitlines()[:8]
+  figures = [float(line[45:53]) for line in lines]
 
   # The rows of kinds, and the row "needed".
   assert sum(figures[:-1]) == pytest.approx(figures[-1], abs=0.004)
@@ -374,7 +369,6 @@ def test_the_table_keeps_what_is_there(tmp_path, dummy):
   path = tmp_path / "preflight.jsonl"
   path.write_text(json.dumps(row) + "\n" + json.dumps(failed) + "\n")
   rows = preflight_table.read(path)
-
   assert rows["gato_79m", "v4:4x8x8"] == row
   assert len(preflight_table.missing(rows)) == 14  # all but the first, whose sources are today's
 
@@ -383,7 +377,6 @@ def test_the_table_keeps_what_is_there(tmp_path, dummy):
   assert len(preflight_table.missing({("gato_79m", "v4:4x8x8"): row})) == 15
 
   page = preflight_table.page(rows)
-
   assert "(31 minutes" in page and "failed: stopped" in page
   assert page.count("| 79m | v4:4x8x8 |") == 3  # verdict, memory, collectives
 
