@@ -34,7 +34,7 @@ test-pythons: setup  ## quick tests of the core on every other Python that is he
 	$(VENV) tests/pythons.py $(ARGS)
 
 docs: setup  ## the documentation as a site in build/site: pages, API reference, search
-	@NO_MKDOCS_2_WARNING=1 $(VENV) -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV) -m mkdocs build --strict
 	@echo "docs: build/site/index.html"
 
 lint: setup  ## style and types, checked and not changed

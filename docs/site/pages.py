@@ -18,7 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCE = "reference"
 
 # What others call from Python; verbs and domains have pages of their own.
-PACKAGES = ("gato_jax", "launch", "rlds_builders/base")
+SHARED = ("base", "files", "planners", "recordings", "scenes", "worlds")
+PACKAGES = ("gato_jax", "launch", *(f"rlds_builders/{name}" for name in SHARED))
 
 _PAGES = (".md", ".ipynb")
 _LINKED = (".png", ".yaml", ".jsonl", ".csv")  # files that pages link to

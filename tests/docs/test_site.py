@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow  # a build reads every module: a minute
 def build(checkout):
   # `make docs` also executes the notebook, which takes minutes.
   return subprocess.run(
-    [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"],
+    [sys.executable, "-m", "mkdocs", "build", "--strict"],
     cwd=checkout,
     env=os.environ | {"EXECUTE": "false"},
     capture_output=True,
