@@ -3,8 +3,8 @@
 python benchmarks/environment_size.py                       # 3.11, the extras of docs/install.md
 python benchmarks/environment_size.py --python=3.12 act     # some extras, another Python
 
-Each extra is installed by uv from uv.lock into an environment of its own, without compiled modules
-(they add a fifth). A row an extra goes to results/environment_size.jsonl, which replaces the one
+Each extra is installed by uv from uv.lock into an environment of its own, without compiled modules.
+A row an extra goes to results/environment_size.jsonl, which replaces the one
 before of the same extra and Python.
 """
 

@@ -1,7 +1,7 @@
 """Time to a first result, as a newcomer has it: a fresh clone, and a home without caches.
 
 python benchmarks/first_result.py                 # all of it, some ten minutes
-python benchmarks/first_result.py --cached       # packages come from this machine's caches
+python benchmarks/first_result.py --cached        # packages come from this machine's caches
 
 A row a milestone goes to results/first_result.jsonl: `make`, the first videos of the shipped network,
 the whole page of `make play`, and a dummy network's collecting, building, training and evaluating.

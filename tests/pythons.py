@@ -62,7 +62,10 @@ def main() -> int:
     return 0
 
   if not pathlib.Path(UV).exists():
-    print("pythons: uv is missing, which installs the other environments; pip install uv")
+    print(
+      "pythons: uv is missing, which installs the other environments; pip install uv",
+      file=sys.stderr,
+    )
     return 1
 
   failed = []

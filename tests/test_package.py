@@ -77,7 +77,7 @@ def environment(tmp_path, program, requirement):
   programs = tmp_path / "venv/bin"
   pip = [programs / "pip", "install", "-q"]
   if pathlib.Path(UV).exists():
-    pip = [UV, "pip", "install", "-q", f"--python={programs}/python"]  # in a quarter of the time
+    pip = [UV, "pip", "install", "-q", f"--python={programs}/python"]
   subprocess.run([*pip, requirement], check=True)
   return programs
 
@@ -132,7 +132,7 @@ def test_the_shipped_network_loads_where_only_act_is_installed(wheel, tmp_path, 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", interpreters())
 def test_a_task_is_collected_and_trained_where_only_that_is_installed(wheel, tmp_path, version):
-  """Where EnvLogger has no wheel, TFDS writes the raw logs."""
+  """TFDS writes the raw logs where EnvLogger has no wheel."""
   programs = environment(tmp_path, interpreters()[version], f"{wheel}[collect,train]")
   settings = ("--config=dummy", "--config.train.steps=2", "--config.collect.episodes=4")
 

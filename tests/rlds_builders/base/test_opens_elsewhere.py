@@ -1,4 +1,4 @@
-"""What we build is opened by TFDS and rlds alone, as other trainers do it."""
+"""Opens what we build by TFDS and rlds alone, as other trainers do."""
 
 import json
 import pathlib
