@@ -27,7 +27,7 @@ from experiments.analysis.report import (
   study_page,
   table,
 )
-from experiments.analysis.scaling import analysis, grid, points
+from experiments.analysis.scaling import analysis, points, predictions, runs
 from gato_jax.data import mirror
 from gato_jax.env import results
 from gato_jax.errors import GatoError
@@ -144,30 +144,34 @@ def report_scaling(experiment: cli.Experiment) -> None:
       "experiments/configs/studies/scaling.py has one"
     )
 
-  grid_config = experiment.section(grid.GridConfig, "scaling")
+  sweep_config = experiment.section(runs.SweepConfig, "scaling")
   path = pathlib.Path(_POINTS.value or experiment.workdir / "points.jsonl")
   measured = points.read(path)
   series, other_series = (
-    analysis.analyse(measured, grid_config.predict_largest, draws=_DRAWS.value, size=size)
+    analysis.analyse(
+      measured, analysis.predicted_budgets(sweep_config), draws=_DRAWS.value, size=size
+    )
     for size in analysis.SIZES
   )
 
-  # Points of another file need not be those of this config's grid.
-  if _POINTS.value:
-    points_text = f"{len(measured)}, of {path}"
-  else:
-    points_text = f"{len(measured)} of {len(grid.runs(grid_config))} runs of the grid"
   config_flag = f"--config={cli.config_path()}"
   facts = {
     "config": experiment.config.name,
-    "points": points_text,
+    "points": f"{len(measured)}, of {path}",
     "intervals": f"bootstrap over runs, {_DRAWS.value} fits",
     "commands": [
       f"python -m launch sweep {config_flag} --on=local",
       f"python -m experiments.report --scaling {config_flag}",
     ],
   }
-  index = scaling_page.write(experiment.workdir / "report", measured, series, other_series, facts)
+  index = scaling_page.write(
+    experiment.workdir / "report",
+    measured,
+    series,
+    other_series,
+    facts,
+    predicted=predictions.read(path.parent),
+  )
 
   scaling_page.show(series)
   print(f"report: {index.resolve()}")

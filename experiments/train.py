@@ -149,6 +149,14 @@ def train(experiment: cli.Experiment) -> None:
     _write_demonstrations(workdir, mixture, inputs, played)
 
   multihost.from_first(prepare_workdir)
+  if train_config.branch_from and not steps:
+    if experiment.fine_tune.start:
+      raise GatoError("train.branch_from and fine_tune.start: a run begins in one place; drop one")
+    multihost.from_first(
+      lambda: resume.check_changes(
+        paths.path(train_config.branch_from), description, accept=cli.ACCEPT.value
+      )
+    )
 
   initial_params = None
   # A run that continues has its own parameters.

@@ -1,42 +1,56 @@
 """Trains the missing runs of a sweep: python -m launch sweep --on=BACKEND --config=FILE
 
-FILE is experiments/configs/studies/scaling.py or one like it. Each run is a job of its own
-(experiments/analysis/scaling/grid.py lists them), the cheapest first, in <workdir>/<run>. A run is
-finished once its folder has a loss of the validation split; the rest are submitted, --jobs at a
+FILE is experiments/configs/studies/scaling.py or one like it. Each run is a job of its own, in
+<workdir>/<run>. With `scaling.budgets` the runs of a budget follow from the losses of the cheaper
+ones (experiments/analysis/scaling/design.py), so that there are rounds: when all runs of one have
+ended, the next is planned. The losses of `scaling.predicted_budgets` are predicted, in
+<workdir>/predictions.jsonl, before their first run is submitted.
+
+A run is finished once its directory has a validation loss; the rest are submitted, --jobs at a
 time, and continue from their checkpoints. Interrupted or killed, the command leaves its jobs
 running; given again it finds them, submits what is missing, and also tries again what failed.
-<workdir>/points.jsonl has the finished ones, for python -m experiments.report --scaling.
+--runs=NAME,... is for some of the runs only, and --until=CHIP_HOURS for a part of the sweep.
+<workdir>/points.jsonl has the finished runs, for python -m experiments.report --scaling.
 
-With --verb=evaluate it plays the trained ones instead, --config.evaluate.episodes a task, for the
+With --verb=evaluate it plays the trained runs instead, --config.evaluate.episodes a task, for the
 report's scores.
 
-The folders must be readable here: a cluster's workdir lies on a shared file system, and for gke and
-tpu_vm in the bucket, --config.workdir=gs://BUCKET/work/NAME. Slices are checked once, with the
-largest network that is missing.
+The directories must be readable here: a cluster's workdir lies on a shared file system, and for gke
+and tpu_vm in the bucket, --config.workdir=gs://BUCKET/work/NAME. Slices are checked once, with the
+largest network that is missing. The first start reads some batches of the mixture, for the FLOPs of
+its networks.
 """
 
 import collections
 import datetime
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import rich.console
 import rich.live
 from absl import flags
 
 from experiments import cli
-from experiments.analysis.scaling import grid, points
+from experiments.analysis.scaling import batches, points, predictions, runs
 from gato_jax.env import results
 from gato_jax.errors import GatoError
 from launch import jobs, settings, submit
 from launch.jobs import JobState
+from launch.sweep_plan import Planner
 from launch.sweep_runs import WAITING, Sweep, SweepRow, table
 
 _JOBS = flags.DEFINE_integer(
   "jobs", None, "Jobs at a time; 0: all. Local: 1 by default, elsewhere 0."
 )
 _POLL = flags.DEFINE_float("poll", 2.0, "Seconds between two looks at the jobs.")
+_RUNS = flags.DEFINE_list("runs", [], "Names of the runs to train or play; all by default.")
+_UNTIL = flags.DEFINE_float(
+  "until",
+  None,
+  "Chip-hours after which no further run is submitted; on machines without accelerators, hours of"
+  " their runs.",
+)
 
 # --on, --dry_run, --preflight, --flag and the backends' settings.
 flags.adopt_module_key_flags(submit)
@@ -45,53 +59,133 @@ flags.adopt_module_key_flags(submit)
 def main(experiment: cli.Experiment) -> None:
   options = flags.FLAGS
   _check_flags(experiment)
-
   backend = settings.backend(options.on)
-  rows = list(plan(experiment, sys.argv, more=options.flag, verb=options.verb))
-  bucket = getattr(backend, "bucket", "")
-  if bucket and not str(experiment.workdir).startswith(f"gs://{bucket}/"):
-    raise GatoError(
-      f"--on={backend.name} writes to its bucket: give "
-      f"--config.workdir=gs://{bucket}/work/{experiment.config.name}"
-    )
+  _check_bucket(experiment, backend)
 
-  # Runs on one machine would take the cores from each other.
-  width = _JOBS.value
-  if width is None:
-    width = 1 if backend.name == "local" else 0
-  if width < 0 or _POLL.value <= 0:
-    raise GatoError(f"--jobs={width} --poll={_POLL.value}: at least 0, and above 0")
-
+  planner = Planner(
+    experiment, sys.argv, _content(experiment), more=options.flag, verb=options.verb
+  )
+  measured = _measured(planner)
+  print(planner.forecast(measured))
   if options.dry_run:
-    show_plan(rows, backend)
+    show_plan(_rows(planner, measured), backend)
     return
 
-  out = experiment.workdir / "points.jsonl"
-  if options.verb == "train":
-    sweep = Sweep(rows, backend, width=width, out=out)
-  else:
+  if options.verb == "evaluate":
+    _play(experiment, planner, backend)
+    return
+
+  checked = False
+  while True:
+    rows = _rows(planner, measured)
+    missing = [row for row in rows if not row.point]
+    if options.preflight and missing and not checked:
+      submit.preflight(backend, max(missing, key=lambda row: row.work / row.run.tokens).job)
+      checked = True
+
+    _predict(experiment, planner, measured)
     sweep = Sweep(
       rows,
       backend,
-      width=width,
-      out=out,
-      finished=lambda row: _is_played(row, experiment),
+      width=_width(backend),
+      out=experiment.workdir / "points.jsonl",
+      content=planner.content,
+      until=_UNTIL.value,
     )
-    check_trained(rows)
+    _run(sweep)
+    _check_finished(sweep)
 
-  missing = [row for row in rows if row.state == WAITING]
-  if options.preflight and options.verb == "train" and missing:
-    submit.preflight(backend, max(missing, key=lambda row: row.run.width).job)
+    measured = _measured(planner)
+    if sweep.exhausted or planner.is_complete(_losses(measured)) or _RUNS.value:
+      break
 
+  print(f"{len(measured)} points: {experiment.workdir / 'points.jsonl'}")
+
+
+def _play(experiment: cli.Experiment, planner: Planner, backend: jobs.Backend) -> None:
+  """Plays the runs that are planned."""
+  rows = _rows(planner, _measured(planner))
+  check_trained(rows)
+  sweep = Sweep(
+    rows,
+    backend,
+    width=_width(backend),
+    out=experiment.workdir / "points.jsonl",
+    content=planner.content,
+    finished=lambda row: is_played(row, experiment),
+    until=_UNTIL.value,
+  )
   _run(sweep)
+  _check_finished(sweep)
+  print(f"{len(rows)} runs played: {experiment.workdir / 'points.jsonl'}")
 
-  unfinished = [row.job.name for row in rows if row.state != JobState.DONE]
-  if unfinished:
+
+def _content(experiment: cli.Experiment) -> batches.BatchContent:
+  """Returns what batches of the mixture hold, measured at the sweep's first start."""
+  content = batches.read(experiment.workdir)
+  if content is None:
+    content = batches.measure(experiment)
+    batches.write(experiment.workdir, content)
+  return content
+
+
+def _measured(planner: Planner) -> list[points.ScalingPoint]:
+  """Returns the points of all runs that have ended, also of those that others lead to."""
+  known: dict[str, points.ScalingPoint] = {}
+  while True:
+    losses = {name: point.loss for name, point in known.items()}
+    found = {}
+    for row in planner.rows(losses):
+      point = known.get(row.name) or points.of_run(row.workdir, row.run, planner.content)
+      if point is not None:
+        found[row.name] = point
+    if len(found) == len(known):
+      return list(found.values())
+    known = found
+
+
+def _losses(measured: Sequence[points.ScalingPoint]) -> dict[str, float]:
+  return {point.name: point.loss for point in measured}
+
+
+def _rows(planner: Planner, measured: Sequence[points.ScalingPoint]) -> list[SweepRow]:
+  """Returns the planned runs, those of --runs alone where it is given."""
+  rows = planner.rows(_losses(measured))
+  by_name = {point.name: point for point in measured}
+  for row in rows:
+    row.point = by_name.get(row.name)
+  if not _RUNS.value:
+    return rows
+
+  unknown = [name for name in _RUNS.value if name not in {row.name for row in rows}]
+  if unknown:
     raise GatoError(
-      f"{len(unfinished)} of {len(rows)} runs did not finish: {', '.join(unfinished)}; see `python"
-      f" -m launch logs --name={unfinished[0]}` and run the same command again"
+      f"--runs={unknown[0]}: no run that is planned; --dry_run names them, and those of a budget"
+      " are planned when the cheaper budgets are trained"
     )
-  print(f"{len(rows)} points: {out}")
+  return [row for row in rows if row.name in _RUNS.value]
+
+
+def _predict(
+  experiment: cli.Experiment, planner: Planner, measured: Sequence[points.ScalingPoint]
+) -> None:
+  """Writes predictions of the runs of a predicted budget, before they are trained."""
+  losses = _losses(measured)
+  expected = [
+    run
+    for stage in planner.stages(losses)
+    if stage.predicted
+    for run in stage.runs
+    if run.name not in losses
+  ]
+  if not expected:
+    return
+
+  written = predictions.predict(
+    experiment.workdir, expected, measured, planner.content, planner.config, planner.parameters
+  )
+  if written:
+    print(f"{written} losses predicted: {experiment.workdir / predictions.FILE}")
 
 
 def _check_flags(experiment: cli.Experiment) -> None:
@@ -101,6 +195,9 @@ def _check_flags(experiment: cli.Experiment) -> None:
       " has one, and a study goes through python -m launch submit --verb=study"
     )
 
+  # Before anything is read or sent.
+  experiment.section(runs.SweepConfig, "scaling")
+
   options = flags.FLAGS
   if options.on is None:
     raise GatoError(f"--on=BACKEND ({', '.join(settings.BACKENDS)}) is missing")
@@ -108,6 +205,27 @@ def _check_flags(experiment: cli.Experiment) -> None:
     raise GatoError(
       "a sweep names its runs itself, so --name is no flag of it; --verb is train or evaluate"
     )
+  if (_JOBS.value or 0) < 0 or _POLL.value <= 0:
+    raise GatoError(f"--jobs={_JOBS.value} --poll={_POLL.value}: at least 0, and above 0")
+  if _UNTIL.value is not None and _UNTIL.value <= 0:
+    raise GatoError(f"--until={_UNTIL.value}: chip-hours, above 0")
+
+
+def _check_bucket(experiment: cli.Experiment, backend: jobs.Backend) -> None:
+  bucket = getattr(backend, "bucket", "")
+  if bucket and not str(experiment.workdir).startswith(f"gs://{bucket}/"):
+    raise GatoError(
+      f"--on={backend.name} writes to its bucket: give "
+      f"--config.workdir=gs://{bucket}/work/{experiment.config.name}"
+    )
+
+
+def _width(backend: jobs.Backend) -> int:
+  """Returns the number of jobs at a time."""
+  if _JOBS.value is not None:
+    return _JOBS.value
+  # Runs on one machine would take the cores from each other.
+  return 1 if backend.name == "local" else 0
 
 
 def _run(sweep: Sweep) -> None:
@@ -136,6 +254,23 @@ def _run(sweep: Sweep) -> None:
     console.print()
 
 
+def _check_finished(sweep: Sweep) -> None:
+  """Raises GatoError if a run that was submitted did not finish."""
+  if sweep.exhausted:
+    waiting = sum(row.state == WAITING for row in sweep.rows)
+    print(
+      f"--until={_UNTIL.value:g}: {sweep.spent_hours():.2f} chip-hours are spent, {waiting} runs"
+      " wait for the same command with more"
+    )
+
+  unfinished = [row.job.name for row in sweep.rows if row.state not in (JobState.DONE, WAITING)]
+  if unfinished:
+    raise GatoError(
+      f"{len(unfinished)} of {len(sweep.rows)} runs did not finish: {', '.join(unfinished)}; see"
+      f" `python -m launch logs --name={unfinished[0]}` and run the same command again"
+    )
+
+
 def check_trained(rows: Sequence[SweepRow]) -> None:
   """Checks that all runs that are to be played are trained.
 
@@ -150,7 +285,7 @@ def check_trained(rows: Sequence[SweepRow]) -> None:
     )
 
 
-def _is_played(row: SweepRow, experiment: cli.Experiment) -> bool:
+def is_played(row: SweepRow, experiment: cli.Experiment) -> bool:
   """Returns True when the run's last checkpoint has all episodes of all tasks."""
   played: collections.Counter[str] = collections.Counter()
   for result in results.read(row.workdir / "results.jsonl"):
@@ -162,51 +297,9 @@ def _is_played(row: SweepRow, experiment: cli.Experiment) -> bool:
   return all(played[task] >= episodes for task in tasks)
 
 
-def plan(
-  experiment: cli.Experiment, argv: Sequence[str], more: Sequence[str] = (), verb: str = "train"
-) -> Iterator[SweepRow]:
-  """Yields the runs of the grid, before the backend was asked about any of them.
-
-  Args:
-    experiment: The sweep's experiment.
-    argv: Arguments of the command, for its overrides.
-    more: Flags of the verb.
-    verb: "train" or "evaluate".
-  """
-  paths = [a.removeprefix("--config=") for a in argv if a.startswith("--config=")]
-  if not paths:
-    raise GatoError("--config=experiments/configs/NAME.py is missing")
-
-  # Every run has a workdir of its own, inside the one that was given.
-  given = [a for a in argv if a.startswith("--config.") and not a.startswith("--config.workdir=")]
-
-  config = experiment.config
-  batch_tokens = config.train.batch_size * config.data.sequence_length
-  for run in grid.runs(experiment.section(grid.GridConfig, "scaling")):
-    workdir = experiment.workdir / run.name
-    run_overrides = grid.overrides(run, batch_tokens)
-    overrides = (*more, *given, *run_overrides, f"--config.workdir={workdir}")
-
-    # Names of jobs have no underscores. Jobs that play a run and that train it are two.
-    name = f"{config.name}-{run.name}".replace("_", "-")
-    if verb != "train":
-      name += f"-{verb}"
-    job = jobs.Job(name, paths[-1], overrides=overrides, verb=verb)
-
-    # Roughly the parameters that a token meets: 11 d^2 in a layer, and the head over the vocabulary
-    # of 33,025. The head counts an eighth, because only the targets go through it.
-    layers = grid.network(run.width)["layers"]
-    work = run.tokens * float(layers * run.width**2 * 11 + 33_025 * run.width / 8)
-    yield SweepRow(run, job, workdir=workdir, steps=run.steps(batch_tokens), work=work)
-
-
 def show_plan(rows: Sequence[SweepRow], backend: jobs.Backend) -> None:
   """Prints the output of --dry_run: the missing runs, and the first of them as it would be sent."""
-  missing = []
-  for row in rows:
-    if row.job.verb != "train" or points.of_run(row.workdir, row.steps) is None:
-      missing.append(row)
-
+  missing = [row for row in rows if row.job.verb != "train" or row.point is None]
   print(f"{len(rows)} runs, {len(missing)} missing: {' '.join(row.run.name for row in missing)}")
   if not missing:
     return

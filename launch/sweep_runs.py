@@ -9,9 +9,9 @@ from typing import Literal
 import rich.table
 
 from experiments.analysis import run_metrics
-from experiments.analysis.scaling import grid, points
+from experiments.analysis.scaling import batches, points, runs
 from gato_jax.errors import GatoError
-from launch import jobs
+from launch import cost, jobs
 from launch.jobs import JobState
 
 # State of a run that was not submitted yet.
@@ -35,7 +35,7 @@ class SweepRow:
   """A run of the sweep and its progress.
 
   Attributes:
-    run: The run of the grid.
+    run: The run of the sweep.
     job: The job that trains or plays it.
     workdir: Folder of the run.
     steps: Training steps of the whole run.
@@ -43,13 +43,15 @@ class SweepRow:
     state: WAITING, or a JobState.
     point: Result of the training, once it has ended.
     done: True when the run has what the job is there for.
+    after: Name of the run that this one branches from, and waits for; "" for none.
     handle: The backend's handle of the job; "" before it was submitted.
     step: Training steps so far.
     loss: Loss of the validation split, or of training before the run has ended.
     seconds_per_step: Speed of training.
+    seconds: Time of training so far.
   """
 
-  run: grid.GridRun
+  run: runs.SweepRun
   job: jobs.Job
   workdir: pathlib.Path
   steps: int
@@ -57,10 +59,22 @@ class SweepRow:
   state: str = WAITING
   point: points.ScalingPoint | None = None
   done: bool = False
+  after: str = ""
   handle: str = ""
   step: int = 0
   loss: float | None = None
   seconds_per_step: float | None = None
+  seconds: float = 0.0
+
+  @property
+  def name(self) -> str:
+    """Name of the run."""
+    return self.run.name
+
+  @property
+  def over(self) -> bool:
+    """True when the run neither waits nor is at work."""
+    return self.state not in _OPEN
 
   @property
   def left(self) -> float | None:
@@ -72,7 +86,7 @@ class SweepRow:
 
 
 class Sweep:
-  """All runs of a grid on one backend."""
+  """All runs of a sweep that are planned so far, on one backend."""
 
   def __init__(
     self,
@@ -80,7 +94,9 @@ class Sweep:
     backend: jobs.Backend,
     width: int,
     out: pathlib.Path,
+    content: batches.BatchContent,
     finished: Callable[[SweepRow], bool] = lambda row: row.point is not None,
+    until: float | None = None,
   ):
     """Finds the jobs of an earlier sweep that are not over.
 
@@ -89,14 +105,19 @@ class Sweep:
       backend: Where they run.
       width: Jobs at a time; 0: any number.
       out: File of the points.
+      content: Of the batches that the runs train on.
       finished: True of a run that has what its job is there for; by default, that is trained. Only
         called when the job does not run.
+      until: Chip-hours after which no run is submitted; None for no limit. A machine without
+        accelerators counts as one chip.
     """
     self.rows = rows
     self._backend = backend
     self._width = width
     self._out = out
+    self._content = content
     self._finished = finished
+    self._until = until
     self._written: list[points.ScalingPoint] | None = None
     self._refused_in_a_row = 0
 
@@ -124,12 +145,13 @@ class Sweep:
       if row.handle:
         row.state = self._backend.state(row.handle)
       if not row.handle or row.state == JobState.DONE:
-        row.point = points.of_run(row.workdir, row.steps)
+        row.point = points.of_run(row.workdir, row.run, self._content)
         row.done = self._finished(row)
 
       if row.point is not None:
         row.step = row.steps
         row.loss = row.point.loss
+        row.seconds = row.point.seconds
 
       if row.done:
         row.state = JobState.DONE
@@ -144,11 +166,28 @@ class Sweep:
       points.write(self._out, current)
       self._written = current
 
+  def spent_hours(self) -> float:
+    """Returns the chip-hours of all runs so far."""
+    chips = {record.job.name: cost.chips(record) or 1 for record in jobs.records()}
+    return sum(row.seconds * chips.get(row.job.name, 1) / 3600 for row in self.rows)
+
+  @property
+  def exhausted(self) -> bool:
+    """True when runs wait for which no chip-hours are left."""
+    if self._until is None or all(row.state != WAITING for row in self.rows):
+      return False
+    return self.spent_hours() >= self._until
+
   def submit(self) -> None:
     """Submits as many runs as there is room for."""
+    if self.exhausted:
+      return
+
     active = sum(row.state in (JobState.QUEUED, JobState.RUNNING) for row in self.rows)
     for row in self.rows:
       if row.state == WAITING and (not self._width or active < self._width):
+        if row.after and any(other.name == row.after and not other.over for other in self.rows):
+          continue
         try:
           row.handle = jobs.submit(self._backend, row.job).handle
         except GatoError as e:
@@ -173,7 +212,9 @@ class Sweep:
   @property
   def over(self) -> bool:
     """True when no run waits or is at work."""
-    return not any(row.state in _OPEN for row in self.rows)
+    if self.exhausted:
+      return all(row.over or row.state == WAITING for row in self.rows)
+    return all(row.over for row in self.rows)
 
   def seconds_left(self) -> float | None:
     """Returns the seconds until all runs have ended; None before anything has trained.
@@ -195,7 +236,7 @@ class Sweep:
       return None
 
     mean_speed = sum(speeds) / len(speeds)
-    open_rows = [row for row in self.rows if row.state in _OPEN]
+    open_rows = [row for row in self.rows if not row.over]
     seconds = 0.0
     for row in open_rows:
       seconds += row.left or row.work * (1 - row.step / row.steps) / mean_speed
@@ -215,7 +256,7 @@ def table(sweep: Sweep) -> rich.table.Table:
   result = rich.table.Table(
     title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0)
   )
-  for name in ("run", "width", "tokens", "state", "step", "loss", "score", "left"):
+  for name in ("run", "tokens", "state", "step", "loss", "score", "left"):
     justify: Literal["left", "right"] = "left" if name in ("run", "state") else "right"
     result.add_column(name, justify=justify, no_wrap=True)
 
@@ -242,7 +283,6 @@ def _cells(row: SweepRow) -> list[str]:
 
   return [
     row.run.name,
-    str(row.run.width),
     f"{row.run.tokens:,}",
     str(row.state),
     f"{row.step}/{row.steps}",
@@ -261,6 +301,7 @@ def _update_progress(row: SweepRow) -> None:
   row.step = int(newest["step"])
   row.loss = newest["loss"]
   row.seconds_per_step = newest["step_seconds"]
+  row.seconds = sum(entry["interval_seconds"] for entry in logged)
 
 
 def _duration(seconds: float) -> str:

@@ -55,6 +55,11 @@ class DocumentWindows:
     sequences_per_row = self._pairs or max(1, round(length / data.lengths.mean()))
     self.patch_capacity = min(length, int(data.patches.max()) * sequences_per_row)
 
+  @property
+  def available_tokens(self) -> int:
+    """Tokens of all documents that rows are drawn from: an epoch."""
+    return int(self._data.lengths[self._sequences].sum())
+
   def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:
     """Draws a row.
 

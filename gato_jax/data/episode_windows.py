@@ -92,6 +92,11 @@ class EpisodeWindows:
     members = [np.flatnonzero(group_of_position == i) for i in range(group_of_position.max() + 1)]
     self._group = [members[group] for group in group_of_position]
 
+  @property
+  def available_tokens(self) -> int:
+    """Tokens of all steps that rows are drawn from: an epoch."""
+    return int(self._data.lengths[self.episodes].sum()) * self.layout.length
+
   def row(self, random: np.random.Generator, component: int) -> dict[str, np.ndarray]:
     """Draws a row.
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gato_jax.model import parametrization
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.parameters import linear, parameter
 
@@ -258,7 +259,7 @@ class RelativeAttention(nn.Module):
     qkv_BxLx3xHxK = linear(x_BxLxD, self.qkv, as_matrix)
     query, key, value = qkv_BxLx3xHxK.transpose(2, 3, 0, 1, 4)
 
-    scale = self.config.key_size**-0.5
+    scale = parametrization.attention_scale(self.config)
     content_query = (query + self.content_bias.astype(dtype)[:, None, None]) * scale
     distance_query = (query + self.distance_bias.astype(dtype)[:, None, None]) * scale
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gato_jax.model import removal, transformer
+from gato_jax.model import parametrization, removal, transformer
 from gato_jax.model.attention import CacheMask, LayerCache, distance_table
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.embedding import Embedding
@@ -300,7 +300,7 @@ def read(
     step_cache, keys=tuple(all_step_keys), values=tuple(all_step_values)
   )
 
-  return cast(jax.Array, hidden), step_cache
+  return cast(jax.Array, hidden) * parametrization.output_scale(config), step_cache
 
 
 def _attention_mask(

@@ -10,6 +10,7 @@ from gato_jax.tokens import vocabulary
 DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "full", "dots")
 PAST_ACTIONS = ("seen", "hidden")
+PARAMETRIZATIONS = ("standard", "mup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,8 @@ class GatoConfig:
     past_actions: Whether a step attends to the actions of earlier steps of its episode: "seen", as
       in the paper, or "hidden", which keeps a cloned policy from copying its last action instead of
       looking at the state (docs/history.md). The actions of a prompt are always seen.
+    parametrization: "standard", as in the paper, or "mup": a learning rate that suits one width and
+      depth suits all (gato_jax/model/parametrization.py, docs/scaling.md).
     memory_length: Entries of the KV cache (Transformer-XL memory) when acting, in tokens.
     dtype: Precision of the matrix products; parameters, norms and softmaxes are float32.
     remat: What the backward pass computes again: "none", "full" (a whole block) or "dots" (all of
@@ -57,6 +60,7 @@ class GatoConfig:
   dropout: float = 0.0
   text_pieces: int = vocabulary.TEXT_SIZE
   past_actions: str = "seen"
+  parametrization: str = "standard"
   memory_length: int = 1024
   dtype: str = "bfloat16"
   remat: str = "full"
@@ -67,6 +71,7 @@ class GatoConfig:
     check_name(self.dtype, DTYPES, "model dtype")
     check_name(self.remat, REMAT_POLICIES, "remat policy")
     check_name(self.past_actions, PAST_ACTIONS, "value of model.past_actions")
+    check_name(self.parametrization, PARAMETRIZATIONS, "value of model.parametrization")
 
     if self.feed_forward % 2 or self.patch_channels % 32 or self.width % 2:
       raise GatoError(

@@ -16,7 +16,7 @@ FORMULA = (
 
 
 def forward(
-  config: GatoConfig, *, rows: int, length: int, targets: int, patches: int
+  config: GatoConfig, *, rows: int, length: int, targets: float, patches: int
 ) -> dict[str, float]:
   """Returns the FLOPs of one forward pass by part, in the order of FORMULA.
 
@@ -24,7 +24,7 @@ def forward(
     config: Sizes of the network.
     rows: Rows of the batch.
     length: Positions of a row.
-    targets: Predicted positions in the batch.
+    targets: Predicted positions in the batch, a mean where batches differ.
     patches: Image patches in the batch, padding included.
   """
   d, inner = config.width, config.heads * config.key_size
@@ -48,7 +48,9 @@ def forward(
   }
 
 
-def train_step(config: GatoConfig, *, rows: int, length: int, targets: int, patches: int) -> float:
+def train_step(
+  config: GatoConfig, *, rows: int, length: int, targets: float, patches: int
+) -> float:
   """Returns the FLOPs of one forward and backward pass."""
   parts = forward(config, rows=rows, length=length, targets=targets, patches=patches)
   return 3 * sum(parts.values())

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gato_jax.model import parametrization
 from gato_jax.model.attention import CacheMask, LayerCache, RelativeAttention, WindowMask
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.parameters import linear, parameter
@@ -181,4 +182,4 @@ class Decoder(nn.Module):
     )
     x_BxLxD, _ = stack(config, name="layers")(x_BxLxD, mask, rows)
 
-    return LayerNorm(name="final_norm")(x_BxLxD)
+    return LayerNorm(name="final_norm")(x_BxLxD) * parametrization.output_scale(config)

@@ -9,7 +9,6 @@ any moment leaves the earlier checkpoints intact. The checksums do not depend on
 laid out, so damage is found on any mesh.
 """
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -17,8 +16,7 @@ import logging
 import os
 import pathlib
 import time
-import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,7 +25,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from gato_jax.errors import GatoError
 from gato_jax.storage import paths
-from gato_jax.train import checksums, multihost
+from gato_jax.train import checksums, multihost, orbax_errors
 
 _log = logging.getLogger(__name__)
 _ITEMS = ("params", "optimizer", "meta")
@@ -35,52 +33,7 @@ _RENAMED_DATA_SETTINGS = {"hold_out": "validation_every"}  # since version 0.1.0
 # Raised by Orbax and TensorStore for files that are missing, truncated or changed.
 _CORRUPT = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
-
-class _FinishingLoop(asyncio.SelectorEventLoop):
-  """An event loop that lets its tasks finish before it closes.
-
-  Orbax reads and writes many arrays concurrently, in a loop that it closes at the first error. The
-  remaining operations then report to a closed loop, each with a traceback on standard error, about
-  an error that Orbax raises anyway.
-  """
-
-  def __init__(self, *arguments: Any):
-    super().__init__(*arguments)
-    self._tasks: weakref.WeakSet[asyncio.Task] = weakref.WeakSet()
-    self.set_task_factory(self._create_task)
-
-  def _create_task(
-    self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
-  ) -> asyncio.Task:
-    task = asyncio.Task(coroutine, loop=loop, **options)
-    self._tasks.add(task)
-    return task
-
-  def close(self) -> None:
-    unfinished = [task for task in self._tasks if not task.done()]
-
-    if unfinished and not self.is_closed() and not self.is_running():
-      self.run_until_complete(asyncio.gather(*unfinished, return_exceptions=True))
-    super().close()
-
-
-class _FinishingLoopPolicy(asyncio.DefaultEventLoopPolicy):
-  """Creates a `_FinishingLoop` in every thread: Orbax has several."""
-
-  _loop_factory = _FinishingLoop
-
-
-def _is_not_from_orbax(record: logging.LogRecord) -> bool:
-  """Returns True for log records of other packages than Orbax.
-
-  Orbax's threads log the traceback of an error that is also raised where it is waited for, and it
-  warns about files that our checkpoints never have.
-  """
-  return "/orbax/" not in record.pathname
-
-
-asyncio.set_event_loop_policy(_FinishingLoopPolicy())
-logging.getLogger("absl").addFilter(_is_not_from_orbax)
+orbax_errors.silence()
 
 
 class Checkpoints:
@@ -90,13 +43,20 @@ class Checkpoints:
     directory: The absolute path of the checkpoints.
   """
 
-  def __init__(self, directory: pathlib.Path, keep: int = 3, keep_period: int | None = None):
+  def __init__(
+    self,
+    directory: pathlib.Path,
+    keep: int = 3,
+    keep_period: int | None = None,
+    keep_steps: Sequence[int] = (),
+  ):
     """Opens the checkpoints of a run and removes what a killed process left unfinished.
 
     Args:
       directory: Created where it does not exist.
       keep: Number of newest checkpoints that are kept.
       keep_period: Every `keep_period`-th step is kept for good. None or 0 for no such steps.
+      keep_steps: These steps are kept for good too.
     """
     self.directory = paths.absolute(paths.path(directory))
     if os.fspath(self.directory).startswith("s3://"):
@@ -108,6 +68,8 @@ class Checkpoints:
     policies: list[Any] = [checkpoint_managers.LatestN(keep)]
     if keep_period:
       policies.append(checkpoint_managers.EveryNSteps(keep_period))
+    if keep_steps:
+      policies.append(checkpoint_managers.CustomSteps(keep_steps))
     options = ocp.CheckpointManagerOptions(
       preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
       cleanup_tmp_directories=True,
@@ -198,13 +160,10 @@ class Checkpoints:
     steps = multihost.from_first(lambda: saved_steps(self.directory))
 
     for step in steps:
-      directory = self.directory / str(step)
       try:
-        meta, arrays = _read_together(directory, params=params, optimizer=optimizer)
+        return restore(self.directory, step, params, optimizer)
       except GatoError as e:
         _log.warning("%s; trying the one before", e)
-        continue
-      return step, arrays["params"], arrays["optimizer"], _decode(meta)
 
     if steps:
       raise GatoError(
@@ -231,6 +190,28 @@ class Checkpoints:
     self._manager.close()
 
 
+def restore(
+  directory: pathlib.Path, step: int, params: Any, optimizer: Any
+) -> tuple[int, Any, Any, dict[str, Any]]:
+  """Restores one step, on all processes.
+
+  Args:
+    directory: The checkpoints of a run.
+    step: One of `saved_steps`.
+    params: jax.ShapeDtypeStructs with shardings.
+    optimizer: The same for the optimizer state.
+
+  Returns:
+    (step, params, optimizer, meta).
+
+  Raises:
+    GatoError: The step cannot be read, or is of another model.
+  """
+  path = paths.absolute(paths.path(directory)) / str(step)
+  meta, arrays = _read_together(path, params=params, optimizer=optimizer)
+  return step, arrays["params"], arrays["optimizer"], _decode(meta)
+
+
 def newest_meta(directory: pathlib.Path) -> dict[str, Any] | None:
   """Returns the meta of the newest step whose meta is intact, without reading the arrays.
 
@@ -238,13 +219,21 @@ def newest_meta(directory: pathlib.Path) -> dict[str, Any] | None:
   """
   for step in saved_steps(directory):
     try:
-      meta, _ = _read(paths.absolute(paths.path(directory)) / str(step))
+      return read_meta(directory, step)
     except GatoError as e:
       _log.warning("%s; looking at the one before", e)
-      continue
-    return _decode(meta)
 
   return None
+
+
+def read_meta(directory: pathlib.Path, step: int) -> dict[str, Any]:
+  """Returns the meta of a step without reading the arrays.
+
+  Raises:
+    GatoError: It cannot be read.
+  """
+  meta, _ = _read(paths.absolute(paths.path(directory)) / str(step))
+  return _decode(meta)
 
 
 def load_for_acting(

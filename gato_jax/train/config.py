@@ -20,6 +20,8 @@ class TrainConfig:
     log_every: Steps between two rows of the log.
     seed: Of the parameters and of the noise in training steps (stochastic depth, patch positions).
     keep: Number of newest checkpoints that are kept.
+    branch_from: Workdir of another run with optimizer.schedule="wsd", whose stable part this run
+      begins with (gato_jax/train/branch.py); "" to begin at step 0.
     keep_period: Every `keep_period`-th step is kept for good; 0 for no such steps.
     accumulate: Microbatches per step, computed one after the other; their gradients are summed.
       More of them need less memory for activations.
@@ -48,6 +50,7 @@ class TrainConfig:
   seed: int = 0
   keep: int = 3
   keep_period: int = 0
+  branch_from: str = ""
   accumulate: int = 1
   validation_batches: int = 0
   loss_chunk: int = 256

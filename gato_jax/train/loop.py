@@ -17,6 +17,7 @@ from gato_jax.errors import GatoError
 from gato_jax.model import sharding
 from gato_jax.storage import paths
 from gato_jax.train import (
+  branch,
   checkpoint,
   guard,
   hardware,
@@ -30,6 +31,7 @@ from gato_jax.train import (
 from gato_jax.train.config import PREEMPTED as PREEMPTED
 from gato_jax.train.config import TrainConfig as TrainConfig
 from gato_jax.train.optimizer import OptimizerConfig
+from gato_jax.train.optimizer import cooldown_start as cooldown_start_of
 from gato_jax.train.run import Batches, Run
 
 _log = logging.getLogger(__name__)
@@ -107,10 +109,6 @@ def train(
       return plan.seconds_per_step(trainer, prefetched)
 
   with contextlib.ExitStack() as stack:
-    checkpoints = checkpoint.Checkpoints(
-      workdir / "checkpoints", keep=train_config.keep, keep_period=train_config.keep_period
-    )
-    stack.callback(checkpoints.close)
     run_plan = plan.Plan.of(
       workdir / "plan.json",
       steps=train_config.steps,
@@ -118,6 +116,15 @@ def train(
       measure=measure_step_seconds,
       began=start_time,
     )
+    # Longer runs branch off from there.
+    cooldown_start = cooldown_start_of(optimizer_config, run_plan.total(0))
+    checkpoints = checkpoint.Checkpoints(
+      workdir / "checkpoints",
+      keep=train_config.keep,
+      keep_period=train_config.keep_period,
+      keep_steps=() if cooldown_start is None else (cooldown_start,),
+    )
+    stack.callback(checkpoints.close)
     stop_requested = stack.enter_context(multihost.stop_requests())
 
     run = Run(
@@ -141,6 +148,8 @@ def train(
       track=track,
       profile_steps=profile_steps,
       initial_params=start,
+      branch=_find_branch(checkpoints, train_config, optimizer_config, run_plan.total(0)),
+      cooldown_start=cooldown_start,
       start_time=start_time,
       peak_flops=hardware.peak_flops(list(mesh.devices.flat)),
     )
@@ -157,6 +166,25 @@ def train(
         track({"step": run.done, **row})
 
   return trained
+
+
+def _find_branch(
+  checkpoints: checkpoint.Checkpoints,
+  config: TrainConfig,
+  optimizer: OptimizerConfig,
+  total_steps: int,
+) -> tuple[pathlib.Path, int] | None:
+  """Returns the checkpoints and the step that a run begins with; None for a run's own ones."""
+  if not config.branch_from:
+    return None
+
+  def find() -> tuple[pathlib.Path, int] | None:
+    if checkpoint.saved_steps(checkpoints.directory):
+      return None
+    directory = paths.path(config.branch_from) / "checkpoints"
+    return directory, branch.stable_step(directory, optimizer, total_steps)
+
+  return multihost.from_first(find)
 
 
 def _train_with_rollbacks(run: Run, rollbacks: int) -> state.TrainState:
@@ -195,7 +223,7 @@ def measure_validation(
     names: Of the components of the mixture.
 
   Returns:
-    metrics.losses over these batches, and "batches", their number.
+    metrics.losses and metrics.domain_targets of these batches, and "batches", their number.
   """
   count = config.validation_batches
 
@@ -207,4 +235,8 @@ def measure_validation(
       jax.device_get(trainer.evaluate(params, trainer.put(next(prefetched)))) for _ in bar
     ]
 
-  return {"batches": count, **metrics.losses(measured, names)}
+  return {
+    "batches": count,
+    **metrics.losses(measured, names),
+    **metrics.domain_targets(measured, names),
+  }

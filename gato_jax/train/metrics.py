@@ -121,6 +121,22 @@ def losses(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
   }
 
 
+def domain_targets(measured: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, int]:
+  """Returns "targets/<domain>", the targets that the loss of a domain is a mean over.
+
+  Args:
+    measured: Of each batch, "component_counts" [components].
+    names: Of the components, "domain.task".
+  """
+  counts = np.stack([jax.device_get(step["component_counts"]) for step in measured]).sum(axis=0)
+  targets: dict[str, int] = {}
+  for name, count in zip(names, counts, strict=True):
+    if count:
+      key = f"targets/{name.split('.', 1)[0]}"
+      targets[key] = targets.get(key, 0) + int(count)
+  return targets
+
+
 def write_validation(workdir: pathlib.Path, row: Mapping[str, Any]) -> None:
   """Writes `workdir`/validation.json in one step, in the first process."""
   if multihost.is_first():

@@ -20,6 +20,7 @@ _WAY_OUT = "go back or choose another --config.workdir"
 # Rules for a setting that differs from the checkpoint's. The parameters would not fit; it must be
 # accepted; it is logged; it may change freely.
 _FIXED, _ACCEPT, _WARN, _FREE = "fixed", "accept", "warn", "free"
+# The last one changes no shape, but what the parameters mean.
 _SHAPE_SETTINGS = (
   "layers",
   "heads",
@@ -29,6 +30,7 @@ _SHAPE_SETTINGS = (
   "patch_channels",
   "max_local_positions",
   "text_pieces",
+  "parametrization",
 )
 _MIXTURE_SETTINGS = (
   "domains",
@@ -86,6 +88,12 @@ def refuse_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool 
   Raises:
     GatoError: Names the first dataset or setting that differs.
   """
+  check_changes(workdir, ours, accept)
+  files.write_json(paths.path(workdir) / "config.json", ours["config"])
+
+
+def check_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool = False) -> None:
+  """Does what `refuse_changes` does, and writes nothing."""
   directory = paths.path(workdir) / "checkpoints"
   before = checkpoint.newest_meta(directory)
 
@@ -101,8 +109,6 @@ def refuse_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool 
           "--accept_changes"
         )
       _log.warning("step %d was trained %s", before["step"], change)
-
-  files.write_json(paths.path(workdir) / "config.json", ours["config"])
 
 
 def _changes(before: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

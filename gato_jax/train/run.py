@@ -75,6 +75,8 @@ class Run:
     track: Receives the rows of the log.
     profile_steps: First and last step of a profiler trace.
     initial_params: Parameters to begin with; None for fresh ones.
+    branch: Checkpoints and step of another run to begin with; None for none.
+    cooldown_start: Step that is saved, because longer runs branch from it; None for none.
     start_time: time.perf_counter() at the start of this process's training.
     peak_flops: FLOP/s of all devices together.
     skipped: Number of batches that were left out so far.
@@ -98,6 +100,8 @@ class Run:
   track: metrics.Track
   profile_steps: tuple[int, int] | None
   initial_params: Any
+  branch: tuple[pathlib.Path, int] | None
+  cooldown_start: int | None
   start_time: float
   peak_flops: float
   skipped: int = 0
@@ -139,6 +143,12 @@ class Run:
     """Returns the state of the newest checkpoint, or that of the beginning."""
     template = self.trainer.template()
     restored = self.checkpoints.restore_latest(template.params, template.optimizer)
+    directory = self.checkpoints.directory
+    if restored is None and self.branch is not None:
+      directory, step_number = self.branch
+      restored = checkpoint.restore(
+        directory, step_number, template.params, optimizer=template.optimizer
+      )
 
     if restored is None:
       self.seconds_before = self.seconds_before or 0.0
@@ -151,7 +161,7 @@ class Run:
 
     first, params, optimizer, meta = restored
     self.position = max(self.position, meta["position"])
-    _log.info("continuing from step %d in %s", first, self.checkpoints.directory)
+    _log.info("continuing from step %d in %s", first, directory)
     self._warn_of_length(first, meta)
     # Set once per start: after a rollback, the time since `start_time` still counts.
     if self.seconds_before is None:
@@ -239,7 +249,7 @@ class Run:
           total = self.plan.total(self.done)
           bar.total = total
 
-        if stop or self.done % self.config.checkpoint_every == 0 or self.done == self._end(total):
+        if stop or self._saves(total):
           log.flush()
           self._save(segment, total)
         if stop:
@@ -254,6 +264,11 @@ class Run:
       self.checkpoints.wait()
 
     return segment.train_state
+
+  def _saves(self, total: int) -> bool:
+    """Returns True if the step just done is saved."""
+    due = self.done % self.config.checkpoint_every == 0
+    return due or self.done in (self.cooldown_start, self._end(total))
 
   def _end(self, total: int) -> int:
     """Returns the last step of this start of a run of `total` steps."""

@@ -31,7 +31,9 @@ class TrainState:
 def create(config: model.GatoConfig, optimizer: OptimizerConfig, seed: int) -> TrainState:
   """Returns the initial state; traceable."""
   params = model.init_params(config, jax.random.key(seed))
-  return TrainState(params, transformation(optimizer).init(params), step=jnp.zeros((), jnp.int32))
+  return TrainState(
+    params, transformation(optimizer, config).init(params), step=jnp.zeros((), jnp.int32)
+  )
 
 
 def shardings(config: model.GatoConfig, optimizer: OptimizerConfig, mesh: Mesh) -> TrainState:
@@ -47,7 +49,7 @@ def shardings(config: model.GatoConfig, optimizer: OptimizerConfig, mesh: Mesh) 
     return jax.tree.structure(tree) == params_structure
 
   # Optax keeps moments as trees with the structure of the parameters, beside counters.
-  abstract_optimizer = jax.eval_shape(transformation(optimizer).init, nn.unbox(boxed))
+  abstract_optimizer = jax.eval_shape(transformation(optimizer, config).init, nn.unbox(boxed))
   optimizer_shardings = jax.tree.map(
     lambda tree: params if is_like_params(tree) else sharding.replicated(mesh),
     abstract_optimizer,

@@ -150,7 +150,7 @@ class Trainer:
     targets = jnp.maximum(metrics["component_counts"].sum(), 1.0)
     gradients = jax.tree.map(lambda gradient: gradient / targets, gradients)
 
-    directions, optimizer = transformation(self._optimizer).update(
+    directions, optimizer = transformation(self._optimizer, self.config).update(
       gradients, train_state.optimizer, train_state.params
     )
     rate = learning_rate(self._optimizer, train_state.step, total_steps=total_steps)

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments.analysis.scaling import bootstrap, budget, grid, isoflop, law, points
+from experiments.analysis.scaling import bootstrap, budget, family, isoflop, law, points
 from gato_jax.errors import GatoError
 from gato_jax.model import config as model_config
 
@@ -177,7 +177,7 @@ def test_cost_of_a_token_is_that_of_our_networks():
   n, each = [], []
 
   for width in (64, 128, 192, 256, 384):
-    config = dataclasses.replace(model_config.VARIANTS["tiny"], **grid.network(width))
+    config = dataclasses.replace(model_config.VARIANTS["tiny"], **family.network(width))
     parameters, tables = points.count(config)
     n.append(parameters - tables)
     each.append(flops.train_step(config, rows=1, length=78, targets=10, patches=20) / 78)

@@ -1,4 +1,4 @@
-"""The grid of a sweep, the points of its runs, and the page of the law."""
+"""The points of a sweep's runs, their analysis, and the page of the law."""
 
 import dataclasses
 import json
@@ -7,128 +7,62 @@ import browser
 import numpy as np
 import pytest
 from PIL import Image
+from scaling_cases import BUDGETS, SYNTHETIC, make_point, make_points
 
 from experiments.analysis.report import scaling_figures, scaling_page
-from experiments.analysis.scaling import analysis, grid, law, points
-from experiments.configs.studies import scaling as scaling_config
+from experiments.analysis.scaling import analysis, batches, family, law, points, runs
 from gato_jax.errors import GatoError
-from gato_jax.model import GatoConfig, abstract_params, count_parameters
+from gato_jax.model import abstract_params, count_parameters
 from gato_jax.model import config as model_config
 
-
-def test_the_rule_of_sizes():
-  """Has the paper's networks and rates at its widths, its shape below, nothing in between."""
-  for width, name, rate in (
-    (768, "gato_79m", 1e-4),
-    (1536, "gato_364m", 2e-4),
-    (2048, "gato_1b", 1e-4),
-  ):
-    variant = model_config.variant(name)
-    assert {k: getattr(variant, k) for k in grid.network(width)} == grid.network(width)
-    assert grid.peak_learning_rate(width) == rate
-
-  assert grid.network(128) == {
-    "layers": 4,
-    "heads": 4,
-    "width": 128,
-    "feed_forward": 512,
-    "key_size": 32,
-  }
-  assert grid.peak_learning_rate(128) == 2e-3 and grid.peak_learning_rate(64) == 4e-3
-
-  for width in (100, 1024):
-    with pytest.raises(GatoError, match="neither one of the paper's"):
-      grid.GridConfig(widths=(64, width))
-
-  with pytest.raises(GatoError, match="different positive"):
-    grid.GridConfig(tokens=(1000, 1000))
-
-
-def test_the_grid_of_the_config():
-  config = scaling_config.get_config()
-  runs = grid.runs(grid.GridConfig(**config.scaling.to_dict()))
-  sizes = sorted(
-    {points.count(GatoConfig(**config.model.to_dict() | grid.network(r.width))) for r in runs}
-  )
-  body = [parameters - tables for parameters, tables in sizes]
-
-  assert len(sizes) >= 5 and len({r.tokens for r in runs}) >= 4 and body[-1] > 10 * body[0]
-  assert [r.tokens for r in runs] == sorted(r.tokens for r in runs)
-  assert [r.tokens for r in grid.runs(grid.GridConfig(widths=(64,), tokens=(5000, 900, 2000)))] == [
-    900,
-    2000,
-    5000,
-  ]
-
-  batch = config.train.batch_size * config.data.sequence_length
-  for run in runs:
-    assert run.steps(batch) * batch == pytest.approx(run.tokens, rel=0.01)
+CONTENT = batches.BatchContent(
+  rows=4,
+  length=250,
+  patches=0,
+  targets=9.0,
+  component_tokens={"babyai.GoTo": 300.0, "procgen.maze": 300.0},
+  available_tokens={"babyai.GoTo": 12_000, "procgen.maze": 4_000},
+  modalities={"babyai": "control", "procgen": "control"},
+)
 
 
 def test_parameters_are_counted_with_and_without_tables():
-  config = dataclasses.replace(model_config.VARIANTS["tiny"], **grid.network(64))
+  config = dataclasses.replace(model_config.VARIANTS["tiny"], **family.network(64))
   parameters, tables = points.count(config)
   assert parameters == count_parameters(abstract_params(config))
   assert tables == 64 * (33_025 + 512 + 2 * 128 + 1)
 
 
-SYNTHETIC = law.Law(1.0, 60.0, 400.0, 0.35, 0.4)
-
-
-def make_points(truth=SYNTHETIC, scale=0.003, score=True):
-  random, made = np.random.default_rng(1), []
-  for run in grid.runs(grid.GridConfig(seeds=(0,))):
-    config = dataclasses.replace(model_config.VARIANTS["tiny"], **grid.network(run.width))
-    parameters, tables = points.count(config)
-    loss = float(truth(parameters - tables, run.tokens) * np.exp(scale * random.normal()))
-    made.append(
-      points.ScalingPoint(
-        name=run.name,
-        width=run.width,
-        layers=config.layers,
-        parameters=parameters,
-        parameters_without_embeddings=parameters - tables,
-        tokens=run.tokens,
-        steps=run.steps(1248),
-        batch_size=16,
-        flops=6.0 * (parameters - tables + 3e5) * run.tokens,
-        loss=loss,
-        losses={"babyai": loss / 3, "text": 2 * loss},
-        target_tokens=9000,
-        train_loss=loss,
-        learning_rate=grid.peak_learning_rate(run.width),
-        seed=run.seed,
-        score=100 - 15 * loss if score else None,
-        seconds=60.0,
-        workdir=f"work/x/{run.name}",
-      )
-    )
-
-  return made
-
-
 @pytest.mark.slow
-def test_analysis_predicts_the_largest_run():
-  made = make_points()
-  series = analysis.analyse(made, draws=40)
+def test_analysis_predicts_the_largest_budget():
+  made = make_points(seeds=(0, 1))
+  series = analysis.analyse(made, predicted=BUDGETS[-1:], draws=40)
 
   assert [s.domain for s in series] == ["all", "babyai", "text"]
 
   for one, times in zip(series, (1, 1 / 3, 2), strict=True):
-    assert len(one.fitted) == len(made) - 1
+    assert len(one.fitted) == 24 and len(one.predictions) == 12
+    assert one.noise == pytest.approx(0.003, rel=0.5)
 
-    (left_out,) = one.predictions
-
-    assert left_out.point.width == 192 and left_out.point.tokens == 960_000
-    assert left_out.measured == pytest.approx(times * left_out.point.loss)
-    assert abs(left_out.error) < 0.03 and left_out.low < left_out.measured < left_out.high
+    within = 0
+    for left_out in one.predictions:
+      assert left_out.point.budget == BUDGETS[-1]
+      assert left_out.measured == pytest.approx(times * left_out.point.loss)
+      assert abs(left_out.error) < 0.03
+      within += left_out.low < left_out.measured < left_out.high
+    assert within >= 9
     assert [o.flops for o in one.optima] == [max(p.flops for p in made) * t for t in (1, 10, 100)]
 
     for optimum in one.optima:
       for value, low, high in (optimum.n, optimum.d, optimum.loss):
         assert low <= high and value > 0
 
-  assert not analysis.analyse(made, predict_largest=False, draws=4)[0].predictions
+    assert [parabola.flops for parabola in one.isoflops] == list(BUDGETS)
+    for parabola in one.isoflops:
+      assert parabola.minimum is not None and parabola.inside > 0.8
+      assert parabola.interval[0] <= parabola.minimum <= parabola.interval[1]
+
+  assert not analysis.analyse(made, draws=4)[0].predictions
 
   flat = [
     dataclasses.replace(p, loss=float(SYNTHETIC(1e6, p.tokens))) for p in made
@@ -136,9 +70,38 @@ def test_analysis_predicts_the_largest_run():
 
   assert analysis.analyse(flat, draws=4)[0].optima == ()
 
-  few = analysis.analyse(made[:5], draws=4)
+  few = analysis.analyse(made[:4], draws=4)
 
   assert few[0].fit is None and "cannot determine" in few[0].reason
+
+
+def test_only_the_family_with_its_own_schedule_and_rate_is_fitted():
+  made = make_points()
+  cosine = make_point(runs.SweepRun(1248, 0, width=64, budget=2e11, schedule="cosine"), 9.0)
+  faster = make_point(runs.SweepRun(1248, 0, width=64, rate=2.0), 9.0)
+  papers = make_point(runs.SweepRun(1248, 0, variant="gato_79m"), 9.0)
+  assert analysis.family_points([*made, cosine, faster, papers]) == made
+
+  with pytest.raises(GatoError, match="no points of the family"):
+    analysis.analyse([papers])
+
+
+def test_noise_is_the_scatter_between_seeds():
+  run = runs.SweepRun(1248, 0, width=64)
+  pair = [make_point(run, loss=loss) for loss in (2.0, 2.2)]
+  assert analysis.seed_noise(pair) == pytest.approx(abs(np.log(1.1)) / 2**0.5)
+  assert analysis.seed_noise(pair[:1]) is None
+
+
+def test_repeated_tokens_count_less():
+  """Muennighoff et al. 2023: up to four epochs nearly as new ones, beyond ever less."""
+  assert float(law.effective_tokens(1e6, 1e6)) == 1e6
+  assert float(law.effective_tokens(4e6, 1e6)) == pytest.approx(3.73e6, rel=0.01)
+  assert float(law.effective_tokens(1e12, 1e6)) == pytest.approx(16.39e6, rel=0.01)
+
+  run = runs.SweepRun(4_000_000, 0, width=64)
+  point = make_point(run, loss=2.0, unique_tokens=1e6, epochs=4.0)
+  assert float(analysis.tokens([point])[0]) == pytest.approx(3.73e6, rel=0.01)
 
 
 def test_points_are_kept_and_bad_ones_named(tmp_path):
@@ -151,7 +114,7 @@ def test_points_are_kept_and_bad_ones_named(tmp_path):
 
   path.write_text(path.read_text() + '{"name": 1}\n')
 
-  with pytest.raises(GatoError, match="points.jsonl:21: not a point"):
+  with pytest.raises(GatoError, match="points.jsonl:19: not a point"):
     points.read(path)
   with pytest.raises(GatoError, match="no points in"):
     points.read(tmp_path / "none.jsonl")
@@ -216,15 +179,19 @@ def test_figures_are_the_same_for_the_same_points(tmp_path):
 
 
 def test_a_point_is_read_from_a_run(tmp_path):
-  config = dataclasses.replace(model_config.VARIANTS["tiny"], **grid.network(64))
+  config = dataclasses.replace(model_config.VARIANTS["tiny"], **family.network(64))
   run = tmp_path / "w64-t20k-s3"
   run.mkdir()
 
-  assert points.of_run(run, 20) is None
+  def read(steps):
+    of_sweep = runs.SweepRun(1000 * steps, 3, width=64, budget=3e9)
+    return points.of_run(run, of_sweep, CONTENT)
+
+  assert read(20) is None
 
   sections = {"model": config.to_json(), "train": {"batch_size": 4, "seed": 3}}
   (run / "config.json").write_text(
-    json.dumps(sections | {"optimizer": {"peak_learning_rate": 4e-3}})
+    json.dumps(sections | {"optimizer": {"peak_learning_rate": 4e-3, "schedule": "wsd"}})
   )
   rows = [
     {"step": step, "tokens": 1000 * step, "loss": 5.0 - step / 10, "interval_target_tokens": weight}
@@ -233,32 +200,39 @@ def test_a_point_is_read_from_a_run(tmp_path):
   ]
   (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-  assert points.of_run(run, 20) is None  # it has no held-out loss yet
+  assert read(20) is None  # it has no held-out loss yet
 
   held_out = {
     "step": 20,
     "loss": 3.5,
     "loss/babyai": 1.0,
     "loss/babyai.GoTo": 1.0,
+    "loss/procgen": 3.0,
+    "targets/babyai": 30,
+    "targets/procgen": 10,
     "target_tokens": 90,
     "batches": 2,
   }
   (run / "validation.json").write_text(json.dumps(held_out))
-  point = points.of_run(run, 20)
+  point = read(20)
 
   assert (point.loss, point.losses, point.tokens, point.flops, point.seed) == (
     3.5,
-    {"babyai": 1.0},
+    {"babyai": 1.0, "procgen": 3.0, "control": 1.5},
     20_000,
     3e9,
     3,
   )
+  assert (point.family, point.budget, point.schedule) == ("family", 3e9, "wsd")
+  # 20 steps of 300 tokens a component: one of the two has 4,000 different ones.
+  assert point.unique_tokens == 1000 * (6000 + 4000) / 600
+  assert point.epochs == pytest.approx((0.5 + 1.5) / 2)
   assert (
     point.train_loss == pytest.approx((3.1 * 1 + 3.0 * 3) / 4)
     and point.seconds == 6.0
     and point.score is None
   )
-  assert points.of_run(run, 40) is None  # asked for a longer run
+  assert read(40) is None  # asked for a longer run
 
   lines = [
     {
@@ -275,14 +249,14 @@ def test_a_point_is_read_from_a_run(tmp_path):
   ]
   (run / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-  assert points.of_run(run, 20).score == pytest.approx(50)
+  assert read(20).score == pytest.approx(50)
 
   longer = {**rows[-1], "step": 40}
   (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, longer]))
 
-  assert points.of_run(run, 40) is None  # trained on, and not measured since
+  assert read(40) is None  # trained on, and not measured since
 
   (run / "validation.json").write_text("{")
 
   with pytest.raises(GatoError, match="not JSON"):
-    points.of_run(run, 20)
+    read(20)

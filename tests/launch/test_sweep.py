@@ -4,6 +4,7 @@ Killed, continued, shown; nothing finished is trained again.
 """
 
 import contextlib
+import dataclasses
 import functools
 import io
 import json
@@ -16,10 +17,9 @@ import sys
 import time
 
 import commands
-import ml_collections
 import pytest
 import rich.console
-from sweep_cases import fake_sweep, finish
+from sweep_cases import CONTENT, GRID, fake_sweep, finish, planner
 
 from experiments import cli
 from experiments.analysis.scaling import points
@@ -29,6 +29,7 @@ from gato_jax.errors import GatoError
 from gato_jax.evaluate import baselines
 from launch import jobs, sweep
 from launch.jobs import JobState
+from launch.sweep_plan import Planner
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAME = (
@@ -37,13 +38,13 @@ NAME = (
 CONFIG = f'''
 from experiments import cli
 from experiments.configs import dummy
-from experiments.analysis.scaling import grid
+from experiments.analysis.scaling import runs
 
 
 def get_config():
   config = dummy.get_config()
   config.name = "{NAME}"
-  config.scaling = cli.section_of(grid.GridConfig(widths=(32, 64), tokens=(12_800, 25_600)))
+  config.scaling = cli.section_of(runs.SweepConfig(widths=(32, 64), tokens=(12_800, 25_600)))
   config.data.update(sequence_length=64, validation_every=2)
   config.train.update(batch_size=4, log_every=5, checkpoint_every=1_000, validation_batches=2)
   return config
@@ -78,7 +79,7 @@ def test_so_many_at_a_time_and_the_table(tmp_path, monkeypatch):
   first, second, third = made.rows[:3]
   place.states[first.handle] = JobState.RUNNING
   first.workdir.mkdir(parents=True)
-  logged = {"step": 30, "loss": 6.5, "step_seconds": 0.5}
+  logged = {"step": 30, "loss": 6.5, "step_seconds": 0.5, "interval_seconds": 15.0}
   (first.workdir / "metrics.jsonl").write_text(json.dumps(logged) + "\n")
   made.look()
   text = shown(made)
@@ -89,7 +90,6 @@ def test_so_many_at_a_time_and_the_table(tmp_path, monkeypatch):
 
   assert line.split() == [
     "w64-t120k-s0",
-    "64",
     "120,000",
     "running",
     f"30/{first.steps}",
@@ -171,7 +171,7 @@ def test_playing_what_was_trained(tmp_path, monkeypatch):
   play(half, 2, experiment.control_tasks)
   play(old, 3, experiment.control_tasks, step=1)  # another checkpoint's
 
-  finished = functools.partial(sweep._is_played, experiment=experiment)
+  finished = functools.partial(sweep.is_played, experiment=experiment)
   place, made = fake_sweep(tmp_path, monkeypatch, 0, {}, "evaluate", finished=finished)
   sweep.check_trained(made.rows)
 
@@ -203,15 +203,8 @@ def test_playing_what_was_trained(tmp_path, monkeypatch):
 
 
 def test_overrides_reach_the_jobs(tmp_path):
-  config = scaling_config.get_config()
-  config.workdir = str(tmp_path)
-  argv = [
-    "sweep",
-    "--config=experiments/configs/studies/scaling.py",
-    "--config.data.validation_every=7",
-    "--config.workdir=elsewhere",
-  ]
-  row = next(sweep.plan(cli.Experiment(config), argv))
+  argv = ["--config.data.validation_every=7", "--config.workdir=elsewhere"]
+  row = planner(tmp_path, argv=argv).rows({})[0]
 
   assert (
     row.job.config == "experiments/configs/studies/scaling.py"
@@ -231,6 +224,40 @@ def test_overrides_reach_the_jobs(tmp_path):
   )
 
 
+def test_runs_branch_and_wait_for_what_they_branch_from(tmp_path, monkeypatch):
+  """Warm-ups of 9 and 19 steps differ, so that the first two runs of a width share nothing."""
+  branching = dataclasses.replace(GRID, branch=True)
+  rows = {row.name: row for row in planner(tmp_path, branching).rows({})}
+  assert rows["w64-t240k-s0"].after == "" and rows["w64-t960k-s0"].after == "w64-t480k-s0"
+  branch = f"--config.train.branch_from={tmp_path}/w64-t480k-s0"
+  assert branch in rows["w64-t960k-s0"].job.overrides
+
+  place, made = fake_sweep(tmp_path, monkeypatch, width=0, scaling=branching)
+  made.submit()
+  assert {row.state for row in made.rows if row.after} == {"missing"}
+  assert len(place.sent) == 15
+
+  source = next(row for row in made.rows if row.name == "w64-t480k-s0")
+  finish(source)
+  place.states[source.handle] = JobState.DONE
+  made.look()
+  made.submit()
+  assert place.sent[15:] == ["scaling-w64-t960k-s0"]
+
+
+def test_a_sweep_ends_where_its_hours_end(tmp_path, monkeypatch):
+  place, made = fake_sweep(tmp_path, monkeypatch, width=2, until=20 / 3600)
+  made.submit()
+  for row in made.rows[:2]:
+    finish(row)  # ten seconds each
+    place.states[row.handle] = JobState.DONE
+  made.look()
+  made.submit()
+
+  assert len(place.sent) == 2 and made.exhausted and made.over
+  assert made.spent_hours() == pytest.approx(20 / 3600)
+
+
 def test_bad_requests_are_one_line():
   for arguments, message in (
     (["--config=experiments/configs/demo.py", "--on=local"], "no section `scaling`"),
@@ -241,7 +268,7 @@ def test_bad_requests_are_one_line():
         "--on=local",
         "--config.scaling.widths=(70,)",
       ],
-      "nor a multiple of 32",
+      "not a positive multiple of 8",
     ),
     (
       ["--config=experiments/configs/studies/scaling.py", "--on=gke", "--bucket=store"],
@@ -329,7 +356,6 @@ def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   assert all(p.score_episodes == 2 and p.score_low <= p.score <= p.score_high for p in found)
 
 
-def test_a_config_without_a_grid_says_so():
-  config = ml_collections.ConfigDict(scaling_config.get_config())
+def test_a_command_without_a_config_says_so():
   with pytest.raises(GatoError, match="--config=experiments"):
-    list(sweep.plan(cli.Experiment(config), ["sweep"]))
+    Planner(cli.Experiment(scaling_config.get_config()), ["sweep"], CONTENT)

@@ -1,11 +1,37 @@
-"""A sweep of the scaling config whose jobs run nothing: they are in the state that a test says."""
+"""A sweep of a grid whose jobs run nothing: they are in the state that a test says."""
 
 import json
 
 from experiments import cli
+from experiments.analysis.scaling import batches, runs
 from experiments.configs.studies import scaling as scaling_config
 from launch import jobs, sweep
 from launch.jobs import JobState
+from launch.sweep_plan import Planner
+
+CONTENT = batches.BatchContent(
+  rows=16,
+  length=78,
+  patches=6,
+  targets=150.0,
+  component_tokens={"babyai.GoToObj": 600.0, "text.python_docs": 600.0},
+  available_tokens={"babyai.GoToObj": 1_000_000, "text.python_docs": 500_000},
+  modalities={"babyai": "control", "text": "text"},
+)
+GRID = runs.SweepConfig(
+  widths=(64, 96, 128, 160, 192), tokens=(120_000, 240_000, 480_000, 960_000), branch=False
+)
+
+
+def planner(workdir, scaling=GRID, argv=(), verb="train", **settings):
+  """The plan of a sweep of the scaling config's mixture."""
+  config = scaling_config.get_config()
+  config.workdir = str(workdir)
+  config.scaling = cli.section_of(scaling)
+  for name, value in settings.items():
+    config[name] = value
+  command = ["sweep", "--config=experiments/configs/studies/scaling.py", *argv]
+  return Planner(cli.Experiment(config), command, CONTENT, verb=verb)
 
 
 class Place:
@@ -20,7 +46,7 @@ class Place:
     return self.states[handle]
 
 
-def fake_sweep(tmp_path, monkeypatch, width=2, states=None, verb="train", **more):
+def fake_sweep(tmp_path, monkeypatch, width=2, states=None, verb="train", scaling=GRID, **more):
   """A sweep of the scaling config in a folder; jobs.submit and jobs.records are a dictionary's."""
   place = Place()
 
@@ -30,13 +56,7 @@ def fake_sweep(tmp_path, monkeypatch, width=2, states=None, verb="train", **more
     place.states[job.name] = JobState.QUEUED
     return jobs.Record("place", {}, job, job.name, "", "")
 
-  config = scaling_config.get_config()
-  config.workdir = str(tmp_path)
-  rows = list(
-    sweep.plan(
-      cli.Experiment(config), ["sweep", "--config=experiments/configs/studies/scaling.py"], (), verb
-    )
-  )
+  rows = planner(tmp_path, scaling, verb=verb).rows({})
   known = [
     jobs.Record("place", {}, row.job, row.job.name, "", "")
     for row in rows
@@ -45,7 +65,9 @@ def fake_sweep(tmp_path, monkeypatch, width=2, states=None, verb="train", **more
   place.states.update(states or {})
   monkeypatch.setattr(jobs, "submit", submit)
   monkeypatch.setattr(jobs, "records", lambda: known)
-  return place, sweep.Sweep(rows, place, width, tmp_path / "points.jsonl", **more)
+  return place, sweep.Sweep(
+    rows, place, width, out=tmp_path / "points.jsonl", content=CONTENT, **more
+  )
 
 
 def finish(row, loss=3.0):
@@ -54,7 +76,7 @@ def finish(row, loss=3.0):
   config = {
     "model": model,
     "train": {"batch_size": 16, "seed": 0},
-    "optimizer": {"peak_learning_rate": 1e-3},
+    "optimizer": {"peak_learning_rate": 1e-3, "schedule": "wsd"},
   }
   (row.workdir / "config.json").write_text(json.dumps(config))
   logged = {
@@ -66,4 +88,5 @@ def finish(row, loss=3.0):
   logged |= {"interval_flops": 1e9, "interval_seconds": 10.0, "step_seconds": 0.5}
   (row.workdir / "metrics.jsonl").write_text(json.dumps(logged) + "\n")
   held_out = {"step": row.steps, "loss": loss, "loss/text": loss, "target_tokens": 9, "batches": 1}
+  held_out["targets/text"] = 9
   (row.workdir / "validation.json").write_text(json.dumps(held_out))

@@ -9,9 +9,10 @@ from typing import Any
 import rich.console
 
 from experiments.analysis.report import console as terminal
-from experiments.analysis.report import html, scaling_figures
-from experiments.analysis.scaling import analysis, bootstrap, isoflop, law
+from experiments.analysis.report import html, scaling_comparisons, scaling_figures
+from experiments.analysis.scaling import analysis, bootstrap, compare, family, isoflop, law
 from experiments.analysis.scaling.points import POOLED, ScalingPoint
+from experiments.analysis.scaling.predictions import PredictedLoss
 
 _CONSOLE_WIDTH = 230  # of the table with all constants and their intervals
 
@@ -22,6 +23,7 @@ def write(
   series: Sequence[analysis.Series],
   others: Sequence[analysis.Series],
   facts: Mapping[str, Any],
+  predicted: Sequence[PredictedLoss] = (),
 ) -> pathlib.Path:
   """Writes index.html, figures and CSVs into `out` and returns the page's path.
 
@@ -31,13 +33,20 @@ def write(
     series: The analysis that is drawn.
     others: The analysis with another meaning of N, for the tables.
     facts: Label -> text; "commands", a list, is printed as a block.
+    predicted: Losses that were predicted before their runs.
   """
+  curve = compare.score_curve(points)
+  profiles = compare.rates(points)
   drawn = scaling_figures.draw(points, series, out)
+  drawn |= scaling_comparisons.draw(points, curve, profiles, out)
   all_series = (*series, *others)
   tables: dict[str, list[dict[str, Any]]] = {
     "fits": [row for one_series in all_series for row in fit_rows(one_series)],
     "optima": [row for one_series in all_series for row in optimum_rows(one_series)],
     "predictions": [row for one_series in all_series for row in prediction_rows(one_series)],
+    "predicted_before": predicted_rows(points, predicted),
+    "published": [row for one_series in all_series for row in published_rows(one_series)],
+    "rates": [dataclasses.asdict(profile) for profile in profiles],
     # Approach 2 is shown for the pooled loss only.
     "isoflops": [
       row
@@ -66,6 +75,12 @@ def write(
     unfitted=unfitted,
     level=bootstrap.LEVEL,
     exponents=_exponents(series[0]),
+    noise=series[0].noise,
+    schedules=compare.schedules(points),
+    curve=curve,
+    disagreements=compare.disagreements(points, series[0].noise),
+    repeated=sum(point.epochs > 1 for point in points),
+    beside=[point for point in points if point.family != family.NAME],
     **tables,
     **html.made_by(facts),
   )
@@ -125,6 +140,49 @@ def prediction_rows(series: analysis.Series) -> list[dict[str, Any]]:
   ]
 
 
+def predicted_rows(
+  points: Sequence[ScalingPoint], predicted: Sequence[PredictedLoss]
+) -> list[dict[str, Any]]:
+  """Returns one row per loss that was predicted before its run, with what was measured."""
+  by_name = {point.name: point for point in points}
+  rows = []
+  for prediction in predicted:
+    point = by_name.get(prediction.run)
+    measured = point.loss_of(prediction.domain) if point else None
+    rows.append(
+      {
+        "domain": prediction.domain,
+        "size": prediction.size,
+        "run": prediction.run,
+        "predicted_at": prediction.time,
+        "started": point.started if point else None,
+        "fitted": prediction.fitted,
+        "predicted": prediction.loss,
+        "low": prediction.low,
+        "high": prediction.high,
+        "measured": measured,
+        "relative_error": prediction.loss / measured - 1 if measured else None,
+        "within": prediction.low <= measured <= prediction.high if measured else None,
+      }
+    )
+  return rows
+
+
+def published_rows(series: analysis.Series) -> list[dict[str, Any]]:
+  """Returns one row per size of the paper's networks: the budget at which it would be best."""
+  if series.domain != POOLED or series.fit is None or series.size != analysis.SIZES[0]:
+    return []
+
+  rows = []
+  for estimate in analysis.published_sizes(series):
+    row = {"network": estimate.name, "n": estimate.n}
+    for name in ("flops", "d", "loss"):
+      value, low, high = getattr(estimate, name)
+      row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    rows.append(row | {"times_largest": estimate.n / series.n().max()})
+  return rows
+
+
 def isoflop_rows(series: analysis.Series) -> list[dict[str, Any]]:
   """Returns one row per parabola."""
   return [
@@ -133,6 +191,9 @@ def isoflop_rows(series: analysis.Series) -> list[dict[str, Any]]:
       "flops": parabola.flops,
       "sizes": len(parabola.n),
       "minimum": parabola.minimum,
+      "minimum_low": parabola.interval[0] if parabola.interval else None,
+      "minimum_high": parabola.interval[1] if parabola.interval else None,
+      "inside": parabola.inside,
       "loss": parabola.loss,
     }
     for parabola in series.isoflops

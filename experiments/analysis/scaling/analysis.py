@@ -1,13 +1,21 @@
-"""Analyses the points of a sweep: laws with intervals, predictions and best sizes, by domain."""
+"""Analyses the points of a sweep: laws with intervals, predictions and best sizes, by domain.
 
+Fitted are runs of the family with the sweep's own schedule and learning rate, outside the budgets
+that are predicted. Tokens that repeat count less (`law.effective_tokens`).
+"""
+
+import collections
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.analysis.scaling import bootstrap, budget, isoflop, law
+from experiments.analysis.scaling import bootstrap, budget, family, isoflop, law
+from experiments.analysis.scaling import points as points_of
 from experiments.analysis.scaling.points import POOLED, ScalingPoint
+from experiments.analysis.scaling.runs import SweepConfig
 from gato_jax.errors import GatoError
+from gato_jax.model import config as model_config
 
 # The two meanings of N. Figures draw the first one.
 SIZES = ("parameters_without_embeddings", "parameters")
@@ -75,6 +83,7 @@ class Series:
     predictions: Of the points left out of the fit.
     optima: One per budget; empty if a constant of the law is undetermined.
     isoflops: The parabolas of approach 2.
+    noise: Standard deviation of log L between seeds, None where no run was repeated.
   """
 
   domain: str
@@ -85,14 +94,15 @@ class Series:
   predictions: tuple[Prediction, ...]
   optima: tuple[OptimumEstimate, ...]
   isoflops: tuple[isoflop.IsoFlop, ...]
+  noise: float | None = None
 
   def n(self) -> np.ndarray:
     """Returns N of the fitted points, [points]."""
     return sizes(self.fitted, self.size)
 
   def d(self) -> np.ndarray:
-    """Returns the training tokens of the fitted points, [points]."""
-    return np.array([point.tokens for point in self.fitted], float)
+    """Returns the effective training tokens of the fitted points, [points]."""
+    return tokens(self.fitted)
 
 
 def sizes(points: Sequence[ScalingPoint], size: str) -> np.ndarray:
@@ -100,13 +110,57 @@ def sizes(points: Sequence[ScalingPoint], size: str) -> np.ndarray:
   return np.array([getattr(point, size) for point in points], float)
 
 
+def tokens(points: Sequence[ScalingPoint]) -> np.ndarray:
+  """Returns the effective training tokens of points, [points]."""
+  return law.effective_tokens(
+    np.array([point.tokens for point in points], float),
+    np.array([point.unique_tokens for point in points], float),
+  )
+
+
+def family_points(points: Sequence[ScalingPoint]) -> list[ScalingPoint]:
+  """Returns the points that one law may describe.
+
+  They are of the family's networks, with the schedule of most of them and the sweep's rate.
+  """
+  of_family = [point for point in points if point.family == family.NAME and point.rate == 1]
+  schedules = collections.Counter(point.schedule for point in of_family)
+  return [point for point in of_family if point.schedule == schedules.most_common(1)[0][0]]
+
+
+def seed_noise(points: Sequence[ScalingPoint], domain: str = POOLED) -> float | None:
+  """Returns the standard deviation of log L between seeds, None without repeated runs."""
+  groups: dict[tuple[float, ...], list[float]] = {}
+  for point in family_points(points):
+    loss = point.loss_of(domain)
+    if loss is not None:
+      groups.setdefault((point.parameters, point.tokens), []).append(float(np.log(loss)))
+
+  # Pooled over the repeated runs, each around its own mean.
+  repeated = [np.array(values) for values in groups.values() if len(values) > 1]
+  freedom = sum(len(values) - 1 for values in repeated)
+  if not freedom:
+    return None
+  return float(np.sqrt(sum(((values - values.mean()) ** 2).sum() for values in repeated) / freedom))
+
+
+def predicted_budgets(config: SweepConfig) -> tuple[float, ...]:
+  """Returns the budgets whose losses are predicted."""
+  count = config.predicted_budgets
+  return tuple(config.budgets[-count:]) if count else ()
+
+
 def split(
-  points: Sequence[ScalingPoint],
+  points: Sequence[ScalingPoint], predicted: Sequence[float]
 ) -> tuple[list[ScalingPoint], list[ScalingPoint]]:
-  """Returns (fitted, left out): left out are the largest network's runs on the most tokens."""
-  largest = max((point.parameters, point.tokens) for point in points)
-  left_out = [point for point in points if (point.parameters, point.tokens) == largest]
-  fitted = [point for point in points if point not in left_out]
+  """Returns (fitted, left out) of the points of one family.
+
+  Args:
+    points: All points.
+    predicted: Budgets that are left out.
+  """
+  left_out = [point for point in points if point.budget in predicted]
+  fitted = [point for point in points if point.budget not in predicted]
   return fitted, left_out
 
 
@@ -118,7 +172,7 @@ def domains(points: Sequence[ScalingPoint]) -> list[str]:
 
 def analyse(
   points: Sequence[ScalingPoint],
-  predict_largest: bool = True,
+  predicted: Sequence[float] = (),
   draws: int = 200,
   size: str = SIZES[0],
 ) -> list[Series]:
@@ -126,7 +180,7 @@ def analyse(
 
   Args:
     points: All runs of the sweep.
-    predict_largest: The largest network's runs on the most tokens are predicted, not fitted.
+    predicted: Budgets whose points are predicted, not fitted.
     draws: Resamples of the bootstrap.
     size: The element of SIZES that N means.
 
@@ -136,8 +190,61 @@ def analyse(
   if not points:
     raise GatoError("no points of a sweep: there is nothing to fit; run python -m launch sweep")
 
-  fitted, left_out = split(points) if predict_largest else (list(points), [])
-  return [_analyse_domain(name, fitted, left_out, draws, size) for name in domains(points)]
+  own = family_points(points)
+  if not own:
+    raise GatoError("no points of the family: its networks have scaling.widths or scaling.budgets")
+  fitted, left_out = split(own, predicted)
+  return [_analyse_domain(name, fitted, left_out, draws, size) for name in domains(own)]
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedSize:
+  """Where the law puts a network of the size of one of the paper's.
+
+  It is a network of the family: the paper's own have another shape and parametrization.
+
+  Attributes:
+    name: Of the paper's network.
+    n: Its parameters, counted as the series counts them.
+    flops: (value, low, high) of the budget whose best size that is.
+    d: The same of the tokens of that budget.
+    loss: The same of the loss there.
+  """
+
+  name: str
+  n: int
+  flops: tuple[float, float, float]
+  d: tuple[float, float, float]
+  loss: tuple[float, float, float]
+
+
+def published_sizes(series: Series) -> list[PublishedSize]:
+  """Returns the paper's three sizes, largest last; none where the law is not determined."""
+  if series.fit is None or series.fit.best.undetermined(series.n(), series.d()):
+    return []
+
+  flops = np.array([point.flops for point in series.fitted])
+  cost = budget.cost(series.n(), series.d(), flops=flops)
+  estimates = []
+  for name in ("gato_79m", "gato_364m", "gato_1b"):
+    config = model_config.variant(name)
+    # As all networks here but for the number of tokens, whose tables are not counted.
+    total, tables = points_of.count(config)
+    n = total - tables if series.size == SIZES[0] else total
+
+    def at_best(draw: law.Law, n: int = n) -> np.ndarray:
+      """Returns budget, tokens and loss."""
+      d = budget.best_tokens(draw, cost, n)
+      return np.array([d * cost(n), d, draw(n, d)])
+
+    values = at_best(series.fit.best)
+    lows, highs = series.fit.interval(at_best)
+    flops_of, d_of, loss_of = (
+      (float(value), float(low), float(high))
+      for value, low, high in zip(values, lows, highs, strict=True)
+    )
+    estimates.append(PublishedSize(name, n, flops_of, d_of, loss_of))
+  return estimates
 
 
 def _losses(points: Sequence[ScalingPoint], domain: str) -> list[float]:
@@ -157,13 +264,14 @@ def _analyse_domain(
   size: str,
 ) -> Series:
   n = sizes(fitted, size)
-  d = np.array([point.tokens for point in fitted], float)
+  d = tokens(fitted)
+  noise = seed_noise([*fitted, *left_out], domain)
   flops = np.array([point.flops for point in fitted], float)
   losses = np.array(_losses(fitted, domain), float)
 
   fit, reason = None, ""
   try:
-    fit = bootstrap.fit(n, d, losses, draws=draws)
+    fit = bootstrap.fit(n, d, losses, draws=draws, noise=noise)
   except GatoError as e:
     # Points that do not determine a law are a result too, which the page states.
     reason = str(e)
@@ -172,7 +280,7 @@ def _analyse_domain(
   optima: list[OptimumEstimate] = []
   if fit is not None:
     for point, measured in zip(left_out, _losses(left_out, domain), strict=True):
-      predicted, low, high = fit.prediction(getattr(point, size), point.tokens)
+      predicted, low, high = fit.prediction(getattr(point, size), float(tokens([point])[0]))
       predictions.append(Prediction(point, domain, measured, predicted, low, high))
 
     if not fit.best.undetermined(n, d):
@@ -182,7 +290,6 @@ def _analyse_domain(
         _estimate_optimum(domain, fit, cost, factor * largest, n) for factor in _BUDGET_FACTORS
       ]
 
-  budgets = isoflop.shared_budgets(n, flops)
   return Series(
     domain=domain,
     size=size,
@@ -191,8 +298,23 @@ def _analyse_domain(
     reason=reason,
     predictions=tuple(predictions),
     optima=tuple(optima),
-    isoflops=tuple(isoflop.profiles(n, flops, losses, budgets)),
+    isoflops=tuple(_isoflops([*fitted, *left_out], domain, size, noise)),
+    noise=noise,
   )
+
+
+def _isoflops(
+  points: Sequence[ScalingPoint], domain: str, size: str, noise: float | None
+) -> list[isoflop.IsoFlop]:
+  """Returns the parabolas of the sweep's budgets, or of those that a grid's runs share."""
+  n = sizes(points, size)
+  losses = np.array(_losses(points, domain), float)
+  budgets = np.array([point.budget for point in points])
+  if budgets.any():
+    return isoflop.exact_profiles(n, budgets, losses, noise=noise)
+
+  flops = np.array([point.flops for point in points], float)
+  return isoflop.profiles(n, flops, losses, isoflop.shared_budgets(n, flops))
 
 
 def _estimate_optimum(

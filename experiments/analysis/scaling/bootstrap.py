@@ -25,11 +25,13 @@ class BootstrapFit:
     best: The law fitted to all points.
     draws: The laws fitted to resampled points.
     errors: [points] log(loss / predicted loss) of all points under `best`.
+    noise: Standard deviation of log L between seeds; 0 where it is not known.
   """
 
   best: law.Law
   draws: tuple[law.Law, ...]
   errors: np.ndarray
+  noise: float = 0.0
 
   def interval(self, of: Callable[[law.Law], Any]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the percentile interval (LEVEL) of a number or an array computed from a law."""
@@ -44,6 +46,8 @@ class BootstrapFit:
     random = np.random.default_rng(seed)
     points = len(self.errors)
     scale = np.sqrt(points / max(1, points - len(law.NAMES)))
+    # Few points may lie nearer to their own law than two seeds lie to each other.
+    scale = max(scale, self.noise / max(float(np.std(self.errors)), 1e-12))
 
     # 20 residuals for each law of the bootstrap.
     scatter = scale * random.choice(self.errors, (20, len(self.draws)))
@@ -54,15 +58,30 @@ class BootstrapFit:
 
 
 def fit(
-  n: np.ndarray, d: np.ndarray, losses: np.ndarray, draws: int = 200, seed: int = 0
+  n: np.ndarray,
+  d: np.ndarray,
+  losses: np.ndarray,
+  draws: int = 200,
+  seed: int = 0,
+  noise: float | None = None,
 ) -> BootstrapFit:
   """Fits a law to points [points], and `draws` laws to resampled points.
+
+  Args:
+    n: Parameters.
+    d: Tokens.
+    losses: Nats per target.
+    draws: Number of resamples.
+    seed: Of the resamples.
+    noise: Standard deviation of log L between seeds, where it is known. The Huber loss takes
+      residuals up to it for noise, and predictions scatter by it at least.
 
   Raises:
     GatoError: As law.fit, or if the points are too few to resample.
   """
   n, d, losses = (np.asarray(values, np.float64) for values in (n, d, losses))
-  best = law.fit(n, d, losses)
+  delta = max(law.DELTA, noise or 0.0)
+  best = law.fit(n, d, losses, delta=delta)
 
   # A second start, away from the best law, guards against its local minimum.
   other = dataclasses.replace(best, alpha=0.6 * best.alpha + 0.1, beta=0.6 * best.beta + 0.1)
@@ -72,10 +91,10 @@ def fit(
   resampled = []
   for _ in range(draws):
     chosen = _draw(random, n, d)
-    resampled.append(law.fit(n[chosen], d[chosen], losses[chosen], starts=starts))
+    resampled.append(law.fit(n[chosen], d[chosen], losses[chosen], starts=starts, delta=delta))
 
   errors = law.residuals(best, n, d, losses=losses)
-  return BootstrapFit(best, tuple(resampled), errors=errors)
+  return BootstrapFit(best, tuple(resampled), errors=errors, noise=noise or 0.0)
 
 
 def percentiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.optimize
 
+from experiments.analysis.scaling import family
 from experiments.analysis.scaling.law import Law
 
 _REACH = 1e3  # the search goes this factor beyond the sizes of the data, up and down
@@ -14,15 +15,15 @@ _GRID = 400  # sizes of the coarse search
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-  """FLOPs per token of a network of N parameters: weights N + logits N^(1/3) + constant.
+  """FLOPs per token of a network of N parameters: weights N + logits N^x + constant.
 
   Products with weights cost in proportion to N. The logits cost in proportion to the width, which
-  is proportional to the cube root of N if depth grows with the width. Patches cost the same for
-  every size. The convention C = 6 N D is weights 6 and 0 for the other two.
+  is N^x where depth grows with the width as in the family. Patches cost the same for every size.
+  The convention C = 6 N D is weights 6 and 0 for the other two.
 
   Attributes:
     weights: Factor of N.
-    logits: Factor of the cube root of N.
+    logits: Factor of N^x.
     constant: FLOPs per token of any network.
   """
 
@@ -32,7 +33,7 @@ class Cost:
 
   def __call__(self, n: np.ndarray | float) -> np.ndarray:
     n = np.asarray(n, float)
-    return self.weights * n + self.logits * np.cbrt(n) + self.constant
+    return self.weights * n + self.logits * n**family.WIDTH_EXPONENT + self.constant
 
 
 def cost(n: np.ndarray, d: np.ndarray, flops: np.ndarray) -> Cost:
@@ -40,14 +41,26 @@ def cost(n: np.ndarray, d: np.ndarray, flops: np.ndarray) -> Cost:
   n = np.asarray(n, float)
   flops_per_token = np.asarray(flops, float) / np.asarray(d, float)
 
-  # Columns are scaled to 1, since N is many orders of magnitude above its cube root.
-  columns = np.stack([n, np.cbrt(n), np.ones_like(n)], axis=1)
+  # Columns are scaled to 1, since N is many orders of magnitude above its root.
+  columns = np.stack([n, n**family.WIDTH_EXPONENT, np.ones_like(n)], axis=1)
   scale = columns.max(axis=0)
   relative = columns / scale / flops_per_token[:, None]
   factors, _ = scipy.optimize.nnls(relative, np.ones_like(flops_per_token))
 
   weights, logits, constant = (float(value) for value in factors / scale)
   return Cost(weights, logits, constant)
+
+
+def best_tokens(law: Law, cost_of: Cost, n: float) -> float:
+  """Returns the tokens at which N parameters are the best size of the budget that they take.
+
+  There the loss falls neither with a larger network nor with more tokens at the same FLOPs: with
+  the elasticity e of the cost per token, alpha A / N^alpha = e beta B / D^beta.
+  """
+  slope = (cost_of(1.001 * n) - cost_of(n)) / (0.001 * n)
+  elasticity = float(slope * n / cost_of(n))
+  size_slope = law.alpha * law.A * n**-law.alpha
+  return float((elasticity * law.beta * law.B / size_slope) ** (1 / law.beta))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 _SIZES = 4  # a parabola goes exactly through any three points
+LEVEL = 0.9  # of the intervals
+_DRAWS = 500  # of the noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,9 @@ class IsoFlop:
     coefficients: Of the parabola in log N, highest power first.
     minimum: N at the lowest point. None if the parabola opens downwards or the lowest point lies
       outside of the sizes.
+    interval: Ends of the interval (LEVEL) of the minimum under the noise between seeds; None where
+      that is not known.
+    inside: Share of the draws of that noise that have a minimum among the sizes.
   """
 
   flops: float
@@ -33,6 +38,8 @@ class IsoFlop:
   losses: np.ndarray
   coefficients: np.ndarray
   minimum: float | None
+  interval: tuple[float, float] | None = None
+  inside: float = 1.0
 
   @property
   def loss(self) -> float | None:
@@ -59,7 +66,49 @@ def profiles(
 
     if len(sizes_at_budget) >= _SIZES:
       sizes_array, losses_array = np.array(sizes_at_budget), np.array(losses_at_budget)
-      parabolas.append(_fit_parabola(budget, sizes_array, losses_array))
+      parabolas.append(fit_parabola(budget, sizes_array, losses_array))
+
+  return parabolas
+
+
+def exact_profiles(
+  n: np.ndarray,
+  budgets: np.ndarray,
+  losses: np.ndarray,
+  noise: float | None = None,
+  seed: int = 0,
+) -> list[IsoFlop]:
+  """Returns a parabola for every budget that at least four sizes were trained with.
+
+  Args:
+    n: [points] Parameters.
+    budgets: [points] The budget of each point; 0 for none.
+    losses: [points] Nats per target; several of one size count with their mean.
+    noise: Standard deviation of log L between seeds.
+    seed: Of the draws of that noise.
+  """
+  random = np.random.default_rng(seed)
+  parabolas = []
+
+  for budget in np.unique(budgets[budgets > 0]):
+    selected = budgets == budget
+    distinct, index, counts = np.unique(n[selected], return_inverse=True, return_counts=True)
+    if len(distinct) < _SIZES:
+      continue
+    means = np.bincount(index, losses[selected]) / counts
+    parabola = fit_parabola(budget, distinct, means)
+
+    if noise is not None:
+      # Means over several seeds scatter less.
+      scatter = random.normal(size=(_DRAWS, len(distinct))) * noise / np.sqrt(counts)
+      minima = [fit_parabola(budget, distinct, means * np.exp(draw)).minimum for draw in scatter]
+      inside = [minimum for minimum in minima if minimum is not None]
+      interval = None
+      if parabola.minimum is not None and inside:
+        ends = np.percentile(inside, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+        interval = float(ends[0]), float(ends[1])
+      parabola = dataclasses.replace(parabola, interval=interval, inside=len(inside) / len(minima))
+    parabolas.append(parabola)
 
   return parabolas
 
@@ -109,7 +158,8 @@ def _interpolate(log_flops: np.ndarray, losses: np.ndarray, at: float) -> float 
   return float(np.interp(at, budgets, means))
 
 
-def _fit_parabola(budget: float, n: np.ndarray, losses: np.ndarray) -> IsoFlop:
+def fit_parabola(budget: float, n: np.ndarray, losses: np.ndarray) -> IsoFlop:
+  """Returns the parabola through losses [points] of sizes n [points] at one budget."""
   x = np.log(n)
   coefficients = np.polyfit(x, losses, 2)
   curvature, slope, _ = coefficients

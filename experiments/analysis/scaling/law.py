@@ -19,7 +19,8 @@ import scipy.optimize
 from gato_jax.errors import GatoError
 
 NAMES = ("E", "A", "B", "alpha", "beta")
-_DELTA = 1e-3  # of the Huber loss, in units of log L
+DELTA = 1e-3  # of the Huber loss, in units of log L
+REPETITION_DECAY = 15.39  # epochs (Muennighoff et al. 2023, section 6)
 _LARGEST_EXPONENT = 3.0
 _DESCENTS = 8  # L-BFGS runs, from the best of all starting points
 _START_EXPONENTS = (0.05, 0.2, 0.35, 0.6, 1.0, 1.6)
@@ -77,7 +78,28 @@ class Law:
     return tuple(vanished + at_bounds)
 
 
-def fit(n: np.ndarray, d: np.ndarray, losses: np.ndarray, starts: Sequence[Law] = ()) -> Law:
+def effective_tokens(tokens: np.ndarray | float, unique: np.ndarray | float) -> np.ndarray:
+  """Returns the new tokens that are worth as much as tokens of which some are repetitions.
+
+  Muennighoff et al. 2023, equation 5: D' = U + U R (1 - exp(-(D / U - 1) / R)), with their R of
+  15.39 epochs. Without repetitions D' is D.
+
+  Args:
+    tokens: D, tokens trained on.
+    unique: U, different ones among them.
+  """
+  tokens, unique = np.asarray(tokens, float), np.asarray(unique, float)
+  repetitions = tokens / unique - 1
+  return unique * (1 + REPETITION_DECAY * -np.expm1(-repetitions / REPETITION_DECAY))
+
+
+def fit(
+  n: np.ndarray,
+  d: np.ndarray,
+  losses: np.ndarray,
+  starts: Sequence[Law] = (),
+  delta: float = DELTA,
+) -> Law:
   """Returns the law with the smallest Huber loss.
 
   Args:
@@ -85,6 +107,7 @@ def fit(n: np.ndarray, d: np.ndarray, losses: np.ndarray, starts: Sequence[Law] 
     d: [points] Tokens.
     losses: [points] Nats per target.
     starts: Starting points. By default a grid of exponents; bootstraps give the best law.
+    delta: Of the Huber loss: residuals of log L up to it count as noise, larger ones as outliers.
 
   Raises:
     GatoError: If there are fewer points than constants, fewer than two sizes or two numbers of
@@ -109,14 +132,14 @@ def fit(n: np.ndarray, d: np.ndarray, losses: np.ndarray, starts: Sequence[Law] 
   initial = [_to_constants(law, middle, bounds) for law in starts]
   if not initial:
     candidates = _starting_grid(x, y, losses, bounds)
-    candidates.sort(key=lambda start: _objective(start, x, y, target)[0])
+    candidates.sort(key=lambda start: _objective(start, x, y, target, delta)[0])
     initial = candidates[:_DESCENTS]
 
   solutions = [
     scipy.optimize.minimize(
       _objective,
       start,
-      args=(x, y, target),
+      args=(x, y, target, delta),
       jac=True,
       method="L-BFGS-B",
       bounds=bounds,
@@ -138,8 +161,8 @@ def fit(n: np.ndarray, d: np.ndarray, losses: np.ndarray, starts: Sequence[Law] 
 
 
 def huber(law: Law, n: np.ndarray, d: np.ndarray, losses: np.ndarray) -> float:
-  """Returns the objective of `fit`, summed over the points, in units of delta^2."""
-  r = np.abs(np.log(law(n, d)) - np.log(losses)) / _DELTA
+  """Returns the objective of `fit`, summed over the points, in units of DELTA^2."""
+  r = np.abs(np.log(law(n, d)) - np.log(losses)) / DELTA
   return float(np.where(r <= 1, 0.5 * r**2, r - 0.5).sum())
 
 
@@ -149,7 +172,7 @@ def residuals(law: Law, n: np.ndarray, d: np.ndarray, losses: np.ndarray) -> np.
 
 
 def _objective(
-  constants: np.ndarray, x: np.ndarray, y: np.ndarray, target: np.ndarray
+  constants: np.ndarray, x: np.ndarray, y: np.ndarray, target: np.ndarray, delta: float
 ) -> tuple[float, np.ndarray]:
   """Returns the Huber loss and its gradient.
 
@@ -158,6 +181,7 @@ def _objective(
     x: [points] Centred log N.
     y: [points] Centred log D.
     target: [points] Log of the losses.
+    delta: Of the Huber loss.
   """
   log_e, log_a, log_b, alpha, beta = constants
 
@@ -166,13 +190,13 @@ def _objective(
   largest = terms.max(axis=0)
   shares = np.exp(terms - largest)
   total = shares.sum(axis=0)
-  r = (largest + np.log(total) - target) / _DELTA
+  r = (largest + np.log(total) - target) / delta
   value = np.where(np.abs(r) <= 1, 0.5 * r**2, np.abs(r) - 0.5).sum()
 
   # The derivative of the logsumexp by a term is the term's share, and that of the Huber loss by
   # its residual is the residual, clipped.
   shares /= total
-  slope = np.clip(r, -1, 1) / _DELTA
+  slope = np.clip(r, -1, 1) / delta
   by_e, by_a, by_b = (slope * shares).sum(axis=1)
   by_alpha = -(slope * shares[1] * x).sum()
   by_beta = -(slope * shares[2] * y).sum()
