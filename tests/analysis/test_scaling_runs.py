@@ -10,7 +10,7 @@ from PIL import Image
 from scaling_cases import BUDGETS, SYNTHETIC, make_point, make_points
 
 from experiments.analysis.report import scaling_figures, scaling_page
-from experiments.analysis.scaling import analysis, batches, family, law, points, runs
+from experiments.analysis.scaling import analysis, batches, family, law, points, predictions, runs
 from gato_jax.errors import GatoError
 from gato_jax.model import abstract_params, count_parameters
 from gato_jax.model import config as model_config
@@ -125,10 +125,14 @@ def test_points_are_kept_and_bad_ones_named(tmp_path):
 @pytest.mark.parametrize("score", [True, False])
 def test_page_with_its_files(tmp_path, score):
   made = make_points(score=score)
-  series, others = (analysis.analyse(made, draws=4, size=size) for size in analysis.SIZES)
-  path = scaling_page.write(
-    tmp_path, made, series, others, {"config": "x", "commands": ["python -m launch sweep"]}
+  series, others = (
+    analysis.analyse(made, predicted=BUDGETS[-1:], draws=4, size=size) for size in analysis.SIZES
   )
+  before = predictions.PredictedLoss(
+    "2026-01-01T00:00:00+00:00", made[-1].name, "all", analysis.SIZES[0], 1, 1.0, 2.5, 2.4, 2.6, 12
+  )
+  facts = {"config": "x", "commands": ["python -m launch sweep"]}
+  path = scaling_page.write(tmp_path, made, series, others, facts, predicted=[before])
   browser.assert_readable(path)
   page = path.read_text()
   names = {
@@ -140,7 +144,7 @@ def test_page_with_its_files(tmp_path, score):
     "exponents",
     "loss_domains",
   }
-  names |= {"scores"} if score else set()
+  names |= {"scores", "score_loss"} if score else set()
 
   assert (
     {p.stem for p in tmp_path.glob("*.png")} == names == {p.stem for p in tmp_path.glob("*.svg")}
@@ -158,7 +162,8 @@ def test_page_with_its_files(tmp_path, score):
     for name in ("points", "fits", "predictions")
   }
 
-  assert [len(value) for value in lines.values()] == [21, 7, 7]
+  assert [len(value) for value in lines.values()] == [19, 7, 37]
+  assert "Predicted before they ran" in page and "2026-01-01T00:00:00" in page
 
   row = dict(zip(lines["fits"][0].split(","), lines["fits"][1].split(","), strict=True))
 

@@ -215,8 +215,9 @@ def _predicted(figure: Figure, series: analysis.Series) -> None:
   all_losses = [*predicted, *measured]
   label: str | None = f"left out ({bootstrap.LEVEL:.0%} interval)"
   for prediction in series.predictions:
-    below = prediction.predicted - prediction.low
-    above = prediction.high - prediction.predicted
+    # An interval of few draws need not contain the best fit.
+    below = max(0.0, prediction.predicted - prediction.low)
+    above = max(0.0, prediction.high - prediction.predicted)
     axes.errorbar(
       [prediction.predicted],
       [prediction.measured],

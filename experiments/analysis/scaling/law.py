@@ -10,11 +10,13 @@ x, y = log N, log D minus their means.
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import scipy.optimize
+import threadpoolctl
 
 from gato_jax.errors import GatoError
 
@@ -135,18 +137,20 @@ def fit(
     candidates.sort(key=lambda start: _objective(start, x, y, target, delta)[0])
     initial = candidates[:_DESCENTS]
 
-  solutions = [
-    scipy.optimize.minimize(
-      _objective,
-      start,
-      args=(x, y, target, delta),
-      jac=True,
-      method="L-BFGS-B",
-      bounds=bounds,
-      options={"maxiter": 500, "ftol": 1e-11, "gtol": 1e-6},
-    )
-    for start in initial
-  ]
+  # Five constants: threads of the BLAS would only wait for each other, forty times as long.
+  with _blas().limit(limits=1, user_api="blas"):
+    solutions = [
+      scipy.optimize.minimize(
+        _objective,
+        start,
+        args=(x, y, target, delta),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": 500, "ftol": 1e-11, "gtol": 1e-6},
+      )
+      for start in initial
+    ]
   best = min(solutions, key=lambda solution: solution.fun)
 
   # A and B of the optimizer are those of centred x and y.
@@ -169,6 +173,12 @@ def huber(law: Law, n: np.ndarray, d: np.ndarray, losses: np.ndarray) -> float:
 def residuals(law: Law, n: np.ndarray, d: np.ndarray, losses: np.ndarray) -> np.ndarray:
   """Returns log(loss / predicted loss), [points]."""
   return np.log(np.asarray(losses, float)) - np.log(law(n, d))
+
+
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+  """Returns the controller of the libraries' threads, which takes a while to find them."""
+  return threadpoolctl.ThreadpoolController()
 
 
 def _objective(
