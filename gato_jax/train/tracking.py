@@ -73,6 +73,8 @@ class _WandbRun:
       self._run = wandb.init(
         project="gato_jax",
         name=workdir.name,
+        # The runs of a sweep or of a study have one config.
+        group=start.name,
         id=id_path.read_text(),
         resume="allow",
         # A directory: what is synchronised later cannot lie in a bucket.

@@ -87,6 +87,7 @@ def test_rows_and_config_reach_wandb(tmp_path, monkeypatch):
 
   assert run.display_name == tmp_path.name and config["train"] == {"steps": 3}
   assert config["start"]["revision"] == START.revision and config["start"]["packages"]["jax"]
+  assert run.run_group == START.name
   assert run.run_id == (tmp_path / "wandb_id").read_text()  # the same when it is started again
 
 

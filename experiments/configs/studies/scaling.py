@@ -33,7 +33,8 @@ def get_config() -> ml_collections.ConfigDict:
 
   # 78 tokens hold three steps of Meta-World or BabyAI, which do not see each other.
   default.one_step_context(config, 78)
-  config.data.update(observation_text_targets=False, validation_every=10)
+  # The fewest usable episodes of a task are six.
+  config.data.update(observation_text_targets=False, validation_every=5)
 
   # The table of 32,000 pieces would have most of the FLOPs of these networks.
   config.tokenizer = "2k"
