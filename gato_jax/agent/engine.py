@@ -23,6 +23,10 @@ from gato_jax.tokens.vocabulary import Kind
 # Compiled batch sizes are 1, 4, 16, ... and all slots; a batch is padded to the next one.
 _BATCH_GROWTH = 4
 
+# Of the module, so that engines of the same sizes in one process share their compiled programs.
+_ACT = jax.jit(step.act, static_argnums=(0, 1, 2), donate_argnames="state")
+_PROMPT = jax.jit(step.prompt, static_argnums=0, donate_argnames="state")
+
 
 @dataclasses.dataclass
 class _Episode:
@@ -303,8 +307,8 @@ class Engine:
     """Returns the compiled step of a bucket and a batch size."""
     key = (bucket, size)
     if key not in self._compiled:
-      act = functools.partial(step.act, self._config, bucket, size == self._caches)
-      lowered = jax.jit(act, donate_argnames="state").lower(
+      self._compiled[key] = _ACT.lower(
+        *(self._config, bucket, size == self._caches),
         params=self._params,
         state=self._state,
         tables=self._tables[bucket],
@@ -312,8 +316,7 @@ class Engine:
         temperature=self._temperature,
         request=np.zeros([step.REQUEST_FIELDS, size], np.int32),
         **buckets.pad_observations(bucket, size, {}),
-      )
-      self._compiled[key] = lowered.compile()
+      ).compile()
 
     return self._compiled[key]
 
@@ -325,14 +328,13 @@ class Engine:
     """Returns the compiled reading of a prompt of a bucket's tasks."""
     key = (bucket, "prompt")
     if key not in self._compiled:
-      prompt = functools.partial(step.prompt, self._config)
-      lowered = jax.jit(prompt, donate_argnames="state").lower(
+      self._compiled[key] = _PROMPT.lower(
+        self._config,
         params=self._params,
         state=self._state,
         slot=np.zeros(1, np.int32),
         chunk=self._empty_prompt_chunk(bucket),
-      )
-      self._compiled[key] = lowered.compile()
+      ).compile()
 
     return self._compiled[key]
 
