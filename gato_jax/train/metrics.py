@@ -12,7 +12,6 @@ from gato_jax.model import GatoConfig, flops
 from gato_jax.storage import files, paths
 from gato_jax.storage.growing import GrowingFile
 from gato_jax.train import multihost
-from gato_jax.train.tensorboard_log import TensorBoardLog
 
 Track = Callable[[Mapping[str, Any]], None]
 
@@ -41,6 +40,11 @@ class MetricsLog:
     self._path = workdir / "metrics.jsonl"
     kept = [line for line in self._complete_lines() if json.loads(line)["step"] <= step]
     self._file = GrowingFile(self._path, "".join(line + "\n" for line in kept).encode())
+
+    # Its library brings clients of S3 and of Google Cloud: half a second that verbs which only read
+    # a config need not wait for.
+    from gato_jax.train.tensorboard_log import TensorBoardLog
+
     self._tensorboard = TensorBoardLog(workdir / "tensorboard", purge_step=step + 1)
 
   def _complete_lines(self) -> list[str]:
