@@ -113,11 +113,13 @@ def main() -> int:
     concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool,
   ):
     # Tests that train start many processes with the same programs: each is compiled once a run.
-    # The programs are small, so compiling takes longer than what optimizations would save.
+    # The programs are small, so compiling takes longer than what optimizations would save. XLA's
+    # fusion emitters alone take a third of it; without them a few kernels are slower.
     os.environ |= {
       "JAX_COMPILATION_CACHE_DIR": compiled,
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
       "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+      "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false",
       # Threads of small products wait for each other actively, and take the other job's core.
       "OPENBLAS_NUM_THREADS": "1",
       "OMP_NUM_THREADS": "1",

@@ -124,7 +124,13 @@ def main() -> None:
 
 @functools.cache
 def cache() -> str:
-  """Directory of compiled programs, so that a run of many processes compiles once."""
+  """Directory of compiled programs, so that a run of many processes compiles once.
+
+  It is that of tests/run.py, if that has started this process.
+  """
+  if shared := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    return shared
+
   folder = tempfile.TemporaryDirectory(prefix="gato_jax-compiled-")
   atexit.register(folder.cleanup)
   return folder.name
@@ -133,7 +139,7 @@ def cache() -> str:
 @contextlib.contextmanager
 def process(command, devices=1, environment=None) -> Iterator[subprocess.Popen]:
   """Starts a process with that many CPU devices and kills it at the end."""
-  flags = f"--xla_force_host_platform_device_count={devices}"
+  flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
   ours = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": cache()}
   environment = {**os.environ, **ours, **(environment or {})}
   pipe = subprocess.PIPE
