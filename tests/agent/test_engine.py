@@ -228,7 +228,7 @@ def test_sampled_actions_are_legal_and_follow_the_probabilities(params, acting_p
         steps.kinds == Kind.PATCH, np.cumsum(steps.kinds == Kind.PATCH, axis=1) - 1, 0
       ),
     }
-    hidden = Gato(CONFIG).apply({"params": params}, chunk)[0, -1]
+    hidden = jax.jit(Gato(CONFIG).apply)({"params": params}, chunk)[0, -1]
     probability = np.asarray(
       jax.nn.softmax((params["embedding"]["tokens"][:6] @ hidden) / temperature)
     )

@@ -33,7 +33,7 @@ def test_losses_are_those_of_the_network(params, dummy_tfds):
   batch = next(inputs.batches())
   losses, predicted = cloning._predict(small_network.SMALL, params, batch)
 
-  hidden = Gato(small_network.SMALL).apply({"params": params}, batch)
+  hidden = jax.jit(Gato(small_network.SMALL).apply)({"params": params}, batch)
 
   for row, position in np.argwhere(batch["targets"])[:20]:
     logits = np.asarray(params["embedding"]["tokens"] @ hidden[row, position - 1])

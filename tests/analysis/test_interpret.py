@@ -94,7 +94,7 @@ def test_the_layers_are_those_of_the_network(batch, layers, params):
 
   np.testing.assert_allclose(last, hidden, atol=2e-4)
 
-  embedded = Embedding(CONFIG).apply({"params": params["embedding"]}, batch)
+  embedded = jax.jit(Embedding(CONFIG).apply)({"params": params["embedding"]}, batch)
 
   np.testing.assert_allclose(layers[0], embedded, atol=2e-3)
   assert all(np.abs(a - b).max() > 0.1 for a, b in zip(layers, layers[1:], strict=False))
@@ -122,7 +122,8 @@ def test_attention_is_that_of_the_first_layer(batch, layers, params):
     & ((read & (batch["segments"] == 1))[:, None, :] | np.eye(length, dtype=bool)),
     distances=distance_table(length - 1, CONFIG.width),
   )
-  attended = RelativeAttention(CONFIG).apply({"params": layer["attention"]}, x, attendance)
+  attend = jax.jit(RelativeAttention(CONFIG).apply)
+  attended = attend({"params": layer["attention"]}, x, attendance)
 
   np.testing.assert_allclose(mixed[read], np.asarray(attended)[read], atol=2e-3)
 

@@ -13,6 +13,7 @@ from model_cases import (
   STEP,
   Kind,
   acting_params,
+  embed,
   extend_all,
   forward,
   init,
@@ -64,7 +65,7 @@ def test_unknown_variant_names_the_nearest():
 
 def test_causality_by_gradients(params):
   batch = make_batch()
-  x = NETWORK.apply({"params": params}, batch, method="embed")
+  x = embed(params, batch)
   length = x.shape[1]
 
   def hidden_at(x, position):

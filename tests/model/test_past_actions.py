@@ -29,7 +29,7 @@ def params():
 def influence(params, batch):
   """Returns float [L read, L changed]: the gradient of a hidden state for an input vector."""
   network = model.Gato(HIDDEN)
-  x = network.apply({"params": params}, batch, method="embed")
+  x = model_cases.embed(params, batch, network)
   length = x.shape[1]
 
   def hidden_at(x, position):
@@ -68,7 +68,7 @@ def test_the_default_is_the_papers(params):
   other["tokens"][:, last_action] = (batch["tokens"][:, last_action] + 7) % vocabulary.SIZE
 
   def later(config, batch):
-    hidden = model.Gato(config).apply({"params": params}, batch)
+    hidden = model_cases.forward(params, batch, model.Gato(config))
     return np.asarray(hidden[:, len(STEP) :])
 
   np.testing.assert_array_equal(later(HIDDEN, batch), later(HIDDEN, other))
@@ -116,7 +116,7 @@ def test_acting_computes_what_training_does(prompt_steps):
     "patch_positions": np.zeros((1, 0, 4), np.int32),
     "patch_slots": np.zeros_like(kinds),
   }
-  hidden = model.Gato(config).apply({"params": params}, batch)
+  hidden = model_cases.forward(params, batch, model.Gato(config))
   logits = np.asarray(hidden[0] @ params["embedding"]["tokens"].T)
 
   low, high = layout.legal_actions()

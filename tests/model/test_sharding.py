@@ -28,6 +28,7 @@ CONFIG = model.GatoConfig(
   key_size=16,
   patch_channels=64,
   drop_path=0.3,
+  text_pieces=1024,  # batches have no text
   dtype="float32",
   remat="full",
 )

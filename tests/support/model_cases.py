@@ -72,6 +72,11 @@ def forward(params, batch, network=NETWORK):
   return network.apply({"params": params}, batch)
 
 
+@functools.partial(jax.jit, static_argnames="network")
+def embed(params, batch, network=NETWORK):
+  return network.apply({"params": params}, batch, method="embed")
+
+
 init = jax.jit(model.init_params, static_argnums=0)
 
 
@@ -130,7 +135,7 @@ def reference_with_window(params, batch, window):
   A query's keys are itself and the last `window` positions before it.
   """
   params = jax.tree.map(np.asarray, params)
-  x = np.asarray(NETWORK.apply({"params": params}, batch, method="embed"))
+  x = np.asarray(embed(params, batch))
 
   def norm(x, p):
     x = x - x.mean(-1, keepdims=True)
