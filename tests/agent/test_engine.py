@@ -94,7 +94,7 @@ def test_actions_are_those_of_the_full_forward_pass_however_tasks_join_and_leave
 
   for number in range(160):
     for slot in range(4):
-      if slot not in episodes or random.random() < 0.03:
+      if slot not in episodes or random.random() < 0.06:
         if slot in episodes:
           done.append((episodes[slot][0], *episodes[slot][2:]))
         episodes[slot] = (tasks[int(random.integers(len(tasks)))], number, [], [])
@@ -189,7 +189,9 @@ def test_samples_do_not_depend_on_the_company(acting_params):
 
   seeds = {
     tuple(
-      act(make_engine(acting_params, 1, ["a.arm"], temperature=1.0), {0: ("a.arm", s)})["a.arm", s]
+      act(make_engine(acting_params, 1, ["a.keys"], temperature=1.0), {0: ("a.keys", s)})[
+        "a.keys", s
+      ]
     )
     for s in range(4)
   }

@@ -20,7 +20,7 @@ CONFIG = small_network.SMALL
 WINDOW = CONFIG.memory_length
 
 
-PADDED_STEPS = 32  # episodes are padded to a multiple
+PADDED_STEPS = 48  # episodes are padded to a multiple
 
 
 WORDS = ("go", "go to the red ball", "pick up a key then open the door")
