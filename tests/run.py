@@ -117,7 +117,7 @@ def main() -> int:
     # fusion emitters alone take a third of it; without them a few kernels are slower.
     os.environ |= {
       "JAX_COMPILATION_CACHE_DIR": compiled,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
       "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
       "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false",
       # Threads of small products wait for each other actively, and take the other job's core.
