@@ -104,8 +104,8 @@ def observe(task: str, seed: int, number: int) -> dict:
 
 
 @jax.jit
-def _logits(params, chunk: dict) -> jax.Array:
-  """Logits [L, vocabulary] of one row, in which each position sees the last WINDOW."""
+def _hidden(params, chunk: dict) -> jax.Array:
+  """Hidden states [L, D] of one row, in which each position sees the last WINDOW."""
   kinds = chunk["kinds"]
   length = kinds.shape[1]
   distance = np.arange(length)[:, None] - np.arange(length)
@@ -114,8 +114,7 @@ def _logits(params, chunk: dict) -> jax.Array:
 
   x = Embedding(CONFIG).apply({"params": params["embedding"]}, chunk)
   mask = WindowMask(own[None], distance_table(length - 1, CONFIG.width))
-  hidden = transformer.Decoder(CONFIG).apply({"params": params["decoder"]}, x, mask)
-  return hidden[0] @ params["embedding"]["tokens"].T
+  return transformer.Decoder(CONFIG).apply({"params": params["decoder"]}, x, mask)[0]
 
 
 def most_likely(
@@ -145,13 +144,14 @@ def most_likely(
     "patch_slots": np.where(kinds == Kind.PATCH, np.cumsum(kinds == Kind.PATCH, axis=1) - 1, 0),
   }
 
-  scores = np.array(_logits(params, chunk))
+  # Logits of legal tokens only: those of the whole vocabulary take longer than the network.
+  hidden, table = np.array(_hidden(params, chunk)), np.asarray(params["embedding"]["tokens"])
   low, high = one.legal_actions()
   tokens = np.zeros(actions[0].size * n, np.int64)
   positions = np.flatnonzero(kinds[0] == Kind.ACTION)[: tokens.size]
   for i, position in enumerate(positions):
     legal = slice(low[i % len(low)], high[i % len(low)] + 1)
-    tokens[i] = legal.start + np.argmax(scores[position - 1, legal])
+    tokens[i] = legal.start + np.argmax(table[legal] @ hidden[position - 1])
 
   return tokens.reshape(n, -1)
 
