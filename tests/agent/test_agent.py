@@ -145,6 +145,14 @@ def test_two_tasks_that_look_alike_do_not_act_alike(policy):
   assert actions[0] == actions[1] and len({str(one) for one in actions}) == 3
 
 
+def test_engines_of_the_same_sizes_share_their_programs(policy):
+  configs = (agent.ActConfig(temperature=temperature, prompt="none") for temperature in (0.0, 1.0))
+  one, other = (policy.engine(["dummy.reach"], 1, config) for config in configs)
+  programs = (engine._step(engine.buckets[0], 1).runtime_executable() for engine in (one, other))
+
+  assert next(programs) is next(programs)
+
+
 def test_episodes_longer_than_the_memory_go_on(policy):
   """Plays 40 steps of 25 tokens with a memory of 256: it wraps four times.
 

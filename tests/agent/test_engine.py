@@ -179,24 +179,17 @@ def test_samples_do_not_depend_on_the_company(acting_params):
 
     return {(task, seed): actions[slot] for slot, (task, seed) in slots.items()}
 
-  alone = act(make_engine(acting_params, 1, ["a.keys"], temperature=1.0), {0: ("a.keys", 7)})
+  def alone(seed):
+    engine = make_engine(acting_params, 1, ["a.keys"], temperature=1.0)
+    return act(engine, {0: ("a.keys", seed)})["a.keys", seed]
+
   together = act(
     make_engine(acting_params, 3, temperature=1.0),
     {0: ("a.arm", 7), 1: ("a.keys", 8), 2: ("a.keys", 7)},
   )
 
-  np.testing.assert_array_equal(alone["a.keys", 7], together["a.keys", 7])
-
-  seeds = {
-    tuple(
-      act(make_engine(acting_params, 1, ["a.keys"], temperature=1.0), {0: ("a.keys", s)})[
-        "a.keys", s
-      ]
-    )
-    for s in range(4)
-  }
-
-  assert len(seeds) == 4
+  np.testing.assert_array_equal(alone(7), together["a.keys", 7])
+  assert len({tuple(alone(seed)) for seed in range(4)}) == 4
 
 
 def test_sampled_actions_are_legal_and_follow_the_probabilities(params, acting_params):
