@@ -3,11 +3,9 @@
 Deadlines that are met or missed, and what the world does meanwhile.
 """
 
-import pathlib
 import re
-import subprocess
-import sys
 
+import commands
 import dm_env
 import numpy as np
 import pytest
@@ -153,11 +151,8 @@ def test_a_rate_that_is_none_is_refused(hz, steps):
 
 
 def verb(workdir, *flags):
-  command = [sys.executable, "-m", "experiments.realtime", "--config=experiments/configs/dummy.py"]
-  command += [f"--config.workdir={workdir}", "--config.act.prompt=none", *flags]
-  return subprocess.run(
-    command, capture_output=True, text=True, cwd=pathlib.Path(__file__).parents[2]
-  )
+  config = ("--config=experiments/configs/dummy.py", f"--config.workdir={workdir}")
+  return commands.run("experiments.realtime", *config, "--config.act.prompt=none", *flags)
 
 
 def test_the_verb_controls_an_environment(small_workdir):

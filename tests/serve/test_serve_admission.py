@@ -7,10 +7,9 @@ import os
 import pathlib
 import re
 import socket
-import subprocess
-import sys
 import time
 
+import commands
 import pytest
 import served
 from cryptography import x509
@@ -24,7 +23,6 @@ from gato_jax.serve import client, front
 from gato_jax.serve.client import RemoteActor
 
 TOKEN = "a-token-of-thirty-two-characters"
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -245,15 +243,9 @@ def test_tls(engine, tmp_path):
 
 
 def test_bad_flags_of_the_verb_are_one_line(small_workdir):
-  command = [
-    sys.executable,
-    "-m",
-    "experiments.serve",
-    "--config=experiments/configs/dummy.py",
-    "--host=0.0.0.0",
-  ]
   environment = {k: v for k, v in os.environ.items() if k != front.TOKEN_VARIABLE}
-  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+  arguments = ("--config=experiments/configs/dummy.py", "--host=0.0.0.0")
+  done = commands.run("experiments.serve", *arguments, env=environment)
 
   assert done.returncode == 1
   assert re.fullmatch(
