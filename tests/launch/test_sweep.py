@@ -46,6 +46,7 @@ def get_config():
   config.name = "{NAME}"
   config.scaling = cli.section_of(runs.SweepConfig(widths=(32, 64), tokens=(12_800, 25_600)))
   config.data.update(sequence_length=64, validation_every=2)
+  config.optimizer.update(schedule="wsd", warmup_steps=2)
   config.train.update(batch_size=4, log_every=5, checkpoint_every=1_000, validation_batches=2)
   return config
 '''
@@ -343,6 +344,9 @@ def test_a_real_sweep_is_killed_and_continued(tmp_path, dummy_tfds, records):
   )
   assert all(0.2 < p.loss < 10 and p.flops > 0 and p.target_tokens > 0 for p in found)
   assert found[1].train_loss < found[0].train_loss and found[3].train_loss < found[2].train_loss
+  # The longer runs began where the shorter ones began to decay, after 40 of 50 steps.
+  rows = (folder / "w64-t25600-s0" / "metrics.jsonl").read_text().splitlines()
+  assert json.loads(rows[0])["step"] > 40 and json.loads(rows[-1])["tokens"] == 25_600
   assert f"{NAME}-w64-t12800-s0: missing -> queued" in said and f"{NAME}-w32-t12800-s0" not in said
   assert "4 done" in said and "4 points" in said
 

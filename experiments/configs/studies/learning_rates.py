@@ -26,6 +26,4 @@ def get_config() -> ml_collections.ConfigDict:
       branch=False,
     )
   )
-  config.train.validation_batches = 128
-
   return config

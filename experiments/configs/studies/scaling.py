@@ -29,7 +29,9 @@ def get_config() -> ml_collections.ConfigDict:
     sokoban=0.08,
     text=(0.1, "python_docs"),
   )
-  config.scaling = cli.section_of(runs.SweepConfig(budgets=(4e11, 2e12, 9e12, 4e13)))
+  config.scaling = cli.section_of(
+    runs.SweepConfig(budgets=(1.5e11, 7e11, 3.2e12, 1.5e13), first_tokens_per_parameter=5.0)
+  )
 
   # 78 tokens hold three steps of Meta-World or BabyAI, which do not see each other.
   default.one_step_context(config, 78)
@@ -42,8 +44,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.tokenizer = "2k"
   config.model.update(text_pieces=2048)
 
-  # Two hundred steps and more at every budget; a batch has about 150 targets.
-  config.train.update(batch_size=16, log_every=25, loss_chunk=88, validation_batches=256)
+  # A batch has about 150 targets.
+  config.train.update(batch_size=16, log_every=25, loss_chunk=88, validation_batches=128)
   # Never during a run, which is a few minutes long: it is saved before its decay and at its end.
   config.train.checkpoint_every = 1_000_000
   # A batch of 16 rows has few tasks: the loss of a task jumps with its one row.
