@@ -33,6 +33,8 @@ from absl import flags
 
 from experiments import cli
 from experiments.analysis.scaling import batches, points, predictions, runs
+from gato_jax.data import pipeline
+from gato_jax.data.mixture import MixtureConfig
 from gato_jax.env import results
 from gato_jax.errors import GatoError
 from launch import jobs, settings, submit
@@ -124,9 +126,24 @@ def _content(experiment: cli.Experiment) -> batches.BatchContent:
   """Returns what batches of the mixture hold, measured at the sweep's first start."""
   content = batches.read(experiment.workdir)
   if content is None:
-    content = batches.measure(experiment)
+    content = batches.measure(_open_input(experiment))
     batches.write(experiment.workdir, content)
   return content
+
+
+def _open_input(experiment: cli.Experiment) -> pipeline.Input:
+  """Opens the mixture as training does."""
+  config = experiment.config
+  mixture = experiment.section(
+    MixtureConfig, "data", name=config.name, weights=experiment.weights, episodes=experiment.subsets
+  )
+  return pipeline.Input(
+    mixture,
+    experiment.tfds,
+    batch_size=config.train.batch_size,
+    text=experiment.text_codec(),
+    max_local_positions=config.model.max_local_positions,
+  )
 
 
 def _measured(planner: Planner) -> list[points.ScalingPoint]:

@@ -10,9 +10,7 @@ import itertools
 import pathlib
 from collections.abc import Mapping
 
-from experiments import cli
 from gato_jax.data import pipeline
-from gato_jax.data.mixture import MixtureConfig
 from gato_jax.model import GatoConfig, flops
 from gato_jax.storage import files, paths
 from gato_jax.tokens import vocabulary
@@ -77,23 +75,8 @@ class BatchContent:
     return self.tokens * unique / total
 
 
-def measure(experiment: cli.Experiment) -> BatchContent:
-  """Counts the content of the first batches of an experiment's mixture."""
-  config = experiment.config
-  inputs = pipeline.Input(
-    experiment.section(
-      MixtureConfig,
-      "data",
-      name=config.name,
-      weights=experiment.weights,
-      episodes=experiment.subsets,
-    ),
-    experiment.tfds,
-    batch_size=config.train.batch_size,
-    text=experiment.text_codec(),
-    max_local_positions=config.model.max_local_positions,
-  )
-
+def measure(inputs: pipeline.Input) -> BatchContent:
+  """Counts the content of the first batches of a mixture."""
   tokens: collections.Counter[str] = collections.Counter()
   targets = 0
 
