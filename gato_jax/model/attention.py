@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gato_jax.model import attention_choice
+from gato_jax.model.biased_attention import biased_attention
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.parameters import linear, parameter
 
@@ -34,10 +36,13 @@ class WindowMask:
   Attributes:
     visible: Bool [B, L, L], True where a query attends to a key.
     distances: Float32 [L + 1, D], `distance_table` of the distances L - 1 .. 0 and -1.
+    codes: Int32 [B, C, L], what `visible` is made of (visibility.py), for fused attention. Without
+      them attention is the plain one.
   """
 
   visible: jax.Array
   distances: jax.Array
+  codes: jax.Array | None = None
 
 
 @flax.struct.dataclass
@@ -93,6 +98,7 @@ def _relative_shift(scores: jax.Array, start: int) -> jax.Array:
 
   Args:
     scores: [H, B, l, k + 1], for each of l queries the scores of the distances k-1, ..., 0, -1.
+      The first two axes may be any.
     start: Position of the first query; the first key is at position 0.
 
   Returns:
@@ -163,6 +169,14 @@ class RelativeAttention(nn.Module):
 
   def __call__(self, x_BxLxD: jax.Array, mask: WindowMask) -> jax.Array:
     """Attends within a training window, [B, L, D] -> [B, L, D]."""
+    # Parameters do not depend on it, and the window that makes them may be too short for others.
+    if mask.codes is not None and not self.is_initializing():
+      match attention_choice.implementation(self.config, x_BxLxD.shape[1]):
+        case "pallas":
+          return self._attend_in_tiles(x_BxLxD, mask.codes, mask.distances)
+        case "cudnn":
+          return self._attend_with_bias(x_BxLxD, mask)
+
     content_q_HxBxLxK, distance_q_HxBxLxK, k_HxBxLxK, v_HxBxLxK = self._project(x_BxLxD)
     relative_k_HxRxK = self.relative_keys(mask.distances)
 
@@ -195,6 +209,52 @@ class RelativeAttention(nn.Module):
 
     mixed_HxBxLxK = jnp.concatenate(mixed_blocks, axis=2)
     return jnp.einsum("hblk,hkd->bld", mixed_HxBxLxK, self.out.astype(x_BxLxD.dtype))
+
+  def _attend_in_tiles(
+    self, x_BxLxD: jax.Array, codes_BxCxL: jax.Array, distances: jax.Array
+  ) -> jax.Array:
+    """Attends with the Pallas kernel, which takes all heads of a position in one row."""
+    # Pallas takes a while to import, and most processes have no TPU.
+    from gato_jax.model import relative_flash
+
+    heads, key_size = self.config.heads, self.config.key_size
+    # Three products: the kernel would otherwise need a copy of each third of one.
+    q, k, v = (
+      linear(x_BxLxD, self.qkv[:, part], as_matrix=False).reshape(*x_BxLxD.shape[:2], -1)
+      for part in range(3)
+    )
+    # Without the padding at distance -1.
+    relative_k_HxRxK = self.relative_keys(distances[:-1])
+
+    mixed = relative_flash.attention(
+      relative_flash.Inputs(
+        codes=codes_BxCxL,
+        content_bias=self.content_bias.reshape(1, -1),
+        distance_bias=self.distance_bias.reshape(1, -1),
+        q=q,
+        k=k,
+        v=v,
+        relative_k=relative_k_HxRxK.swapaxes(0, 1).reshape(len(distances) - 1, -1),
+      ),
+      key_size,
+    )
+    mixed_BxLxHxK = mixed.reshape(*mixed.shape[:2], heads, key_size)
+    return jnp.einsum("blhk,hkd->bld", mixed_BxLxHxK, self.out.astype(x_BxLxD.dtype))
+
+  def _attend_with_bias(self, x_BxLxD: jax.Array, mask: WindowMask) -> jax.Array:
+    """Attends with cuDNN's kernel."""
+    content_q_HxBxLxK, distance_q_HxBxLxK, k_HxBxLxK, v_HxBxLxK = self._project(x_BxLxD)
+
+    # In the dtype of the bias: sums are float32 anyway, and a float32 result would be written.
+    distance_scores = jnp.einsum(
+      "hblk,hmk->bhlm", distance_q_HxBxLxK, self.relative_keys(mask.distances)
+    )
+    mixed_BxLxHxK = biased_attention(
+      *(part.transpose(1, 2, 0, 3) for part in (content_q_HxBxLxK, k_HxBxLxK, v_HxBxLxK)),
+      distance_scores_BxHxLxL=_relative_shift(distance_scores, start=0),
+      visible_BxLxL=mask.visible,
+    )
+    return jnp.einsum("blhk,hkd->bld", mixed_BxLxHxK, self.out.astype(x_BxLxD.dtype))
 
   def attend_to_cache(
     self,

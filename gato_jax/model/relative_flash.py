@@ -17,6 +17,7 @@ Legend of shapes:
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -24,19 +25,10 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
+from jax.sharding import PartitionSpec
 
+from gato_jax.model import attention_choice, sharding
 from gato_jax.model import relative_flash_kernels as kernels
-
-# Names of what rematerialisation keeps instead of computing it again: the output and, of each
-# query, the log of its sum of exponentials.
-OUTPUT = "attention_output"
-LOG_SUM = "attention_log_sum"
-
-LANES = 128
-
-# A run holds whole rows of the batch in the fast memory, at most so long.
-LONGEST = 2048
-
 
 class Inputs(NamedTuple):
   """What attention is computed from.
@@ -51,7 +43,7 @@ class Inputs(NamedTuple):
     relative_k: [L, H K], keys of the distances L - 1, ..., 0.
   """
 
-  codes: jax.Array
+  codes: jax.Array | None
   content_bias: jax.Array
   distance_bias: jax.Array
   q: jax.Array
@@ -60,23 +52,26 @@ class Inputs(NamedTuple):
   relative_k: jax.Array
 
 
-def heads_of_run(heads: int, key_size: int) -> int | None:
-  """Returns the number of heads that a run takes; None where they do not fill its lanes."""
-  if key_size % LANES == 0:
-    return 1
+def attention(inputs: Inputs, key_size: int) -> jax.Array:
+  """Returns the weighted values [B, L, H K].
 
-  count = LANES // key_size
-  return None if LANES % key_size or heads % count else count
+  XLA does not split a kernel over a mesh by itself, so each device is told its part: of the rows
+  along data and fsdp, where a training step has not done so already, and of the heads along model.
+
+  Args:
+    inputs: Queries, keys, values and what belongs to them.
+    key_size: K.
+  """
+  tile = attention_choice.tile_side(inputs.q.shape[1], key_size)
+  assert tile is not None, inputs.q.shape
+
+  # There is no CPU to compile a kernel for; tests have it interpreted.
+  interpret = attention_choice.device().platform == "cpu"
+  return relative_attention(_as_varying(inputs), key_size, tile, interpret)
 
 
-def tile_of(length: int) -> int | None:
-  """Returns the side of the tiles for rows of a length; None where the kernel has none."""
-  if length > LONGEST:
-    return None
-
-  return next((tile for tile in (256, 128) if length % tile == 0), None)
-
-
+# What crosses devices is inside of the gradient's definition: JAX 0.10.2 cannot rematerialise a
+# shard_map within a shard_map.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def relative_attention(
   inputs: Inputs, key_size: int, tile: int, interpret: bool = False
@@ -84,33 +79,106 @@ def relative_attention(
   """Returns the weighted values [B, L, H K].
 
   Args:
-    inputs: Queries, keys, values and what belongs to them.
+    inputs: As of `attention`.
     key_size: K.
     tile: Side of the tiles, which divides L.
     interpret: True computes what the kernel says without a TPU, slowly.
   """
-  return _forward(inputs, key_size, tile, interpret)[0]
+  return _relative_attention_forward(inputs, key_size, tile, interpret)[0]
 
 
 def _relative_attention_forward(
   inputs: Inputs, key_size: int, tile: int, interpret: bool
 ) -> tuple[jax.Array, Any]:
-  mixed, log_sum = _forward(inputs, key_size, tile, interpret)
-  mixed, log_sum = checkpoint_name(mixed, OUTPUT), checkpoint_name(log_sum, LOG_SUM)
+  specs = _specs()
+  compute = functools.partial(_forward, key_size=key_size, tile=tile, interpret=interpret)
+  mixed, log_sum = _on_each_device(compute, (specs.inputs,), (specs.rows, specs.log_sum))(inputs)
+
+  mixed = checkpoint_name(mixed, attention_choice.OUTPUT)
+  log_sum = checkpoint_name(log_sum, attention_choice.LOG_SUM)
   return mixed, (inputs, mixed, log_sum)
 
 
 def _relative_attention_backward(
   key_size: int, tile: int, interpret: bool, residuals: Any, d_mixed: jax.Array
 ) -> tuple[Inputs]:
-  return (_backward(*residuals, d_mixed, key_size, tile=tile, interpret=interpret),)
+  specs = _specs()
+
+  def compute(*args: Any) -> Inputs:
+    gradients = _backward(*args, key_size=key_size, tile=tile, interpret=interpret)
+    shared = (gradients.content_bias, gradients.distance_bias, gradients.relative_k)
+    content_bias, distance_bias, relative_k = jax.lax.psum(shared, specs.row_axes)
+    return gradients._replace(
+      content_bias=content_bias,
+      distance_bias=distance_bias,
+      relative_k=relative_k.astype(residuals[0].relative_k.dtype),
+    )
+
+  in_specs = (specs.inputs, specs.rows, specs.log_sum, specs.rows)
+  out_specs = specs.inputs._replace(codes=None)
+  return (_on_each_device(compute, in_specs, out_specs)(*residuals, d_mixed),)
 
 
 relative_attention.defvjp(_relative_attention_forward, _relative_attention_backward)
 
 
+class _Specs(NamedTuple):
+  """How arrays are split over the mesh axes that are left to the compiler.
+
+  Attributes:
+    row_axes: Axes that rows are split over.
+    rows: Of [B, L, H K].
+    log_sum: Of [B, runs, heads of a run, L].
+    inputs: Of `Inputs`.
+  """
+
+  row_axes: tuple[str, ...]
+  rows: PartitionSpec
+  log_sum: PartitionSpec
+  inputs: Any
+
+
+def _automatic_axes() -> set[str]:
+  mesh = jax.sharding.get_abstract_mesh()
+  return set(mesh.axis_names) - set(mesh.manual_axes)
+
+
+def _specs() -> _Specs:
+  axes = _automatic_axes()
+  row_axes = tuple(axis for axis in sharding.BATCH_AXES if axis in axes)
+  model = "model" if "model" in axes else None
+
+  rows = PartitionSpec(row_axes, None, model)
+  heads = PartitionSpec(None, model)
+  inputs = Inputs(PartitionSpec(row_axes), heads, heads, rows, rows, rows, relative_k=heads)
+  return _Specs(row_axes, rows, PartitionSpec(row_axes, model), inputs)
+
+
+def _on_each_device(compute: Callable, in_specs: Any, out_specs: Any) -> Callable:
+  """Returns a function that runs on every device's own part of its arguments."""
+  axes = _automatic_axes()
+  if not axes:
+    return compute
+
+  return jax.shard_map(compute, in_specs=in_specs, out_specs=out_specs, axis_names=axes)
+
+
+def _as_varying(inputs: Inputs) -> Inputs:
+  """Declares all inputs to differ between the devices that the queries differ between.
+
+  The gradient of what is in truth the same on several devices is then summed over them by JAX.
+  """
+  varying = jax.typeof(inputs.q).manual_axis_type.varying
+
+  def as_varying(x: jax.Array) -> jax.Array:
+    missing = tuple(varying - jax.typeof(x).manual_axis_type.varying)
+    return jax.lax.pcast(x, missing, to="varying")
+
+  return jax.tree.map(as_varying, inputs)
+
+
 def _forward(
-  inputs: Inputs, key_size: int, tile: int, interpret: bool
+  inputs: Inputs, *, key_size: int, tile: int, interpret: bool
 ) -> tuple[jax.Array, jax.Array]:
   """Returns the weighted values, and the logs of sums float32 [B, runs, heads of a run, L]."""
   rows, length, width = inputs.q.shape
@@ -139,11 +207,12 @@ def _backward(
   mixed: jax.Array,
   log_sum: jax.Array,
   d_mixed: jax.Array,
+  *,
   key_size: int,
   tile: int,
   interpret: bool,
 ) -> Inputs:
-  """Returns the gradients of the inputs."""
+  """Returns the gradients of the inputs, that of the relative keys in float32."""
   rows, length, width = inputs.q.shape
   sizes, runs = _sizes(inputs, key_size, tile)
   lanes = sizes.heads * key_size
@@ -178,20 +247,20 @@ def _backward(
   )(*inputs, mixed, log_sum, d_mixed)
 
   return Inputs(
-    codes=None,  # type: ignore[arg-type]  # integers have no gradient
+    codes=None,  # integers have no gradient
     content_bias=d_content_bias,
     distance_bias=d_distance_bias,
     q=d_q,
     k=d_k,
     v=d_v,
-    relative_k=d_relative_k.astype(inputs.relative_k.dtype),
+    relative_k=d_relative_k,
   )
 
 
 def _sizes(inputs: Inputs, key_size: int, tile: int) -> tuple[kernels.Sizes, int]:
   """Returns the sizes of a run, and the number of runs that all heads take."""
   _, length, width = inputs.q.shape
-  heads = heads_of_run(width // key_size, key_size)
+  heads = attention_choice.heads_of_run(width // key_size, key_size)
   assert heads is not None and length % tile == 0, (inputs.q.shape, key_size, tile)
 
   return kernels.Sizes(length, tile, key_size=key_size, heads=heads), width // (heads * key_size)
