@@ -3,7 +3,7 @@
 XLA's own cost analysis counts the body of a loop once: a layer scan as one layer, and a windowed
 einsum, into which XLA turns a gather and the product behind it, as one of its pieces. One run
 counts by XLA's rule: 2 x multiply-adds, and of a convolution (TPUs know no other product) only
-those whose input is neither padding nor dilation.
+those whose input is neither padding nor dilation. A Pallas kernel counts what it states itself.
 """
 
 import math
@@ -36,7 +36,15 @@ def of_instruction(visit: hlo.Visit) -> float:
     return _dot_flops(visit)
   if visit.instruction.opcode == "convolution":
     return _convolution_flops(visit)
+  if visit.instruction.opcode == "custom-call":
+    return _kernel_flops(visit)
   return 0.0
+
+
+def _kernel_flops(visit: hlo.Visit) -> float:
+  """Returns the FLOPs that a Pallas kernel says it has; XLA cannot see into it."""
+  stated = re.search(r'"cost_estimate":\{"flops":"(\d+)"', visit.instruction.attributes)
+  return float(stated[1]) if stated else 0.0
 
 
 def _dot_flops(visit: hlo.Visit) -> float:

@@ -217,29 +217,27 @@ class RelativeAttention(nn.Module):
     # Pallas takes a while to import, and most processes have no TPU.
     from gato_jax.model import relative_flash
 
-    heads, key_size = self.config.heads, self.config.key_size
-    # Three products: the kernel would otherwise need a copy of each third of one.
-    q, k, v = (
-      linear(x_BxLxD, self.qkv[:, part], as_matrix=False).reshape(*x_BxLxD.shape[:2], -1)
-      for part in range(3)
-    )
-    # Without the padding at distance -1.
-    relative_k_HxRxK = self.relative_keys(distances[:-1])
+    # Three products of matrices: of one, or of one with axes of heads, the kernel would need copies.
+    q, k, v = (linear(x_BxLxD, self.qkv[:, part], as_matrix=True) for part in range(3))
 
+    # Without the padding at distance -1.
+    distances = distances[:-1].astype(x_BxLxD.dtype)
+    relative_k = linear(distances[None], self.distance, as_matrix=True)[0]
+
+    rows, length, _ = x_BxLxD.shape
     mixed = relative_flash.attention(
       relative_flash.Inputs(
         codes=codes_BxCxL,
         content_bias=self.content_bias.reshape(1, -1),
         distance_bias=self.distance_bias.reshape(1, -1),
-        q=q,
-        k=k,
-        v=v,
-        relative_k=relative_k_HxRxK.swapaxes(0, 1).reshape(len(distances) - 1, -1),
+        q=q.reshape(rows, length, -1),
+        k=k.reshape(rows, length, -1),
+        v=v.reshape(rows, length, -1),
+        relative_k=relative_k.reshape(length, -1),
       ),
-      key_size,
+      self.config.key_size,
     )
-    mixed_BxLxHxK = mixed.reshape(*mixed.shape[:2], heads, key_size)
-    return jnp.einsum("blhk,hkd->bld", mixed_BxLxHxK, self.out.astype(x_BxLxD.dtype))
+    return mixed @ self.out.reshape(mixed.shape[-1], -1).astype(x_BxLxD.dtype)
 
   def _attend_with_bias(self, x_BxLxD: jax.Array, mask: WindowMask) -> jax.Array:
     """Attends with cuDNN's kernel."""

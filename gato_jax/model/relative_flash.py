@@ -138,13 +138,8 @@ class _Specs(NamedTuple):
   inputs: Any
 
 
-def _automatic_axes() -> set[str]:
-  mesh = jax.sharding.get_abstract_mesh()
-  return set(mesh.axis_names) - set(mesh.manual_axes)
-
-
 def _specs() -> _Specs:
-  axes = _automatic_axes()
+  axes = sharding.automatic_axes()
   row_axes = tuple(axis for axis in sharding.BATCH_AXES if axis in axes)
   model = "model" if "model" in axes else None
 
@@ -156,7 +151,7 @@ def _specs() -> _Specs:
 
 def _on_each_device(compute: Callable, in_specs: Any, out_specs: Any) -> Callable:
   """Returns a function that runs on every device's own part of its arguments."""
-  axes = _automatic_axes()
+  axes = sharding.automatic_axes()
   if not axes:
     return compute
 
