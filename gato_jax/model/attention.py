@@ -181,7 +181,7 @@ class RelativeAttention(nn.Module):
     relative_k_HxRxK = self.relative_keys(mask.distances)
 
     length = x_BxLxD.shape[1]
-    block = self.config.attention_block or length
+    block = attention_choice.query_block(self.config, length)
     mixed_blocks = []
 
     for start in range(0, length, block):

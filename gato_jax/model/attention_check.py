@@ -5,6 +5,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,7 +99,7 @@ def _results(config: GatoConfig, length: int) -> Any:
 
   @jax.jit
   def compute(x: jax.Array, d_out: jax.Array) -> Any:
-    params = layer.init(jax.random.key(0), x, mask)["params"]
+    params = nn.unbox(layer.init(jax.random.key(0), x, mask)["params"])
 
     def apply(params: Any, x: jax.Array) -> jax.Array:
       return layer.apply({"params": params}, x.astype(config.dtype), mask).astype(jnp.float32)

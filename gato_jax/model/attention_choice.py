@@ -39,6 +39,11 @@ _TILES = (256, 128)
 # it with the plain path before "auto" takes it (attention_check.py).
 COMPILED_FOR = ("TPU v5 lite", "TPU v5", "TPU v6 lite", "TPU7x")
 
+# Rows from which on a CPU computes the plain way in blocks unless told otherwise, and their queries.
+# A layer of four heads takes 0.6 of the time at 512 tokens and 0.4 at 1,024 then. Shorter rows gain,
+# too, and are left as they were: blocks add up in another order.
+_LONG_ROW, _CPU_BLOCK = 512, 64
+
 # Device kinds that cuDNN was compared on with the plain path, in numbers and in speed, by
 # benchmarks/gpu.sh; rows in results/gpu.jsonl.
 MEASURED_CUDNN: tuple[str, ...] = ()
@@ -74,6 +79,14 @@ def implementation(config: GatoConfig, length: int) -> str:
     _say(f"model.attention=auto: plain XLA instead of {candidate}, because {reason}")
     return "xla"
   return candidate
+
+
+def query_block(config: GatoConfig, length: int) -> int:
+  """Returns the number of queries whose scores the plain way computes together."""
+  is_long = length >= _LONG_ROW
+  if not config.attention_block and config.attention == "auto" and is_long:
+    return _CPU_BLOCK if device().platform == "cpu" else length
+  return config.attention_block or length
 
 
 def device() -> Any:

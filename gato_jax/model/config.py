@@ -43,9 +43,10 @@ class GatoConfig:
     attention: How training windows are attended to: "xla", the plain way, "pallas", a fused kernel
       for TPUs, "cudnn", a fused kernel for GPUs, or "auto": what was verified for the device. The
       result is the same but for rounding.
-    attention_block: Of the plain way, queries whose scores are computed together, against the keys up to the last of
-      them only; 0: all queries at once. Blocks save the masked half of the scores on CPUs; the
-      result is the same.
+    attention_block: Of the plain way, queries whose scores are computed together, against the keys
+      up to the last of them only; 0: all queries at once, but for rows of 512 tokens and more on
+      CPUs, where attention="auto" takes 64. Blocks save the masked half of the scores on CPUs; the
+      result is the same but for rounding.
     scan_layers: True compiles one block in a loop (fast to compile), False inlines all blocks
       (faster on CPUs). The parameter tree is the same.
   """
