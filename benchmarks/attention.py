@@ -162,7 +162,9 @@ def main() -> None:
             config.heads, config.key_size, config.dtype, name
           )
 
-          is_wrong |= not max(row["largest_errors"].values()) <= attention_check.TOLERANCE[config.dtype]
+          is_wrong |= (
+            not max(row["largest_errors"].values()) <= attention_check.TOLERANCE[config.dtype]
+          )
 
       print(text(row), flush=True)
       if args.out:

@@ -254,7 +254,9 @@ def main() -> None:
     print(f"  {label}: {middle:,.0f} tokens/s ({spread}), {median[label] * 1e3:,.0f} ms")
 
   middle = median[ours.names[-1]]
-  print(f"  {ours.names[-1]}: {steps / middle:,.0f} timesteps/s, {ours.targets / middle:,.0f} target tokens/s")
+  print(
+    f"  {ours.names[-1]}: {steps / middle:,.0f} timesteps/s, {ours.targets / middle:,.0f} target tokens/s"
+  )
   print(f"  compiled in {sum(ours.compile_seconds.values()):.1f} s, not counted above")
   print(
     f"  utilisation {result['utilisation']:.1%} of {peak / 1e12:,.2f} TFLOP/s:"

@@ -217,7 +217,8 @@ class RelativeAttention(nn.Module):
     # Pallas takes a while to import, and most processes have no TPU.
     from gato_jax.model import relative_flash
 
-    # Three products of matrices: of one, or of one with axes of heads, the kernel would need copies.
+    # Three products of matrices: the kernel would need copies of the parts of one, or of axes that
+    # are laid out otherwise.
     q, k, v = (linear(x_BxLxD, self.qkv[:, part], as_matrix=True) for part in range(3))
 
     # Without the padding at distance -1.
@@ -248,7 +249,9 @@ class RelativeAttention(nn.Module):
       "hblk,hmk->bhlm", distance_q_HxBxLxK, self.relative_keys(mask.distances)
     )
     mixed_BxLxHxK = biased_attention(
-      *(part.transpose(1, 2, 0, 3) for part in (content_q_HxBxLxK, k_HxBxLxK, v_HxBxLxK)),
+      content_q_HxBxLxK.transpose(1, 2, 0, 3),
+      k_HxBxLxK.transpose(1, 2, 0, 3),
+      v_HxBxLxK.transpose(1, 2, 0, 3),
       distance_scores_BxHxLxL=_relative_shift(distance_scores, start=0),
       visible_BxLxL=mask.visible,
     )

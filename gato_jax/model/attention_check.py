@@ -90,7 +90,8 @@ def _results(config: GatoConfig, length: int) -> Any:
   shape = (_ROWS, length)
   kinds = random.integers(0, len(vocabulary.Kind), shape)
   segments = 1 + (random.random(shape) < 4 / length).cumsum(axis=1)
-  codes = visibility.window_codes(kinds, segments, random.random(shape) < 0.5)
+  prompts = random.random(shape) < 0.5
+  codes = visibility.window_codes(*map(jnp.asarray, (kinds, segments, prompts)))
   mask = WindowMask(
     visibility.window_mask(codes), distance_table(length - 1, config.width), codes=codes
   )
@@ -102,7 +103,8 @@ def _results(config: GatoConfig, length: int) -> Any:
     params = nn.unbox(layer.init(jax.random.key(0), x, mask)["params"])
 
     def apply(params: Any, x: jax.Array) -> jax.Array:
-      return layer.apply({"params": params}, x.astype(config.dtype), mask).astype(jnp.float32)
+      out: Any = layer.apply({"params": params}, x.astype(config.dtype), mask)
+      return out.astype(jnp.float32)
 
     out, transpose = jax.vjp(apply, params, x)
     return {"output": out, "gradient": transpose(d_out)}

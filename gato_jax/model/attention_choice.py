@@ -39,13 +39,13 @@ _TILES = (256, 128)
 # it with the plain path before "auto" takes it (attention_check.py).
 COMPILED_FOR = ("TPU v5 lite", "TPU v5", "TPU v6 lite", "TPU7x")
 
-# Rows from which on a CPU computes the plain way in blocks unless told otherwise, and their queries.
-# A layer of four heads takes 0.6 of the time at 512 tokens and 0.4 at 1,024 then. Shorter rows gain,
-# too, and are left as they were: blocks add up in another order.
+# On a CPU, the rows from which on the plain way computes in blocks unless told otherwise, and the
+# queries of a block. A layer of four heads then takes 0.6 of the time at 512 tokens and 0.4 at
+# 1,024. Shorter rows gain, too, and are left as they were: blocks add up in another order.
 _LONG_ROW, _CPU_BLOCK = 512, 64
 
 # Device kinds that cuDNN was compared on with the plain path, in numbers and in speed, by
-# benchmarks/gpu.sh; rows in results/gpu.jsonl.
+# benchmarks/gpu.sh; rows in results/gpu/.
 MEASURED_CUDNN: tuple[str, ...] = ()
 
 

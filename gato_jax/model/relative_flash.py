@@ -18,7 +18,7 @@ Legend of shapes:
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from jax.sharding import PartitionSpec
 
 from gato_jax.model import attention_choice, sharding
 from gato_jax.model import relative_flash_kernels as kernels
+
 
 class Inputs(NamedTuple):
   """What attention is computed from.
@@ -43,7 +44,7 @@ class Inputs(NamedTuple):
     relative_k: [L, H K], keys of the distances L - 1, ..., 0.
   """
 
-  codes: jax.Array | None
+  codes: jax.Array
   content_bias: jax.Array
   distance_bias: jax.Array
   q: jax.Array
@@ -115,7 +116,7 @@ def _relative_attention_backward(
     )
 
   in_specs = (specs.inputs, specs.rows, specs.log_sum, specs.rows)
-  out_specs = specs.inputs._replace(codes=None)
+  out_specs = specs.inputs._replace(codes=cast(Any, None))
   return (_on_each_device(compute, in_specs, out_specs)(*residuals, d_mixed),)
 
 
@@ -145,8 +146,8 @@ def _specs() -> _Specs:
 
   rows = PartitionSpec(row_axes, None, model)
   heads = PartitionSpec(None, model)
-  inputs = Inputs(PartitionSpec(row_axes), heads, heads, rows, rows, rows, relative_k=heads)
-  return _Specs(row_axes, rows, PartitionSpec(row_axes, model), inputs)
+  specs: Any = (PartitionSpec(row_axes), heads, heads, rows, rows, rows, heads)
+  return _Specs(row_axes, rows, PartitionSpec(row_axes, model), Inputs(*specs))
 
 
 def _on_each_device(compute: Callable, in_specs: Any, out_specs: Any) -> Callable:
@@ -242,7 +243,7 @@ def _backward(
   )(*inputs, mixed, log_sum, d_mixed)
 
   return Inputs(
-    codes=None,  # integers have no gradient
+    codes=cast(Any, None),  # integers have no gradient
     content_bias=d_content_bias,
     distance_bias=d_distance_bias,
     q=d_q,
@@ -291,9 +292,7 @@ def _input_specs(inputs: Inputs, sizes: kernels.Sizes) -> list[pl.BlockSpec]:
 def _shapes(inputs: Inputs, *outputs: tuple) -> list[jax.ShapeDtypeStruct]:
   # Inside of a shard_map outputs differ between the devices that the inputs differ between.
   varying = jax.typeof(inputs.q).manual_axis_type
-  return [
-    jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=varying) for shape, dtype in outputs
-  ]
+  return [jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=varying) for shape, dtype in outputs]
 
 
 def _compiler_params() -> pltpu.CompilerParams:
@@ -316,5 +315,5 @@ def _cost(inputs: Inputs, sizes: kernels.Sizes, runs: int, products: int) -> pl.
   return pl.CostEstimate(
     flops=products * 2 * sizes.key_size * scores,
     transcendentals=scores,
-    bytes_accessed=sum(x.size * x.dtype.itemsize for x in inputs),
+    bytes_accessed=sum(x.nbytes for x in inputs),
   )

@@ -128,9 +128,7 @@ def test_a_network_computes_the_same_with_the_kernel(interpreted):
     return hidden, gradients
 
   fused = results(dataclasses.replace(plain, attention="pallas"))
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), fused, results(plain)
-  )
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), fused, results(plain))
 
 
 def test_a_process_compares_before_it_trusts(interpreted, monkeypatch):
