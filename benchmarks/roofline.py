@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.train_step import PRESETS, control_batch
+from gato_jax import model
 from gato_jax.model import flops, sharding
 from gato_jax.train import hardware, optimizer, step
 from launch import collectives, hlo, roofline
@@ -32,6 +33,8 @@ _SIZES = {
   "small": (dataclasses.replace(_BASE, width=128, heads=2, feed_forward=768), 24, 208),
   "remat": (dataclasses.replace(_BASE, remat="full"), 8, 512),
 }
+# For accelerators, with --only.
+_LARGE = {name: (model.variant(name), 8, 1024) for name in ("gato_79m", "gato_364m", "gato_1b")}
 
 
 def measured_bandwidth(device: jax.Device, repeats: int = 5) -> float:
@@ -63,7 +66,7 @@ def device_here() -> hardware.Device:
 
 def measure(name: str, device: hardware.Device, repeats: int) -> dict:
   """Returns one row: what was predicted and what was measured, in seconds a step."""
-  config, rows, length = _SIZES[name]
+  config, rows, length = {**_SIZES, **_LARGE}[name]
   batch = control_batch(rows, length)
   mesh = sharding.make_mesh(1, 1, devices=jax.devices()[:1])
   trainer = step.Trainer(config, optimizer.OptimizerConfig(), mesh=mesh, components=1)
@@ -112,7 +115,7 @@ def main() -> None:
   )
   parser.add_argument("--results", type=pathlib.Path, help="file of JSON lines, replaced")
   parser.add_argument("--repeats", type=int, default=10, help="steps that are timed")
-  parser.add_argument("--only", choices=list(_SIZES), help="one size instead of all")
+  parser.add_argument("--only", choices=[*_SIZES, *_LARGE], help="one size instead of all")
   arguments = parser.parse_args()
 
   device = device_here()

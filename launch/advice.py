@@ -126,10 +126,12 @@ def faster(needs: Needs, train_config: loop.TrainConfig) -> list[str]:
     for name, seconds in found.operations.items()
     if "attention" in name or any(part in name for part in _SCORES)
   )
-  if scores > _LARGE_SHARE * found.expected:
+  is_fused = any("pallas_call" in name for name in found.operations)
+  if scores > _LARGE_SHARE * found.expected and not is_fused:
     lines.append(
       f"{scores / found.expected:.0%} of the time is the attention's, mostly scores in memory: "
-      "model.attention_block=256, or shorter rows (data.sequence_length)"
+      "model.attention=pallas on TPUs from v5 on, model.attention_block=256 elsewhere, or shorter"
+      " rows (data.sequence_length)"
     )
 
   if found.exposed > _LARGE_SHARE * found.expected:

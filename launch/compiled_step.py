@@ -11,7 +11,7 @@ import numpy as np
 
 from gato_jax import model
 from gato_jax.errors import GatoError
-from gato_jax.model import flops, sharding
+from gato_jax.model import attention_choice, flops, sharding
 from gato_jax.train import loop, optimizer, state, step
 from launch import collectives, hlo, products, slices
 from launch.roofline import Roofline, estimate
@@ -67,6 +67,7 @@ class Needs:
     state: Bytes of one device's parameters and of its optimizer.
     model_flops: Model FLOPs of a step on all devices.
     seconds: Seconds of compiling.
+    attention: Implementation of attention, which "auto" has chosen.
     memory: Bytes of one device by kind; they add up to what must fit. None where XLA refused to
       compile for lack of memory.
     refused: Bytes of one device that XLA asked for when it refused.
@@ -83,6 +84,7 @@ class Needs:
   state: dict[str, int]
   model_flops: float
   seconds: float
+  attention: str = "xla"
   memory: dict[str, int] | None = None
   refused: int | None = None
   program_flops: float | None = None
@@ -137,12 +139,15 @@ def compile_step(
     targets=targets,
     patches=shapes.rows * shapes.patches,
   )
+  with jax.set_mesh(mesh):
+    attention = attention_choice.implementation(model_config, shapes.length)
   needs = Needs(
     mesh=dict(mesh.shape),
     parameters=model.count_parameters(template.params),
     state=state_bytes(template),
     model_flops=model_flops,
     seconds=0.0,
+    attention=attention,
   )
 
   # JAX can write such a program to its persistent cache and cannot read it back without a TPU.

@@ -149,7 +149,7 @@ def text(facts: dict[str, Any]) -> str:
   lines = [
     f"{facts['name']} on {facts['topology']}: {facts['chips']} chips; a JAX device is a {device}",
     f"mesh          {mesh}, accumulate {facts['accumulate']}",
-    f"parameters    {facts['parameters']:,}",
+    f"parameters    {facts['parameters']:,}; attention {facts['attention']}",
     f"batch         {shapes['rows']} rows x {shapes['length']} tokens; assumed of every row:"
     f" {shapes['patches']} patches and {shapes['targets']} targets (--patches, --targets)",
     "",

@@ -56,6 +56,7 @@ _VERDICTS = (
   "size",
   "slice",
   "data x fsdp x model",
+  "attention",
   "GiB a device",
   "of usable",
   "fits",
@@ -214,6 +215,7 @@ def _verdict_cells(row: dict[str, Any]) -> list[str]:
   return [
     *_case(row),
     " x ".join(str(n) for n in row["mesh"].values()),
+    row.get("attention", "xla"),  # rows of before there was another one
     f"{row['total'] / GIB:.2f}",
     f"{row['device_usable'] / GIB:.2f}",
     "yes" if row["fits"] else "no",
@@ -285,7 +287,8 @@ and waiting, come on top; arrays that a cache holds come off. Nobody has measure
 TPU. On a CPU, which
 has large caches, steps of five kinds took {ratios} of the second number \
 (`benchmarks/roofline.py`,
-`results/roofline.jsonl`).
+`results/roofline.jsonl`). [Training](training.md#attention) has what the fused kernel for \
+attention changes on TPUs from v5 on.
 
 {verdicts}
 

@@ -3,7 +3,8 @@
 XLA's own cost analysis counts the body of a loop once: a layer scan as one layer, and a windowed
 einsum, into which XLA turns a gather and the product behind it, as one of its pieces. One run
 counts by XLA's rule: 2 x multiply-adds, and of a convolution (TPUs know no other product) only
-those whose input is neither padding nor dilation.
+those whose input is neither padding nor dilation. A Pallas kernel counts what it states itself;
+of cuDNN's attention nothing is known.
 """
 
 import math
@@ -36,7 +37,26 @@ def of_instruction(visit: hlo.Visit) -> float:
     return _dot_flops(visit)
   if visit.instruction.opcode == "convolution":
     return _convolution_flops(visit)
+  if visit.instruction.opcode == "custom-call":
+    return _kernel_flops(visit)
   return 0.0
+
+
+def _kernel_flops(visit: hlo.Visit) -> float:
+  """Returns the FLOPs of a call of cuBLAS, and of a Pallas kernel those that it states itself."""
+  attributes = visit.instruction.attributes
+  stated = re.search(r'"cost_estimate":\{"flops":"(\d+)"', attributes)
+  if stated:
+    return float(stated[1])
+
+  contracting = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', attributes)
+  if "__cublas$" not in attributes or not contracting:
+    return 0.0
+
+  # The result comes first, and before a workspace.
+  left = hlo.dimensions(visit.siblings[visit.instruction.operands[0]].shape)
+  summed = math.prod(left[int(d)] for d in re.findall(r"\d+", contracting[1]))
+  return 2.0 * math.prod(hlo.dimensions(visit.instruction.shape)) * summed
 
 
 def _dot_flops(visit: hlo.Visit) -> float:

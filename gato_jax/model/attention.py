@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gato_jax.model import parametrization
+from gato_jax.model import attention_choice, parametrization
+from gato_jax.model.biased_attention import biased_attention
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.parameters import linear, parameter
 
@@ -35,10 +36,13 @@ class WindowMask:
   Attributes:
     visible: Bool [B, L, L], True where a query attends to a key.
     distances: Float32 [L + 1, D], `distance_table` of the distances L - 1 .. 0 and -1.
+    codes: Int32 [B, C, L], what `visible` is made of (visibility.py), for fused attention. Without
+      them attention is the plain one.
   """
 
   visible: jax.Array
   distances: jax.Array
+  codes: jax.Array | None = None
 
 
 @flax.struct.dataclass
@@ -94,6 +98,7 @@ def _relative_shift(scores: jax.Array, start: int) -> jax.Array:
 
   Args:
     scores: [H, B, l, k + 1], for each of l queries the scores of the distances k-1, ..., 0, -1.
+      The first two axes may be any.
     start: Position of the first query; the first key is at position 0.
 
   Returns:
@@ -164,11 +169,19 @@ class RelativeAttention(nn.Module):
 
   def __call__(self, x_BxLxD: jax.Array, mask: WindowMask) -> jax.Array:
     """Attends within a training window, [B, L, D] -> [B, L, D]."""
+    # Parameters do not depend on it, and the window that makes them may be too short for others.
+    if mask.codes is not None and not self.is_initializing():
+      match attention_choice.implementation(self.config, x_BxLxD.shape[1]):
+        case "pallas":
+          return self._attend_in_tiles(x_BxLxD, mask.codes, mask.distances)
+        case "cudnn":
+          return self._attend_with_bias(x_BxLxD, mask)
+
     content_q_HxBxLxK, distance_q_HxBxLxK, k_HxBxLxK, v_HxBxLxK = self._project(x_BxLxD)
     relative_k_HxRxK = self.relative_keys(mask.distances)
 
     length = x_BxLxD.shape[1]
-    block = self.config.attention_block or length
+    block = attention_choice.query_block(self.config, length)
     mixed_blocks = []
 
     for start in range(0, length, block):
@@ -196,6 +209,55 @@ class RelativeAttention(nn.Module):
 
     mixed_HxBxLxK = jnp.concatenate(mixed_blocks, axis=2)
     return jnp.einsum("hblk,hkd->bld", mixed_HxBxLxK, self.out.astype(x_BxLxD.dtype))
+
+  def _attend_in_tiles(
+    self, x_BxLxD: jax.Array, codes_BxCxL: jax.Array, distances: jax.Array
+  ) -> jax.Array:
+    """Attends with the Pallas kernel, which takes all heads of a position in one row."""
+    # Pallas takes a while to import, and most processes have no TPU.
+    from gato_jax.model import relative_flash
+
+    # Three products of matrices: the kernel would need copies of the parts of one, or of axes that
+    # are laid out otherwise.
+    q, k, v = (linear(x_BxLxD, self.qkv[:, part], as_matrix=True) for part in range(3))
+    # The kernel divides scores by the square root of the key size.
+    factor = parametrization.query_factor(self.config)
+
+    # Without the padding at distance -1.
+    distances = distances[:-1].astype(x_BxLxD.dtype)
+    relative_k = linear(distances[None], self.distance, as_matrix=True)[0]
+
+    rows, length, _ = x_BxLxD.shape
+    mixed = relative_flash.attention(
+      relative_flash.Inputs(
+        codes=codes_BxCxL,
+        content_bias=factor * self.content_bias.reshape(1, -1),
+        distance_bias=factor * self.distance_bias.reshape(1, -1),
+        q=factor * q.reshape(rows, length, -1),
+        k=k.reshape(rows, length, -1),
+        v=v.reshape(rows, length, -1),
+        relative_k=relative_k.reshape(length, -1),
+      ),
+      self.config.key_size,
+    )
+    return mixed @ self.out.reshape(mixed.shape[-1], -1).astype(x_BxLxD.dtype)
+
+  def _attend_with_bias(self, x_BxLxD: jax.Array, mask: WindowMask) -> jax.Array:
+    """Attends with cuDNN's kernel."""
+    content_q_HxBxLxK, distance_q_HxBxLxK, k_HxBxLxK, v_HxBxLxK = self._project(x_BxLxD)
+
+    # In the dtype of the bias: sums are float32 anyway, and a float32 result would be written.
+    distance_scores = jnp.einsum(
+      "hblk,hmk->bhlm", distance_q_HxBxLxK, self.relative_keys(mask.distances)
+    )
+    mixed_BxLxHxK = biased_attention(
+      content_q_HxBxLxK.transpose(1, 2, 0, 3),
+      k_HxBxLxK.transpose(1, 2, 0, 3),
+      v_HxBxLxK.transpose(1, 2, 0, 3),
+      distance_scores_BxHxLxL=_relative_shift(distance_scores, start=0),
+      visible_BxLxL=mask.visible,
+    )
+    return jnp.einsum("blhk,hkd->bld", mixed_BxLxHxK, self.out.astype(x_BxLxD.dtype))
 
   def attend_to_cache(
     self,

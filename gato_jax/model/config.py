@@ -11,6 +11,7 @@ DTYPES = ("float32", "bfloat16")
 REMAT_POLICIES = ("none", "full", "dots")
 PAST_ACTIONS = ("seen", "hidden")
 PARAMETRIZATIONS = ("standard", "mup")
+ATTENTIONS = ("auto", "xla", "pallas", "cudnn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +43,13 @@ class GatoConfig:
     dtype: Precision of the matrix products; parameters, norms and softmaxes are float32.
     remat: What the backward pass computes again: "none", "full" (a whole block) or "dots" (all of
       it but its products).
-    attention_block: Queries whose scores are computed together, against the keys up to the last of
-      them only; 0: all queries at once. Blocks save the masked half of the scores on CPUs; the
-      result is the same.
+    attention: How training windows are attended to: "xla", the plain way, "pallas", a fused kernel
+      for TPUs, "cudnn", a fused kernel for GPUs, or "auto": what was verified for the device. The
+      result is the same but for rounding.
+    attention_block: Of the plain way, queries whose scores are computed together, against the keys
+      up to the last of them only; 0: all queries at once, but for rows of 512 tokens and more on
+      CPUs, where attention="auto" takes 64. Blocks save the masked half of the scores on CPUs; the
+      result is the same but for rounding.
     scan_layers: True compiles one block in a loop (fast to compile), False inlines all blocks
       (faster on CPUs). The parameter tree is the same.
   """
@@ -64,12 +69,14 @@ class GatoConfig:
   memory_length: int = 1024
   dtype: str = "bfloat16"
   remat: str = "full"
+  attention: str = "auto"
   attention_block: int = 0
   scan_layers: bool = True
 
   def __post_init__(self):
     check_name(self.dtype, DTYPES, "model dtype")
     check_name(self.remat, REMAT_POLICIES, "remat policy")
+    check_name(self.attention, ATTENTIONS, "value of model.attention")
     check_name(self.past_actions, PAST_ACTIONS, "value of model.past_actions")
     check_name(self.parametrization, PARAMETRIZATIONS, "value of model.parametrization")
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gato_jax.model import visibility
 from gato_jax.model.attention import WindowMask, distance_table
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.embedding import Embedding
@@ -64,53 +65,20 @@ class Gato(nn.Module):
         are hidden, say which positions attend to which.
       rows: As in `__call__`.
     """
-    length = x.shape[1]
-    segments = batch["segments"]
-    itself = np.eye(length, dtype=bool)
-    same_segment_BxLxL = segments[:, :, None] == segments[:, None, :]
+    prompts = batch["prompts"] if self.config.past_actions == "hidden" else None
+    codes = visibility.window_codes(batch["kinds"], batch["segments"], prompts)
 
-    visible_BxLxL = _causal_mask(batch["kinds"]) & (same_segment_BxLxL | itself)
-    if self.config.past_actions == "hidden":
-      visible_BxLxL &= ~_is_past_action(batch["kinds"], batch["prompts"])
-
-    mask = WindowMask(visible_BxLxL, distances=distance_table(length - 1, self.config.width))
+    # A fused attention does without `visible`, which is then never computed.
+    mask = WindowMask(
+      visible=visibility.window_mask(codes),
+      distances=distance_table(x.shape[1] - 1, self.config.width),
+      codes=codes,
+    )
     return self.decoder(x, mask, rows)
 
   def logits(self, hidden: jax.Array, rows: jax.Array | slice | None = None) -> jax.Array:
     """Computes logits of the next token from hidden states [.., D], as `Embedding.logits`."""
     return self.embedding.logits(hidden, rows)
-
-
-def _causal_mask(kinds: jax.Array) -> jax.Array:
-  """Returns the causal mask bool [B, L, L] without padding.
-
-  Every query sees itself, padding too, so that no softmax is empty.
-  """
-  length = kinds.shape[1]
-  causal_LxL = np.tril(np.ones((length, length), bool))
-  is_real_BxL = kinds != vocabulary.Kind.PADDING
-
-  return (causal_LxL & is_real_BxL[:, None, :]) | np.eye(length, dtype=bool)
-
-
-def _is_past_action(kinds: jax.Array, prompts: jax.Array) -> jax.Array:
-  """Returns bool [B, L, L], True where the key is an action of an earlier step than the query's.
-
-  The actions of a prompt are not among them: they are what a prompt is there to show.
-
-  Args:
-    kinds: Int32 [B, L], `vocabulary.Kind` of each position.
-    prompts: Bool [B, L], True at the positions of a prompt.
-  """
-  is_action_BxL = kinds == vocabulary.Kind.ACTION
-
-  # A step ends with its actions, so the next one begins where an action is followed by anything
-  # else.
-  begins_step_BxL = is_action_BxL[:, :-1] & ~is_action_BxL[:, 1:]
-  step_BxL = jnp.pad(jnp.cumsum(begins_step_BxL, axis=1), ((0, 0), (1, 0)))
-
-  is_hidden_key_BxL = is_action_BxL & ~prompts
-  return is_hidden_key_BxL[:, None, :] & (step_BxL[:, :, None] != step_BxL[:, None, :])
 
 
 def init_boxed(config: GatoConfig, key: jax.Array) -> Any:

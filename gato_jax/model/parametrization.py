@@ -27,17 +27,22 @@ _OUT_PROJECTIONS = (("attention", "out"), ("feed_forward", "out"))
 _IN_PROJECTIONS = (("attention", "qkv"), ("attention", "distance"), ("feed_forward", "in"))
 
 
+def query_factor(config: GatoConfig) -> float:
+  """Returns the factor of queries whose scores are divided by the square root of the key size."""
+  if config.parametrization == "mup":
+    return float((BASE_KEY_SIZE / config.key_size) ** 0.5)
+  return 1.0
+
+
 def attention_scale(config: GatoConfig) -> float:
   """Returns the factor of the attention's scores."""
-  if config.parametrization == "mup":
-    return BASE_KEY_SIZE**0.5 / config.key_size
-  return config.key_size**-0.5
+  return float(query_factor(config) * config.key_size**-0.5)
 
 
 def output_scale(config: GatoConfig) -> float:
   """Returns the factor of the last hidden states, and so of the logits."""
   if config.parametrization == "mup":
-    return (BASE_WIDTH / config.width) ** 0.5
+    return float((BASE_WIDTH / config.width) ** 0.5)
   return 1.0
 
 

@@ -167,6 +167,12 @@ def by_hand(layout: NamedSharding) -> PartitionSpec:
   return PartitionSpec(*(axis if axis == "fsdp" else None for axis in layout.spec))
 
 
+def automatic_axes() -> set[str]:
+  """Returns the mesh axes that are left to the compiler where this is traced."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return set(mesh.axis_names) - set(mesh.manual_axes)
+
+
 def gather(parameter: jax.Array, axes: Sequence[str], dtype: jnp.dtype) -> jax.Array:
   """Gathers a parameter from its shards along fsdp, inside the training step's shard_map.
 

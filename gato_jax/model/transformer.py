@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gato_jax.model import parametrization
+from gato_jax.model import attention_choice, parametrization
 from gato_jax.model.attention import CacheMask, LayerCache, RelativeAttention, WindowMask
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.parameters import linear, parameter
@@ -164,9 +164,14 @@ class Decoder(nn.Module):
     block = Block
 
     if config.remat != "none":
-      policy = None
+      # A fused attention is not computed again: its output is no larger than a block's input, and
+      # the sums of its softmaxes are one number a query and head.
+      policies = jax.checkpoint_policies
+      policy = policies.save_only_these_names(attention_choice.OUTPUT, attention_choice.LOG_SUM)
       if config.remat == "dots":
-        policy = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims
+        policy = policies.save_from_both_policies(
+          policy, policies.checkpoint_dots_with_no_batch_dims
+        )
       # Inside a compiled loop nothing can be merged with the forward pass, so CSE may stay on.
       block = nn.remat(Block, prevent_cse=not config.scan_layers, policy=policy)
 

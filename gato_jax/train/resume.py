@@ -51,7 +51,9 @@ _MODEL_DEFAULTS = {
 _RULES = {
   **dict.fromkeys(_MIXTURE_SETTINGS, _ACCEPT),
   **{f"model.{name}": _FIXED for name in _SHAPE_SETTINGS},
-  **dict.fromkeys(("model.remat", "model.attention_block", "model.scan_layers"), _FREE),
+  **dict.fromkeys(
+    ("model.remat", "model.attention", "model.attention_block", "model.scan_layers"), _FREE
+  ),
   **dict.fromkeys(("optimizer", "train.steps", "train.minutes"), _WARN),
 }
 

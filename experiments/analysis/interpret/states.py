@@ -67,7 +67,9 @@ def _without_optimizations(config: GatoConfig) -> GatoConfig:
 
   Captured values are complete only then.
   """
-  return dataclasses.replace(config, remat="none", attention_block=0, scan_layers=True)
+  return dataclasses.replace(
+    config, remat="none", attention="xla", attention_block=0, scan_layers=True
+  )
 
 
 def poolings(tokens: Sequence[int]) -> list[str]:
