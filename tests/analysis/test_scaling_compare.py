@@ -4,8 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scaling_cases import BUDGETS, make_point, make_points
-from sweep_cases import CONTENT
+from scaling_cases import BUDGETS, CONTENT, make_point, make_points
 
 from experiments.analysis.scaling import analysis, compare, points, predictions, runs
 

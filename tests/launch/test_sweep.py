@@ -19,7 +19,8 @@ import time
 import commands
 import pytest
 import rich.console
-from sweep_cases import CONTENT, GRID, fake_sweep, finish, planner
+from scaling_cases import CONTENT
+from sweep_cases import GRID, fake_sweep, finish, planner
 
 from experiments import cli
 from experiments.analysis.scaling import points

@@ -4,12 +4,21 @@ import dataclasses
 
 import numpy as np
 
-from experiments.analysis.scaling import family, law, points, runs
+from experiments.analysis.scaling import batches, family, law, points, runs
 from gato_jax.model import config as model_config
 
 SYNTHETIC = law.Law(1.0, 60.0, 400.0, 0.35, 0.4)
 
 
+CONTENT = batches.BatchContent(
+  rows=16,
+  length=78,
+  patches=6,
+  targets=150.0,
+  component_tokens={"babyai.GoToObj": 600.0, "text.python_docs": 600.0},
+  available_tokens={"babyai.GoToObj": 1_000_000, "text.python_docs": 500_000},
+  modalities={"babyai": "control", "text": "text"},
+)
 BUDGETS = (2e11, 8e11, 3e12)
 
 

@@ -2,22 +2,15 @@
 
 import json
 
+from scaling_cases import CONTENT
+
 from experiments import cli
-from experiments.analysis.scaling import batches, runs
+from experiments.analysis.scaling import runs
 from experiments.configs.studies import scaling as scaling_config
 from launch import jobs, sweep
 from launch.jobs import JobState
 from launch.sweep_plan import Planner
 
-CONTENT = batches.BatchContent(
-  rows=16,
-  length=78,
-  patches=6,
-  targets=150.0,
-  component_tokens={"babyai.GoToObj": 600.0, "text.python_docs": 600.0},
-  available_tokens={"babyai.GoToObj": 1_000_000, "text.python_docs": 500_000},
-  modalities={"babyai": "control", "text": "text"},
-)
 GRID = runs.SweepConfig(
   widths=(64, 96, 128, 160, 192), tokens=(120_000, 240_000, 480_000, 960_000), branch=False
 )
