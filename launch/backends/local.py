@@ -8,12 +8,16 @@ import shlex
 import signal
 import subprocess
 import sys
-from typing import ClassVar
+import time
+from typing import IO, ClassVar
 
 from gato_jax.errors import GatoError
 from gato_jax.storage import files
 from launch import jobs
 from launch.jobs import Job, JobState, setting
+
+# A supervisor writes the last state of its job and then ends; on a busy machine that takes a while.
+_EXIT_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +82,7 @@ class Local:
 
     # The supervisor inherits the lock and holds it as long as it lives.
     with open(directory / "lock", "w") as lock:
-      try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError as e:
-        raise GatoError(f"{job.name} is running; cancel it first or choose another --name") from e
+      self._take_lock(lock, directory, job.name)
 
       order = {"backend": dataclasses.asdict(self), "job": dataclasses.asdict(job)}
       files.write_json(directory / "order.json", order)
@@ -107,6 +108,23 @@ class Local:
       files.write(directory / "pid", str(supervisor.pid))
 
     return str(directory)
+
+  def _take_lock(self, lock: IO, directory: pathlib.Path, name: str) -> None:
+    """Takes the lock of a job; the supervisor of one that has ended may hold it for a moment.
+
+    Raises:
+      GatoError: The job is running.
+    """
+    deadline = time.monotonic() + _EXIT_SECONDS
+    while True:
+      try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+      except BlockingIOError as e:
+        is_over = self.state(str(directory)).over
+        if not is_over or time.monotonic() > deadline:
+          raise GatoError(f"{name} is running; cancel it first or choose another --name") from e
+      time.sleep(0.05)
 
   def state(self, handle: str) -> JobState:
     directory = pathlib.Path(handle)

@@ -56,6 +56,47 @@ def children(handle: str) -> list[int]:
 
 
 # minutes; tests/launch/test_launch_slurm.py does the same under a real scheduler in every run
+HOLDER = """
+import fcntl, sys, time
+with open(sys.argv[1], "w") as lock:
+  fcntl.flock(lock, fcntl.LOCK_EX)
+  print("locked", flush=True)
+  time.sleep(float(sys.argv[2]))
+"""
+
+
+def hold(directory, seconds):
+  """A supervisor that still holds the lock of its job."""
+  holder = subprocess.Popen(
+    [sys.executable, "-c", HOLDER, str(directory / "lock"), str(seconds)], stdout=subprocess.PIPE
+  )
+  holder.stdout.readline()
+  return holder
+
+
+def test_a_job_that_has_just_ended_can_be_submitted_again(folder):
+  directory = folder / "local.again"
+  directory.mkdir()
+  backend = Local()
+
+  # It has written its last state and exits a little later.
+  (directory / "state").write_text(JobState.DONE)
+  holder = hold(directory, 0.5)
+  with open(directory / "lock", "w") as lock:
+    backend._take_lock(lock, directory, "again")
+  holder.wait()
+
+  # One that runs is refused at once.
+  (directory / "state").write_text(JobState.RUNNING)
+  holder = hold(directory, 60)
+  try:
+    with open(directory / "lock", "w") as lock, pytest.raises(GatoError, match="again is running"):
+      backend._take_lock(lock, directory, "again")
+  finally:
+    holder.kill()
+    holder.wait()
+
+
 @pytest.mark.slow
 def test_real_training_outlives_its_shell_is_preempted_goes_on_and_is_cancelled(
   folder, dummy_tfds, tmp_path
