@@ -201,6 +201,8 @@ def _predict(
   written = predictions.predict(
     experiment.workdir, expected, measured, planner.content, planner.config, planner.parameters
   )
+  if not written and not predictions.read(experiment.workdir):
+    print("nothing is predicted: the runs so far determine no law")
   if written:
     print(f"{written} losses predicted: {experiment.workdir / predictions.FILE}")
 

@@ -67,7 +67,7 @@ def finish(row, loss=3.0):
   row.workdir.mkdir(parents=True, exist_ok=True)
   model = scaling_config.get_config().model.to_dict()
   config = {
-    "model": model,
+    "model": {**model, **row.run.network},
     "train": {"batch_size": 16, "seed": 0},
     "optimizer": {"peak_learning_rate": 1e-3, "schedule": "wsd"},
   }
