@@ -18,7 +18,7 @@ from gato_jax.data import freshness
 from gato_jax.domain import Domain
 from gato_jax.env import logs
 from gato_jax.errors import GatoError
-from gato_jax.evaluate import evaluation, follow, simulator_pool
+from gato_jax.evaluate import evaluation, follow, scores, simulator_pool
 from gato_jax.storage import lock, paths, piece_cache
 from gato_jax.train import checkpoint, export
 
@@ -122,6 +122,12 @@ def main(experiment: cli.Experiment) -> None:
   if scored:
     table.show(scored, left_out)
   print(f"evaluate: rows of {len(tasks)} tasks are in {run.path}")
+  spared = run.spared(scores.newest_step(run.rows)) if scored else {}
+  if spared:
+    print(
+      f"evaluate: {len(spared)} tasks are known to {config.until_width:g} points"
+      f" (evaluate.until_width); {sum(spared.values())} of their episodes were not played"
+    )
 
   # Last, so that the scores are printed even if tasks were given up.
   run.check()

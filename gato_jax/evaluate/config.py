@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from gato_jax.errors import check_name
+from gato_jax.errors import GatoError, check_name
 
 BASELINES = ("available", "logs", "scores", "measure")
 
@@ -23,6 +23,8 @@ class EvaluateConfig:
     failures: Failures in a row after which the rest of a task is left for the next run.
     minutes: Time for playing a checkpoint; 0 to play everything. Episodes that run at its end are
       finished.
+    until_width: A task is played no further once the 95 % interval of its normalised score is at
+      most this wide, in points, and it has five episodes; 0 to play all `episodes`.
     idle_minutes: --follow ends when no checkpoint came for that long; with 0 it waits for the last
       one.
     videos: True to play the best and the worst episode of each task again and write videos into
@@ -39,9 +41,12 @@ class EvaluateConfig:
   reset_seconds: float = 300.0
   failures: int = 3
   minutes: float = 0.0
+  until_width: float = 0.0
   idle_minutes: float = 60.0
   videos: bool = True
   tasks: tuple[str, ...] = ()
 
   def __post_init__(self):
     check_name(self.baselines, BASELINES, "source of baselines")
+    if self.until_width < 0:
+      raise GatoError(f"evaluate.until_width={self.until_width}: points of score, at least 0")

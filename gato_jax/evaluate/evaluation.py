@@ -1,5 +1,6 @@
 """Plays the missing episodes of a run, records videos, and reports failures."""
 
+import collections
 import contextlib
 import dataclasses
 import json
@@ -16,6 +17,7 @@ from gato_jax.env.results import EXPERT, POLICY, RANDOM, Failure
 from gato_jax.errors import GatoError
 from gato_jax.evaluate import baselines, jobs, scores, videos
 from gato_jax.evaluate.config import EvaluateConfig
+from gato_jax.evaluate.precision import Precision
 from gato_jax.evaluate.simulator_pool import Simulators
 from gato_jax.storage import files, growing, paths
 from gato_jax.task import TaskSpec
@@ -134,7 +136,26 @@ class Evaluation:
     """Returns the policy's episodes without a row at a checkpoint, the worst known tasks first."""
     last = scores.last_scores(self.rows, baselines.read(self._workdir))
     ordered = jobs.worst_known_first(self.tasks, last)
-    return jobs.missing(ordered, POLICY, step=step, episodes=self._config.episodes, rows=self.rows)
+    precision = self._precision(step)
+    return [
+      job
+      for job in jobs.missing(
+        ordered, POLICY, step=step, episodes=self._config.episodes, rows=self.rows
+      )
+      if not precision.is_enough(job.name)
+    ]
+
+  def spared(self, step: int) -> dict[str, int]:
+    """Returns task -> episodes that it was not worth playing (evaluate.until_width)."""
+    precision = self._precision(step)
+    missing = jobs.missing(
+      self.tasks, POLICY, step=step, episodes=self._config.episodes, rows=self.rows
+    )
+    return collections.Counter(job.name for job in missing if precision.is_enough(job.name))
+
+  def _precision(self, step: int) -> Precision:
+    known = baselines.read(self._workdir) if self._config.until_width else {}
+    return Precision(self._config.until_width, step, self.rows, known)
 
   def play(
     self,
@@ -196,13 +217,21 @@ class Evaluation:
       actions_before = self._simulators.actions
       until = began + (60 * minutes or float("inf"))
 
-      played = self._simulators.play(todo, engine, check_spec=check_spec, until=until)
+      precision = self._precision(policy.step if policy_tasks else 0)
+      played = self._simulators.play(
+        todo,
+        engine,
+        check_spec=check_spec,
+        until=until,
+        skip=lambda job: job.actor == POLICY and not job.video and precision.is_enough(job.name),
+      )
       stack.callback(self._write_rows)
       for job, outcome in played:
         if isinstance(outcome, Failure):
           self._keep_failure(outcome)
         elif not job.video:
           self._keep([outcome])
+          precision.add(outcome)
 
         seconds = time.monotonic() - began
         rate = (self._simulators.actions - actions_before) / seconds

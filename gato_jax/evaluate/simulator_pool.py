@@ -85,6 +85,7 @@ class Simulators:
     engine: EngineProtocol | None = None,
     check_spec: Callable[[TaskSpec], None] = lambda spec: None,
     until: float = math.inf,
+    skip: Callable[[Job], bool] = lambda job: False,
   ) -> Iterator[tuple[Job, results.Row | Failure]]:
     """Plays jobs in their order; yields each as it ends, with its row or its failure.
 
@@ -93,6 +94,7 @@ class Simulators:
       engine: Acts for the jobs of the policy, in as many slots as there are workers.
       check_spec: Raises GatoError if an environment is not what the policy was trained on.
       until: time.monotonic() after which no job is begun; those that run are finished.
+      skip: Asked before a job is begun; True leaves it out.
 
     Raises:
       GatoError: From check_spec, or the disk is full; nothing else about a simulator ends more than
@@ -103,7 +105,7 @@ class Simulators:
 
     try:
       while True:
-        self._start_jobs(queue, engine, until=until)
+        self._start_jobs(queue, engine, until=until, skip=skip)
         if not self._pool.busy:
           return
         yield from self._handle_messages(engine, check_spec)
@@ -117,7 +119,11 @@ class Simulators:
         self._pool.end(worker)
 
   def _start_jobs(
-    self, queue: collections.deque[Job], engine: EngineProtocol | None, until: float
+    self,
+    queue: collections.deque[Job],
+    engine: EngineProtocol | None,
+    until: float,
+    skip: Callable[[Job], bool],
   ) -> None:
     """Gives a job to each free slot."""
     while queue and time.monotonic() < until:
@@ -126,6 +132,8 @@ class Simulators:
         return
 
       job = queue.popleft()
+      if skip(job):
+        continue
       if self._pool.failures_in_a_row[job.name] >= self._config.failures:
         self.given_up[job.name] += 1
         continue

@@ -244,6 +244,40 @@ def test_a_budget_leaves_the_worst_known_tasks_rows(tmp_path):
   ][: len(run.rows) - len(rows)]
 
 
+def test_a_task_that_is_known_well_enough_is_played_no_further(tmp_path):
+  """The narrow task has six episodes, the wide one and the one of equal returns go on."""
+  config = EvaluateConfig(episodes=30, workers=2, baselines="scores", until_width=5.0)
+  means = {task: {"random": 0.0, "expert": 100.0} for task in broken_domain.DOMAIN.tasks}
+  returns = {"slow": (48, 49, 50, 51, 52, 50), "hang": (0, 100, 0, 100, 0, 100), "fine": (7,) * 6}
+  results.append(
+    tmp_path / "results.jsonl",
+    [
+      results.Row(
+        f"broken.{task}", "gato", FIRST_EVALUATION_SEED + i, float(value), 1, None, 0.0, STEP
+      )
+      for task, values in returns.items()
+      for i, value in enumerate(values)
+    ],
+  )
+
+  with simulator_pool.Simulators(config, tmp_path / "log") as simulators:
+    tasks = [(broken_domain.DOMAIN, task) for task in returns]
+    run = evaluation.Evaluation(tasks, tmp_path, config, simulators)
+    run.baselines(lambda *_: [], lambda _: means)
+
+    todo = run.missing(STEP)
+    assert {job.task for job in todo} == {"hang", "fine"} and len(todo) == 48
+    assert run.spared(STEP) == {"broken.slow": 24}
+
+    # While it plays, too: jobs of a task that has become narrow are not begun.
+    every = jobs.missing(tasks[:1], "gato", STEP, 30, run.rows)
+    assert run.play(every, "evaluate", Policy(), agent.ActConfig()) == 24
+    assert len(run.rows) == 18
+
+  with pytest.raises(GatoError, match="evaluate.until_width=-1"):
+    EvaluateConfig(until_width=-1)
+
+
 def test_films_show_the_best_and_the_worst(tmp_path):
   config = EvaluateConfig(episodes=5, workers=2)
   with simulator_pool.Simulators(config, tmp_path / "log") as simulators:

@@ -30,7 +30,9 @@ def get_config() -> ml_collections.ConfigDict:
     text=(0.1, "python_docs"),
   )
   config.scaling = cli.section_of(
-    runs.SweepConfig(budgets=(1.5e11, 1.5e12, 1.5e13), first_tokens_per_parameter=5.0, repeated_budgets=1)
+    runs.SweepConfig(
+      budgets=(1.5e11, 1.5e12, 1.5e13), first_tokens_per_parameter=5.0, repeated_budgets=1
+    )
   )
 
   # 78 tokens hold three steps of Meta-World or BabyAI, which do not see each other.
