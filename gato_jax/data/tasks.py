@@ -8,6 +8,7 @@ hash. So every example knows its number, in however many processes and from whic
 starts.
 """
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -60,6 +61,11 @@ def choose_components(numbers: np.ndarray, seed: int, rates: Sequence[float]) ->
   return np.minimum(components, len(rates) - 1)
 
 
+def _block_indices() -> tf.data.Dataset:
+  """Returns 0, 1, ... without an end."""
+  return tf.data.Dataset.range(np.iinfo(np.int64).max)
+
+
 class ExampleSchedule:
   """Numbers and components of the examples that this process reads.
 
@@ -79,25 +85,58 @@ class ExampleSchedule:
     self.start = 0
     self.rows = np.arange(batch_size)
 
-  def blocks(self, seed: int) -> tf.data.Dataset:
-    """Returns blocks of (numbers, components) of this process's rows, from batch(start) on."""
-    # Copies: the dataset keeps its schedule while the next one is set up.
-    start = self.start
-    rates = self.rates
-    rows = self.rows
-    batch_size = self.batch_size
+  def numbers(self, seed: int, component: int) -> tf.data.Dataset:
+    """Returns {"number": g, "seed": seed} for the examples of one component, from batch(start) on.
 
-    def block(k):
-      # Examples of this process are numbered through: example e is its row e % R of batch e // R.
-      batches, row_indices = np.divmod(k * _BLOCK + np.arange(_BLOCK), len(rows))
-      numbers = (start + batches) * batch_size + rows[row_indices]
-      return numbers, choose_components(numbers, seed, rates)
+    One stage does all of it: with hundreds of components, tracing their stages is most of a start.
+    """
+    block = self._block_function(seed)
 
-    def block_tensors(k):
-      numbers, components = tf.numpy_function(block, [k], (tf.int64, tf.int64))
-      return tf.ensure_shape(numbers, [_BLOCK]), tf.ensure_shape(components, [_BLOCK])
+    def own_numbers(k):
+      numbers, components = block(k)
+      return numbers[components == component]
 
-    return tf.data.Dataset.range(np.iinfo(np.int64).max).map(block_tensors)
+    def examples(k):
+      numbers = tf.numpy_function(own_numbers, [k], tf.int64)
+      numbers.set_shape([None])
+      return {"number": numbers, "seed": tf.fill(tf.shape(numbers), tf.constant(seed, tf.int64))}
+
+    return _block_indices().map(examples).unbatch()
+
+  def choices(self, seed: int, position: np.ndarray) -> tf.data.Dataset:
+    """Returns the positions [components] -> int64 of the examples' components, one by one."""
+    block = self._block_function(seed)
+
+    def chosen(k):
+      positions = tf.numpy_function(lambda k: position[block(k)[1]], [k], tf.int64)
+      return tf.ensure_shape(positions, [_BLOCK])
+
+    return _block_indices().map(chosen).unbatch()
+
+  def _block_function(self, seed: int) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """Returns a function of a block's index: the numbers and components of its examples."""
+    # By value: a dataset keeps its schedule while the next one is set up.
+    return _block_function(
+      seed, self.start, tuple(self.rows.tolist()), self.rates, batch_size=self.batch_size
+    )
+
+
+# The sources of all components of a mixture have one function, which remembers its last blocks:
+# they read the same ones at about the same time.
+@functools.lru_cache(maxsize=8)
+def _block_function(
+  seed: int, start: int, rows: tuple[int, ...], rates: tuple[float, ...], batch_size: int
+) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+  own_rows = np.array(rows, np.int64)
+
+  @functools.lru_cache(maxsize=4)
+  def block(k: int) -> tuple[np.ndarray, np.ndarray]:
+    # Examples of this process are numbered through: example e is its row e % R of batch e // R.
+    batches, row_indices = np.divmod(k * _BLOCK + np.arange(_BLOCK), len(own_rows))
+    numbers = (start + batches) * batch_size + own_rows[row_indices]
+    return numbers, choose_components(numbers, seed, rates)
+
+  return block
 
 
 class NumberSource(seqio.DataSource):
@@ -120,12 +159,7 @@ class NumberSource(seqio.DataSource):
     # The schedule has the rows of this process, so seqio's sharding is not used.
     del split, shuffle, shard_info, unused
 
-    numbers = self._schedule.blocks(seed or 0).map(
-      lambda numbers, components: tf.boolean_mask(numbers, components == self._component)
-    )
-    return numbers.unbatch().map(
-      lambda number: {"number": number, "seed": tf.constant(seed or 0, tf.int64)}
-    )
+    return self._schedule.numbers(seed or 0, self._component)
 
 
 def _row_map(
@@ -201,8 +235,7 @@ def register(
   position = np.argsort(np.argsort(task_names))
 
   def sample(datasets, unused_rates, seed):
-    chosen = schedule.blocks(seed).map(lambda _, components: tf.gather(position, components))
-    chosen = chosen.unbatch()
+    chosen = schedule.choices(seed, position)
     return tf.data.Dataset.choose_from_datasets(datasets, chosen, stop_on_empty_dataset=True)
 
   task_rates = []
