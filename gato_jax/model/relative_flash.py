@@ -32,7 +32,7 @@ from gato_jax.model import relative_flash_kernels as kernels
 
 
 class Inputs(NamedTuple):
-  """What attention is computed from.
+  """Inputs of the fused attention.
 
   Attributes:
     codes: Int32 [B, C, L], visibility.window_codes.
@@ -124,7 +124,7 @@ relative_attention.defvjp(_relative_attention_forward, _relative_attention_backw
 
 
 class _Specs(NamedTuple):
-  """How arrays are split over the mesh axes that are left to the compiler.
+  """Partition specs over the mesh axes that are left to the compiler.
 
   Attributes:
     row_axes: Axes that rows are split over.

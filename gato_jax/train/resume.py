@@ -95,7 +95,7 @@ def refuse_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool 
 
 
 def check_changes(workdir: pathlib.Path, ours: Mapping[str, Any], accept: bool = False) -> None:
-  """Does what `refuse_changes` does, and writes nothing."""
+  """Compares as `refuse_changes` does, with the same errors, and writes nothing."""
   directory = paths.path(workdir) / "checkpoints"
   before = checkpoint.newest_meta(directory)
 

@@ -1,7 +1,7 @@
 """Drawing code that all figures share: colours, axes, reference lines, legends and files."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -166,3 +166,28 @@ def save(figure: Figure, path: pathlib.Path, dpi: int = DPI, **more: Any) -> Non
   path.parent.mkdir(parents=True, exist_ok=True)
   # Legends beside the axes lie outside of the figure, which "tight" extends to them.
   figure.savefig(path, dpi=dpi, bbox_inches="tight", facecolor="white", **more)
+
+
+def save_all(
+  drawings: Mapping[str, Callable[[Figure], None]], out: pathlib.Path
+) -> dict[str, pathlib.Path]:
+  """Draws figures of one panel's size, and writes each as PNG and as SVG.
+
+  Args:
+    drawings: Name -> function that draws into an empty figure.
+    out: Directory of the files.
+
+  Returns:
+    Name -> PNG in `out`; an SVG lies beside it.
+  """
+  drawn = {}
+  for name, draw in drawings.items():
+    figure = Figure(figsize=ONE_PANEL)
+    draw(figure)
+    drawn[name] = out / f"{name}.png"
+    # Without a fixed salt and without a date, the same points would give other SVG files.
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+      save(figure, drawn[name])
+      save(figure, out / f"{name}.svg", metadata={"Date": None})
+
+  return drawn

@@ -3,7 +3,6 @@
 import pathlib
 from collections.abc import Callable, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
@@ -39,15 +38,7 @@ def draw(
   if curve is not None:
     drawings["score_loss"] = lambda figure: _score_over_loss(figure, points, curve)
 
-  drawn = {}
-  for name, draw_figure in drawings.items():
-    figure = Figure(figsize=drawing.ONE_PANEL)
-    draw_figure(figure)
-    drawn[name] = out / f"{name}.png"
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-      drawing.save(figure, drawn[name])
-      drawing.save(figure, out / f"{name}.svg", metadata={"Date": None})
-  return drawn
+  return drawing.save_all(drawings, out)
 
 
 def _rates(figure: Figure, profiles: Sequence[compare.RateProfile]) -> None:

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
@@ -54,17 +53,7 @@ def draw(
   if any(point.score is not None for point in points):
     drawings["scores"] = lambda figure: _scores(figure, points, pooled.size)
 
-  drawn = {}
-  for name, draw_figure in drawings.items():
-    figure = Figure(figsize=drawing.ONE_PANEL)
-    draw_figure(figure)
-    drawn[name] = out / f"{name}.png"
-    # Without a fixed salt and without a date, the same points would give other SVG files.
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-      drawing.save(figure, drawn[name])
-      drawing.save(figure, out / f"{name}.svg", metadata={"Date": None})
-
-  return drawn
+  return drawing.save_all(drawings, out)
 
 
 def _groups(values: np.ndarray) -> Iterator[tuple[np.ndarray, str, dict[str, Any]]]:

@@ -199,7 +199,7 @@ def analyse(
 
 @dataclasses.dataclass(frozen=True)
 class PublishedSize:
-  """Where the law puts a network of the size of one of the paper's.
+  """The budget at which a network of the size of one of the paper's is best, by the law.
 
   It is a network of the family: the paper's own have another shape and parametrization.
 
@@ -228,7 +228,6 @@ def published_sizes(series: Series) -> list[PublishedSize]:
   estimates = []
   for name in ("gato_79m", "gato_364m", "gato_1b"):
     config = model_config.variant(name)
-    # As all networks here but for the number of tokens, whose tables are not counted.
     total, tables = points_of.count(config)
     n = total - tables if series.size == SIZES[0] else total
 

@@ -29,7 +29,7 @@ _LEAST_POINTS = 8  # for a law of the sweep's own
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-  """What planned runs would show.
+  """Cost and expected precision of planned runs.
 
   Attributes:
     runs: Number of runs.

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from experiments.analysis.scaling import bootstrap
+
 _SIZES = 4  # a parabola goes exactly through any three points
-LEVEL = 0.9  # of the intervals
 _DRAWS = 500  # of the noise
 
 
@@ -28,8 +29,8 @@ class IsoFlop:
     coefficients: Of the parabola in log N, highest power first.
     minimum: N at the lowest point. None if the parabola opens downwards or the lowest point lies
       outside of the sizes.
-    interval: Ends of the interval (LEVEL) of the minimum under the noise between seeds; None where
-      that is not known.
+    interval: Ends of the interval (bootstrap.LEVEL) of the minimum under the noise between seeds;
+      None where that is not known.
     inside: Share of the draws of that noise that have a minimum among the sizes.
   """
 
@@ -105,8 +106,8 @@ def exact_profiles(
       inside = [minimum for minimum in minima if minimum is not None]
       interval = None
       if parabola.minimum is not None and inside:
-        ends = np.percentile(inside, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-        interval = float(ends[0]), float(ends[1])
+        low, high = bootstrap.percentiles(np.array(inside))
+        interval = float(low), float(high)
       parabola = dataclasses.replace(parabola, interval=interval, inside=len(inside) / len(minima))
     parabolas.append(parabola)
 
