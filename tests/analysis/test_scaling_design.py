@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.analysis.scaling import design, family, forecast, law, points, runs
+from experiments.analysis.scaling import design, family, forecast, isoflop, law, points, runs
 from gato_jax.errors import GatoError
 from gato_jax.model import config as model_config
 from gato_jax.model import flops
@@ -241,3 +241,25 @@ def test_what_cannot_be_determined_is_said():
   # Less noise than measured anywhere: everything is determined.
   told = forecast.forecast(make_design().outlook({}), LAW, 1e-6, parameters, cost)
   assert not told.undetermined
+
+
+def test_a_loss_that_still_falls_at_the_end_is_no_minimum():
+  """A parabola through it may have one inside."""
+  made = make_design()
+  measured = dict(zip((64, 96, 128, 160, 192), (5.0, 4.2, 3.9, 3.85, 3.84), strict=True))
+  n = np.array([family.parameters(width, 32) for width in measured], float)
+  losses = np.array(list(measured.values()))
+  assert isoflop.fit_parabola(BUDGETS[0], n, losses).minimum is not None
+  assert made._minimum(BUDGETS[0], measured) is None
+
+
+def test_more_seeds_place_a_minimum_better():
+  n = np.geomspace(1e5, 1e6, 5)
+  losses = 2 + 0.1 * np.log(n / 3e5) ** 2
+  widths = []
+  for seeds in (1, 4):
+    (profile,) = isoflop.exact_profiles(
+      np.tile(n, seeds), np.full(5 * seeds, 1e13), np.tile(losses, seeds), noise=0.002
+    )
+    widths.append(np.log(profile.interval[1] / profile.interval[0]))
+  assert widths[1] == pytest.approx(widths[0] / 2, rel=0.2)
