@@ -4,7 +4,6 @@ Legend of shapes:
   B: rows
   L: positions
   P: image patches of a row
-  C: channels of the patch embedder
   D: width
 """
 
@@ -17,15 +16,8 @@ import numpy as np
 
 from gato_jax.model.config import GatoConfig
 from gato_jax.model.parameters import parameter
+from gato_jax.model.patch_embedder import PatchEmbedder
 from gato_jax.tokens import vocabulary
-
-# Side and stride of the root convolution: a patch of 16 x 16 pixels becomes a 2 x 2 map.
-_ROOT_SIDE = 8
-_MAP_SIDE = vocabulary.PATCH_SIDE // _ROOT_SIDE
-_MAP_CELLS = _MAP_SIDE**2
-
-# Groups of the group norm (Reed et al. 2022, appendix C.2).
-_GROUPS = 32
 
 
 def table_initializer(config: GatoConfig) -> nn.initializers.Initializer:
@@ -62,125 +54,6 @@ def token_initializer(config: GatoConfig) -> nn.initializers.Initializer:
     return table.at[start : start + bins].set(waves.astype(dtype))
 
   return initialize
-
-
-class _Convolution3x3(nn.Module):
-  """3 x 3 convolution with zero padding on a flattened 2 x 2 map [.., 4C].
-
-  It is computed as one product with a matrix [4C, 4C]. Only 16 of the 36 taps lie inside the map,
-  so this takes fewer operations than the convolution, and is far faster on CPUs.
-  """
-
-  channels: int
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    channels = self.channels
-    flat = _MAP_CELLS * channels
-
-    kernel = parameter(
-      self,
-      "kernel",
-      initializer=nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal"),
-      axes=("patch",) * 4,
-      shape=(3, 3, channels, channels),
-    )
-    bias = parameter(
-      self, "bias", initializer=nn.initializers.zeros, axes=("patch",), shape=(channels,)
-    )
-
-    # Input cell i reaches output cell o through tap 1 + i - o of the kernel, in each dimension.
-    tap = 1 + np.arange(_MAP_SIDE)[:, None] - np.arange(_MAP_SIDE)[None, :]
-    # Indexed by [row in, column in, row out, column out], each a [C, C] matrix.
-    dense = kernel[tap[:, None, :, None], tap[None, :, None, :]]
-    dense = dense.transpose(0, 1, 4, 2, 3, 5).reshape(flat, flat)
-
-    return x @ dense.astype(x.dtype) + jnp.tile(bias, _MAP_CELLS).astype(x.dtype)
-
-
-class _GroupNorm(nn.Module):
-  """Group norm of a flattened 2 x 2 map [.., 4C]; statistics in float32."""
-
-  channels: int
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    channels = (self.channels,)
-    scale = parameter(
-      self, "scale", initializer=nn.initializers.ones, axes=("patch",), shape=channels
-    )
-    bias = parameter(
-      self, "bias", initializer=nn.initializers.zeros, axes=("patch",), shape=channels
-    )
-
-    # A group's statistics are over the map's cells and the channels of the group. As products with
-    # a matrix of zeros and ones, they are far faster on CPUs than sums over two axes.
-    group_C = np.arange(self.channels) // (self.channels // _GROUPS)
-    group = np.tile(group_C, _MAP_CELLS)
-    members = (group[:, None] == np.arange(_GROUPS)).astype(np.float32)
-
-    def group_mean(values: jax.Array) -> jax.Array:
-      sums = jnp.matmul(values, members, precision=jax.lax.Precision.HIGHEST)
-      return (sums * (_GROUPS / len(group)))[..., group]
-
-    centred = x.astype(jnp.float32)
-    centred -= group_mean(centred)
-    normal = centred * jax.lax.rsqrt(group_mean(jnp.square(centred)) + 1e-6)
-
-    return (normal * jnp.tile(scale, _MAP_CELLS) + jnp.tile(bias, _MAP_CELLS)).astype(x.dtype)
-
-
-class PatchEmbedder(nn.Module):
-  """Embeds uint8 patches [B, P, 16, 16, 3] as [B, P, D].
-
-  A root convolution is followed by one pre-activation (v2) ResNet block. The map is flattened, not
-  pooled, so that positions inside a patch are kept (a ball in Pong is 2 pixels).
-  """
-
-  config: GatoConfig
-
-  @nn.compact
-  def __call__(self, patches: jax.Array) -> jax.Array:
-    config, channels = self.config, self.config.patch_channels
-    dtype = jnp.dtype(config.dtype)
-    fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
-    batch_shape = patches.shape[:2]
-
-    # To [-1, 1], divided by the square root of the side (Reed et al. 2022, section 2.1).
-    pixels = (patches.astype(jnp.float32) / 127.5 - 1.0) / np.sqrt(vocabulary.PATCH_SIDE)
-
-    # An 8 x 8 convolution of stride 8 is a product of each 8 x 8 x 3 block with one matrix.
-    block_size = _ROOT_SIDE**2 * 3
-    blocks = pixels.reshape(*batch_shape, _MAP_SIDE, _ROOT_SIDE, _MAP_SIDE, _ROOT_SIDE, 3)
-    blocks = blocks.swapaxes(3, 4).reshape(*batch_shape, _MAP_CELLS, block_size).astype(dtype)
-
-    root_kernel = parameter(
-      self,
-      "root_kernel",
-      initializer=fan_in,
-      axes=("patch", "patch"),
-      shape=(block_size, channels),
-    )
-    root_bias = parameter(
-      self, "root_bias", initializer=nn.initializers.zeros, axes=("patch",), shape=(channels,)
-    )
-    x = blocks @ root_kernel.astype(dtype) + root_bias.astype(dtype)
-    x = x.reshape(*batch_shape, _MAP_CELLS * channels)
-
-    h = nn.gelu(_GroupNorm(channels, name="norm_1")(x))
-    h = _Convolution3x3(channels, name="conv_1")(h)
-    h = nn.gelu(_GroupNorm(channels, name="norm_2")(h))
-    x = x + _Convolution3x3(channels, name="conv_2")(h)
-
-    out_kernel = parameter(
-      self,
-      "out_kernel",
-      initializer=fan_in,
-      axes=("patch", "embed"),
-      shape=(_MAP_CELLS * channels, config.width),
-      dtype=config.dtype,
-    )
-    return x @ out_kernel.astype(dtype)
 
 
 class Embedding(nn.Module):
@@ -244,7 +117,7 @@ class Embedding(nn.Module):
 
     # Batches without images have no room for patches; then nothing of the embedder is compiled.
     if batch["patches"].shape[1]:
-      patches_BxPxD = self.patch_embedder(batch["patches"])
+      patches_BxPxD = self.patch_embedder(batch["patches"], is_patch.sum(axis=1))
       positions_BxPxD = self._patch_positions(batch["patch_positions"], rows)
       patches_BxPxD += (positions_BxPxD * scale).astype(config.dtype)
 

@@ -2,7 +2,8 @@
 
 A product [a, b] x [b, c] takes 2abc FLOPs, and the backward pass twice the forward pass. To keep
 utilisation from being flattered, these are not counted: rematerialisation, scores above the causal
-diagonal, element-wise work, and logits of positions without a target.
+diagonal, element-wise work, logits of positions without a target, and the room for patches that a
+row does not have.
 """
 
 from gato_jax.model.config import GatoConfig
@@ -16,7 +17,7 @@ FORMULA = (
 
 
 def forward(
-  config: GatoConfig, *, rows: int, length: int, targets: float, patches: int
+  config: GatoConfig, *, rows: int, length: int, targets: float, patches: float
 ) -> dict[str, float]:
   """Returns the FLOPs of one forward pass by part, in the order of FORMULA.
 
@@ -25,13 +26,13 @@ def forward(
     rows: Rows of the batch.
     length: Positions of a row.
     targets: Predicted positions in the batch, a mean where batches differ.
-    patches: Image patches in the batch, padding included.
+    patches: Image patches in the batch, a mean where batches differ.
   """
   d, inner = config.width, config.heads * config.key_size
   channels = config.patch_channels
 
   # A patch becomes a 2 x 2 map. Its root convolution reads 8 x 8 x 3 pixels a cell, and each of the
-  # two 3 x 3 convolutions is a product with a square matrix (embedding._Convolution3x3).
+  # two 3 x 3 convolutions is a product with a square matrix (patch_embedder.py).
   cells = (vocabulary.PATCH_SIDE // 8) ** 2
   root = cells * 8 * 8 * 3 * channels
   convolutions = 2 * (cells * channels) ** 2
@@ -49,7 +50,7 @@ def forward(
 
 
 def train_step(
-  config: GatoConfig, *, rows: int, length: int, targets: float, patches: int
+  config: GatoConfig, *, rows: int, length: int, targets: float, patches: float
 ) -> float:
   """Returns the FLOPs of one forward and backward pass."""
   parts = forward(config, rows=rows, length=length, targets=targets, patches=patches)

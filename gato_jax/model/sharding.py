@@ -197,6 +197,21 @@ def gather(parameter: jax.Array, axes: Sequence[str], dtype: jnp.dtype) -> jax.A
   return _gather(parameter, split_axes[0], dtype)
 
 
+def vary_like(tree: Any, reference: jax.Array) -> Any:
+  """Declares the arrays of a tree to vary along the mesh axes that a reference varies along.
+
+  Inside shard_map, the carry of a loop keeps its type: it is an error if zeros, which are the same
+  on every device, become sums, which are not.
+  """
+  axes = jax.typeof(reference).manual_axis_type.varying
+
+  def vary(x: jax.Array) -> jax.Array:
+    missing_axes = tuple(axes - jax.typeof(x).manual_axis_type.varying)
+    return jax.lax.pcast(x, missing_axes, to="varying")
+
+  return jax.tree.map(vary, tree)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _gather(shard: jax.Array, axis: int, dtype: jnp.dtype) -> jax.Array:
   # all_gather stacks the shards on a new first axis; next to `axis` the two merge by a reshape.

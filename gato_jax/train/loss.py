@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from gato_jax.model import sharding
 from gato_jax.tokens import vocabulary
 
 
@@ -218,14 +219,6 @@ def _chunked_losses(
   if with_gradients:
     gradients = jnp.zeros_like(hidden_NxD), jnp.zeros(table_VxD.shape, jnp.float32)
 
-  # Zeros are the same on every device and what the loop adds is not. A loop's carry keeps its type,
-  # so the zeros are declared to vary along the same mesh axes as the hidden vectors.
-  varying_axes = jax.typeof(hidden_NxD).manual_axis_type.varying
-
-  def to_varying(x: jax.Array) -> jax.Array:
-    missing_axes = tuple(varying_axes - jax.typeof(x).manual_axis_type.varying)
-    return jax.lax.pcast(x, missing_axes, to="varying")
-
-  carry = jax.tree.map(to_varying, (losses_N, gradients))
+  carry = sharding.vary_like((losses_N, gradients), hidden_NxD)
   chunks_with_targets = (is_target_N.sum() + chunk - 1) // chunk
   return jax.lax.fori_loop(0, chunks_with_targets, add_chunk, carry)

@@ -200,6 +200,8 @@ def summarize(
     "gradient_norm": float(np.mean([step["gradient_norm"] for step in measured])),
     "update_norm": float(np.mean([step["update_norm"] for step in measured])),
     "interval_target_tokens": targets,
+    # Checkpoints of up to version 0.1.0 did not keep them for the steps between two rows.
+    "interval_patches": int(sum(step.get("patches", 0) for step in measured)),
   }
 
 
@@ -207,7 +209,7 @@ def throughput(
   row: Mapping[str, Any],
   times: Mapping[str, float],
   config: GatoConfig,
-  shape: tuple[int, int, int],
+  shape: tuple[int, int],
   steps: int,
   peak: float,
 ) -> dict[str, float]:
@@ -217,17 +219,17 @@ def throughput(
     row: From `summarize`.
     times: From Clock.take.
     config: Of the model.
-    shape: Rows, length and number of patches per row of the global batch.
+    shape: Rows and length of the global batch.
     steps: Number of steps that the row is about.
     peak: FLOP/s of all devices together.
   """
-  rows, length, patches = shape
+  rows, length = shape
   flops_per_step = flops.train_step(
     config,
     rows=rows,
     length=length,
     targets=row["interval_target_tokens"] / steps,
-    patches=rows * patches,
+    patches=row["interval_patches"] / steps,
   )
 
   return {

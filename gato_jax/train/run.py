@@ -299,7 +299,7 @@ class Run:
       row,
       segment.times,
       config=self.trainer.config,
-      shape=(self.config.batch_size, batch["tokens"].shape[1], batch["patches"].shape[1]),
+      shape=(self.config.batch_size, batch["tokens"].shape[1]),
       steps=len(segment.interval),
       peak=self.peak_flops,
     )

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from gato_jax import model
 from gato_jax.model import sharding
+from gato_jax.tokens import vocabulary
 from gato_jax.train import compiler_options, loss, state
 from gato_jax.train.optimizer import OptimizerConfig, learning_rate, transformation
 
@@ -117,7 +118,8 @@ class Trainer:
 
     Returns:
       The next state, and metrics on the device: loss, learning_rate, gradient_norm (before
-      clipping), update_norm (of the step taken), component_sums and component_counts [components].
+      clipping), update_norm (of the step taken), component_sums and component_counts [components],
+      and patches, the number of image patches in the batch.
     """
     with jax.set_mesh(self.mesh):
       return self._step(train_state, batch, np.int32(total_steps))
@@ -178,8 +180,8 @@ class Trainer:
       key: For stochastic depth and patch positions.
 
     Returns:
-      The loss summed over targets, component_sums and component_counts, and the gradients of the
-      sum, laid out as the parameters.
+      The loss summed over targets, component_sums, component_counts and patches, and the gradients
+      of the sum, laid out as the parameters.
     """
     gradients: Any = functools.partial(self._device_gradients, axes=())
     if self._needs_shard_map():
@@ -264,7 +266,9 @@ class Trainer:
       output: Any = model.Gato(self.config).apply(
         {"params": params}, batch, row_indices, rngs={"train": key}, method="hidden_and_table"
       )
-      return jax.lax.psum(self._next_token_loss(output, batch), axes)
+      total, metrics = self._next_token_loss(output, batch)
+      metrics["patches"] = jnp.sum(batch["kinds"] == vocabulary.Kind.PATCH, dtype=jnp.float32)
+      return jax.lax.psum((total, metrics), axes)
 
     (total, metrics), gradients = jax.value_and_grad(loss_sum, has_aux=True)(params)
     return total, metrics, gradients

@@ -18,12 +18,24 @@ from gato_jax.model import config as model_config
 CONTENT = batches.BatchContent(
   rows=4,
   length=250,
-  patches=0,
+  present_patches=0.0,
   targets=9.0,
   component_tokens={"babyai.GoTo": 300.0, "procgen.maze": 300.0},
   available_tokens={"babyai.GoTo": 12_000, "procgen.maze": 4_000},
   modalities={"babyai": "control", "procgen": "control"},
 )
+
+
+def test_content_of_an_older_version_is_refused(tmp_path):
+  batches.write(tmp_path, CONTENT)
+  assert batches.read(tmp_path) == CONTENT
+
+  older = dataclasses.asdict(CONTENT)
+  older["patches"] = older.pop("present_patches")
+  (tmp_path / batches.FILE).write_text(json.dumps(older))
+
+  with pytest.raises(GatoError, match=r"batches.json was written by an older version"):
+    batches.read(tmp_path)
 
 
 def test_parameters_are_counted_with_and_without_tables():

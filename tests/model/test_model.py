@@ -144,21 +144,22 @@ def test_patch_embedder_sees_a_shift_of_two_pixels(width):
   patches[0, 0, 4:6, 2:4] = 255  # a ball of 2 pixels
   patches[0, 1, 4:6, 4:6] = 255
   embedder = model.gato.Embedding(config).bind({"params": params["embedding"]}).patch_embedder
-  one, two = np.asarray(embedder(patches))[0]
+  one, two = np.asarray(embedder(patches, np.array([2])))[0]
 
   assert np.linalg.norm(one - two) > 0.1 * np.linalg.norm(one)
 
 
 def test_convolution_as_product_is_the_convolution():
-  from gato_jax.model.embedding import _Convolution3x3
+  from gato_jax.model.patch_embedder import _Convolution3x3
 
   layer = _Convolution3x3(32)
   x = jax.random.normal(jax.random.key(0), (3, 2, 2, 32))
   params = jax.tree.map(
     lambda p: jax.random.normal(jax.random.key(1), p.shape),
-    model.gato.nn.unbox(layer.init(jax.random.key(0), x.reshape(3, 128))),
+    model.gato.nn.unbox(layer.init(jax.random.key(0))),
   )
-  ours = layer.apply(params, x.reshape(3, 128)).reshape(x.shape)
+  matrix, matrix_bias = layer.apply(params)
+  ours = (x.reshape(3, 128) @ matrix + matrix_bias).reshape(x.shape)
   kernel, bias = params["params"]["kernel"], params["params"]["bias"]
   expected = (
     jax.lax.conv_general_dilated(

@@ -45,8 +45,9 @@ def batch(seed=0):
   return made | {
     "targets": made["targets"] & kept,
     "components": (np.arange(ROWS) % COMPONENTS).astype(np.int32),
-    "patches": random.integers(0, 256, (ROWS, 2, 16, 16, 3), np.uint8),
-    "patch_positions": np.tile(np.array([0, 64, 64, 128], np.int32), (ROWS, 2, 1)),
+    # Room for more than there are: enough for one device to skip some of it.
+    "patches": random.integers(0, 256, (ROWS, 9, 16, 16, 3), np.uint8),
+    "patch_positions": np.tile(np.array([0, 64, 64, 128], np.int32), (ROWS, 9, 1)),
   }
 
 
@@ -99,6 +100,7 @@ def test_loss_and_gradients_equal_one_device(shape, accumulate):
   np.testing.assert_allclose(total, expected, rtol=TOLERANCE)
 
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=TOLERANCE), parts, expected_parts)
+  assert parts["patches"] == 2 * ROWS
 
   largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(theirs))
 

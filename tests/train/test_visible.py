@@ -11,7 +11,9 @@ from train_process import rows
 
 from benchmarks.train_step import control_batch
 from gato_jax.errors import GatoError
+from gato_jax.model import flops
 from gato_jax.train import checkpoint, clock, guard, loop, optimizer, profile
+from gato_jax.train import metrics as summary
 
 BAD = 30  # the number of the batch that spoils the run
 STEPS = 40
@@ -31,6 +33,24 @@ def metrics(losses, counts=(100.0, 0.0, 200.0)):
     }
     for loss in losses
   ]
+
+
+def test_flops_are_those_of_the_patches_that_are_there():
+  rates = dict.fromkeys(["learning_rate", "gradient_norm", "update_norm"], np.float32(1.0))
+  steps = [metrics([2.0])[0] | rates | {"patches": np.float32(count)} for count in (0, 6)]
+  row = summary.summarize(2, steps, train_process.NAMES)
+
+  def counted(row):
+    times = {"step_seconds": 1.0}
+    return summary.throughput(row, times, train_process.CONFIG, shape=(4, 36), steps=2, peak=1e9)
+
+  fewer = counted(row | {"interval_patches": 0})
+  sizes = {"rows": 4, "length": 36, "targets": 300.0, "patches": 3.0}
+  assert row["interval_patches"] == 6
+  assert counted(row)["interval_flops"] == pytest.approx(
+    2 * flops.train_step(train_process.CONFIG, **sizes)
+  )
+  assert counted(row)["interval_flops"] > fewer["interval_flops"]
 
 
 def mixed(one, two, targets=3000.0):

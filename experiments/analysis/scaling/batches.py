@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Mapping
 
 from gato_jax.data import pipeline
+from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, flops
 from gato_jax.storage import files, paths
 from gato_jax.tokens import vocabulary
@@ -26,7 +27,7 @@ class BatchContent:
   Attributes:
     rows: Rows of a batch.
     length: Positions of a row.
-    patches: Image patches of a row, padding included.
+    present_patches: Image patches of a batch.
     targets: Predicted positions of a batch.
     component_tokens: Component -> its positions in a batch.
     available_tokens: Component -> different tokens that it has.
@@ -35,7 +36,7 @@ class BatchContent:
 
   rows: int
   length: int
-  patches: int
+  present_patches: float
   targets: float
   component_tokens: Mapping[str, float]
   available_tokens: Mapping[str, int]
@@ -53,7 +54,7 @@ class BatchContent:
       rows=self.rows,
       length=self.length,
       targets=self.targets,
-      patches=self.rows * self.patches,
+      patches=self.present_patches,
     )
     return step / self.tokens
 
@@ -78,11 +79,12 @@ class BatchContent:
 def measure(inputs: pipeline.Input) -> BatchContent:
   """Counts the content of the first batches of a mixture."""
   tokens: collections.Counter[str] = collections.Counter()
-  targets = 0
+  targets = patches = 0
 
   batches = list(itertools.islice(inputs.batches(), _MEASURED))
   for batch in batches:
     targets += int(batch["targets"].sum())
+    patches += int((batch["kinds"] == vocabulary.Kind.PATCH).sum())
     in_row = (batch["kinds"] != vocabulary.Kind.PADDING).sum(axis=1)
     for component, count in zip(batch["components"], in_row, strict=True):
       tokens[inputs.names[component]] += int(count)
@@ -92,7 +94,7 @@ def measure(inputs: pipeline.Input) -> BatchContent:
   return BatchContent(
     rows=rows,
     length=length,
-    patches=batches[0]["patches"].shape[1],
+    present_patches=patches / _MEASURED,
     targets=targets / _MEASURED,
     component_tokens={name: count / _MEASURED for name, count in tokens.items()},
     available_tokens={name: inputs.windows[name].available_tokens for name in tokens},
@@ -107,12 +109,20 @@ def read(workdir: pathlib.Path) -> BatchContent | None:
   """Returns what was measured for a sweep; None where nothing was.
 
   Raises:
-    GatoError: The file is not JSON.
+    GatoError: The file is not JSON, or of an older version.
   """
   path = paths.path(workdir) / FILE
   if not path.exists():
     return None
-  return BatchContent(**files.read_json(path, "delete it and sweep again"))
+
+  content = files.read_json(path, "delete it and sweep again")
+  if set(content) != {field.name for field in dataclasses.fields(BatchContent)}:
+    # The FLOPs of runs were others then, so that their points do not belong to one fit.
+    raise GatoError(
+      f"{path} was written by an older version, which counted the FLOPs of absent image patches;"
+      " sweep in another --config.workdir"
+    )
+  return BatchContent(**content)
 
 
 def write(workdir: pathlib.Path, content: BatchContent) -> None:
