@@ -18,6 +18,8 @@ from gato_jax import documents
 from gato_jax.data import prepared_format, records
 from gato_jax.env import returns
 from gato_jax.errors import GatoError
+from gato_jax.storage import lock
+from gato_jax.task import TaskSpec
 from gato_jax.tokens import codec, document_layout, fields
 from gato_jax.tokens.vocabulary import Kind
 
@@ -52,7 +54,7 @@ def prepare(
     True when there was anything to do.
 
   Raises:
-    GatoError: There is no dataset, or a record of it cannot be read.
+    GatoError: There is no dataset, a record of it cannot be read, or another build is writing it.
   """
   directory = records.directory_of(tfds_dir, task, version)
   spec = records.load_spec(directory)
@@ -65,6 +67,22 @@ def prepare(
     if there["tokenizer"] == tokenizer:
       return False
 
+  with lock.only_writer(directory.parent, "build"):
+    _write(directory, task, text, spec=spec, tokenizer=tokenizer, source=source)
+  return True
+
+
+def _write(
+  directory: pathlib.Path,
+  task: str,
+  text: codec.TextCodec,
+  *,
+  spec: TaskSpec,
+  tokenizer: str | None,
+  source: Callable[[], records.RecordStream] | None,
+) -> None:
+  """Writes the prepared form beside the one that may be there, and then takes its place."""
+  folder = directory / prepared_format.FOLDER
   partial = folder.with_suffix(".partial")
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir()
@@ -96,7 +114,6 @@ def prepare(
 
   shutil.rmtree(folder, ignore_errors=True)
   partial.rename(folder)
-  return True
 
 
 def _write_documents(

@@ -35,7 +35,7 @@ from gato_jax.domain import (
 )
 from gato_jax.env import logs, results
 from gato_jax.errors import GatoError, MissingData
-from gato_jax.storage import origin
+from gato_jax.storage import lock, origin
 from gato_jax.task import TaskSpec, nested
 from rlds_builders.base import recorded_episodes, records, sources
 
@@ -91,7 +91,7 @@ def build(
 
   Raises:
     MissingData: There is nothing to build it from.
-    GatoError: The raw logs do not match the current domain.
+    GatoError: The raw logs do not match the current domain, or another build is writing the dataset.
   """
   # The builder also runs under `tfds build`, so it reads its directories from the environment.
   os.environ["GATO_RAW_DIR"] = str(raw)
@@ -123,12 +123,7 @@ def build(
       "run python -m experiments.collect"
     )
 
-  before = directory.with_suffix(".before")
-  shutil.rmtree(before, ignore_errors=True)
-  if directory.exists():
-    directory.rename(before)
-
-  try:
+  def write() -> None:
     # TFDS prints, which would tear the caller's progress bar.
     with contextlib.redirect_stdout(io.StringIO()):
       builder = module.Builder(
@@ -139,16 +134,30 @@ def build(
         builder.info.write_to_directory(directory)
       else:
         builder.download_and_prepare()
+
+  with lock.only_writer(directory.parent, "build"):
+    _replace(directory, write)
+    if is_there:
+      why = f"{domain.name}.{task}: {changes}"
+      _dispose_of(directory.with_suffix(".before"), directory, origin_now=origin_now, why=why)
+  return True
+
+
+def _replace(directory: pathlib.Path, write: Callable[[], None]) -> None:
+  """Writes a dataset anew; the one that is there remains beside it, with the suffix .before."""
+  before = directory.with_suffix(".before")
+  shutil.rmtree(before, ignore_errors=True)
+  if directory.exists():
+    directory.rename(before)
+
+  try:
+    write()
   except BaseException:
     # The old dataset may be of sources that are gone, so it is restored.
     if before.exists():
       shutil.rmtree(directory, ignore_errors=True)
       before.rename(directory)
     raise
-
-  if is_there:
-    _dispose_of(before, directory, origin_now=origin_now, why=f"{domain.name}.{task}: {changes}")
-  return True
 
 
 def _origin_now(domain: Domain, task: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from gato_jax.data import (
   windows,
 )
 from gato_jax.errors import GatoError
+from gato_jax.storage import lock
 from gato_jax.tokens import codec
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -184,6 +185,17 @@ def test_what_is_prepared_is_kept_until_its_records_change(copy):
   assert prepare.prepare(copy, "dummy.reach", TEXT)
 
   prepared.load(copy, "dummy.reach")
+
+
+def test_two_do_not_prepare_one_dataset_at_once(copy):
+  shutil.rmtree(copy / REACH / prepared_format.FOLDER)
+  with (
+    lock.only_writer((copy / REACH).parent, "build"),
+    pytest.raises(GatoError, match=r"dummy/reach: process \d+ on .* writes here \(build\)"),
+  ):
+    prepare.prepare(copy, "dummy.reach", TEXT)
+
+  assert prepare.prepare(copy, "dummy.reach", TEXT)
 
 
 def test_data_that_is_not_prepared_is_one_clear_error(copy):

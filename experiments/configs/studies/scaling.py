@@ -30,9 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
     text=(0.1, "python_docs"),
   )
   config.scaling = cli.section_of(
-    runs.SweepConfig(
-      budgets=(1.5e11, 1.5e12, 1.5e13), first_tokens_per_parameter=5.0, repeated_budgets=1
-    )
+    runs.SweepConfig(budgets=(1e11, 1e12, 1e13), first_tokens_per_parameter=5.0, cosine_budget=2)
   )
 
   # 78 tokens hold three steps of Meta-World or BabyAI, which do not see each other.
