@@ -91,7 +91,7 @@ def build(
 
   Raises:
     MissingData: There is nothing to build it from.
-    GatoError: The raw logs do not match the current domain, or another build is writing the dataset.
+    GatoError: The raw logs do not match the current domain, or another build writes the dataset.
   """
   # The builder also runs under `tfds build`, so it reads its directories from the environment.
   os.environ["GATO_RAW_DIR"] = str(raw)
