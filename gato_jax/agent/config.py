@@ -64,11 +64,13 @@ class ActConfig:
       self.temperature < 0
       or self.memory_steps < 0
       or self.history_steps < 0
+      or self.chunk_steps < 0
       or self.action_steps < 1
       or not 0 <= self.prompt_share <= 1
     ):
       raise GatoError(
-        f"act config: temperature {self.temperature:g}, memory_steps {self.memory_steps} and"
-        f" history_steps {self.history_steps} must not be negative, action_steps"
+        f"act config: temperature {self.temperature:g}, memory_steps {self.memory_steps},"
+        f" history_steps {self.history_steps} and chunk_steps {self.chunk_steps} must not be"
+        " negative, action_steps"
         f" {self.action_steps} is at least 1, prompt_share {self.prompt_share:g} in [0, 1]"
       )

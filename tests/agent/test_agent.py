@@ -67,6 +67,12 @@ def test_each_prompt_is_read_and_changes_what_is_done(policy):
   assert len({str(one) for one in actions.values()}) == 5, actions
 
 
+@pytest.mark.parametrize("name", ["temperature", "memory_steps", "history_steps", "chunk_steps"])
+def test_negative_settings_of_acting_are_refused(name):
+  with pytest.raises(GatoError, match=f"act config: .*{name} -1"):
+    agent.ActConfig(**{name: -1})
+
+
 def test_a_prompt_of_another_task_that_cannot_be_shown_is_refused(policy, small_workdir, tmp_path):
   with pytest.raises(GatoError, match="prompt_task 'a.b' is never shown with prompt 'none'"):
     agent.ActConfig(prompt="none", prompt_task="a.b")
