@@ -12,10 +12,10 @@ says how to get its data.
 
 import sys
 
-import tqdm
 from absl import flags
 
 from experiments import cli
+from gato_jax import progress
 from gato_jax.data import prepare
 from gato_jax.documents import ImageConfig
 from gato_jax.domain import DocumentDomain
@@ -55,7 +55,7 @@ def build_corrections(experiment: cli.Experiment) -> None:
     raise GatoError(f"no corrections in {raw}; run python -m experiments.dagger")
 
   text = experiment.text_codec()
-  for domain, task in tqdm.tqdm(tasks, unit="dataset", desc="build", dynamic_ncols=True):
+  for domain, task in progress.Bar(tasks, unit="dataset", desc="build"):
     rlds_builder.build(domain, task, raw=raw, tfds_dir=tfds_dir)
     prepare.prepare(tfds_dir, cli.name_of(domain, task), text)
 
@@ -68,7 +68,7 @@ def build(experiment: cli.Experiment) -> None:
   text = experiment.text_codec()
   image_side = experiment.section(ImageConfig, "images").side
 
-  bar = tqdm.tqdm(experiment.all_tasks, unit="dataset", desc="build", dynamic_ncols=True)
+  bar = progress.Bar(experiment.all_tasks, unit="dataset", desc="build")
   for domain, task in bar:
     name = cli.name_of(domain, task)
     bar.set_postfix_str(name)

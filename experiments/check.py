@@ -11,13 +11,12 @@ import pathlib
 import signal
 import sys
 
-import tqdm
 from absl import flags
 
 import rlds_builders
 from experiments import cli
 from experiments import collect as collect_verb
-from gato_jax import errors
+from gato_jax import errors, progress
 from gato_jax.documents import ImageConfig
 from gato_jax.domain import SimulatedDomain, environment_task_spec
 from gato_jax.env import collect, contract
@@ -166,7 +165,7 @@ def write_scores(domain: SimulatedDomain, tasks: list[str]) -> None:
   path = rlds_builders.scores_path(domain.name)
   scores = json.loads(path.read_text()) if path.exists() else {}
 
-  for task in tqdm.tqdm(tasks, desc="measure scores", unit="task"):
+  for task in progress.Bar(tasks, desc="measure scores", unit="task"):
     measured = reference_scores.measure(
       domain,
       task,

@@ -9,9 +9,8 @@ changed code in its folder). Its episodes are then moved aside and collected ane
 import sys
 import time
 
-import tqdm
-
 from experiments import cli
+from gato_jax import progress
 from gato_jax.domain import SimulatedDomain
 from gato_jax.env import collect
 from gato_jax.errors import GatoError
@@ -27,9 +26,7 @@ def run(collection: collect.Collection) -> None:
   done = dict.fromkeys(missing, 0)
   failures = 0
 
-  with tqdm.tqdm(
-    total=sum(missing.values()), unit="episode", desc="collect", dynamic_ncols=True
-  ) as bar:
+  with progress.Bar(total=sum(missing.values()), unit="episode", desc="collect") as bar:
     for task, outcome in collection.play():
       if isinstance(outcome, int):
         done[task] += outcome
@@ -56,7 +53,7 @@ def run(collection: collect.Collection) -> None:
         bar.write(f"{text}, {collection.skipped[task]} skipped", file=sys.stderr)
       if rate:
         seconds_left = (missing[task] - finished[task]) / rate
-        text += f", {tqdm.tqdm.format_interval(seconds_left)} left"
+        text += f", {progress.Bar.format_interval(seconds_left)} left"
 
       tasks_left = sum(count > finished[name] for name, count in missing.items())
       bar.set_postfix_str(f"{text}; {tasks_left} tasks left, {failures} failures")

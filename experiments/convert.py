@@ -9,10 +9,10 @@ is written again.
 import pathlib
 import shutil
 
-import tqdm
 from absl import flags
 
 from experiments import cli
+from gato_jax import progress
 from gato_jax.domain import DocumentDomain
 from gato_jax.errors import GatoError
 from gato_jax.storage import disk
@@ -37,7 +37,7 @@ def main(experiment: cli.Experiment) -> None:
 
   out = pathlib.Path(_OUT.value or pathlib.Path(experiment.config.data_dir) / _TO.value)
   written = 0
-  for domain, task in tqdm.tqdm(tasks, desc="convert", unit="dataset", dynamic_ncols=True):
+  for domain, task in progress.Bar(tasks, desc="convert", unit="dataset"):
     name = cli.name_of(domain, task)
     folder = out / name
     if (folder / "meta/info.json").exists():

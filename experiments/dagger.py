@@ -14,11 +14,10 @@ import signal
 import subprocess
 import sys
 
-import tqdm
 from absl import flags
 
 from experiments import cli
-from gato_jax import agent, evaluate
+from gato_jax import agent, evaluate, progress
 from gato_jax.domain import SimulatedDomain
 from gato_jax.env.results import Failure
 from gato_jax.errors import GatoError
@@ -128,9 +127,7 @@ def play_round(
 
   with (
     simulator_pool.Simulators(limits, log) as simulators,
-    tqdm.tqdm(
-      total=len(missing), desc=f"round {round_number}", unit="episode", dynamic_ncols=True
-    ) as bar,
+    progress.Bar(total=len(missing), desc=f"round {round_number}", unit="episode") as bar,
   ):
     engine = policy.engine(sorted({job.name for job in missing}), simulators.workers, act)
     engine.compile(on_shape=lambda text: bar.set_postfix_str(f"compiles {text}"))

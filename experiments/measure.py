@@ -14,7 +14,6 @@ in the window, and how often the most likely action is a copy of the last one
 import sys
 from collections.abc import Callable
 
-import tqdm
 from absl import flags
 
 from experiments import cli
@@ -29,7 +28,7 @@ from experiments.analysis.report import (
   language_table,
   recorded_video,
 )
-from gato_jax import agent
+from gato_jax import agent, progress
 from gato_jax.data import records
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.domain import DocumentDomain, RecordedDomain, SimulatedDomain
@@ -121,7 +120,7 @@ def measure_cloning(experiment: cli.Experiment) -> None:
   mixture = experiment.section(MixtureConfig, "data", name=f"{experiment.config.name}.cloning")
 
   rows_of_tasks: list[cloning_rows.CloningRow] = []
-  for task in tqdm.tqdm(tasks, desc="measure", unit="task", dynamic_ncols=True):
+  for task in progress.Bar(tasks, desc="measure", unit="task"):
     rows_of_tasks += cloning.measure(
       params,
       GatoConfig.from_json(meta["model"]),

@@ -5,12 +5,11 @@ The policy is the experiment's checkpoint in this process, or that of a server
 does not wait: while an action is late the previous one is repeated (docs/acting.md).
 """
 
-import tqdm
 from absl import flags
 
 import rlds_builders
 from experiments import cli
-from gato_jax import agent
+from gato_jax import agent, progress
 from gato_jax.domain import SimulatedDomain, environment_task_spec
 from gato_jax.env import realtime, returns
 from gato_jax.env.loop import Actor
@@ -69,9 +68,7 @@ def main(experiment: cli.Experiment) -> None:
     engine.compile()
     actor = policy.actor_of(engine, _TASK.value, act)
 
-  with tqdm.tqdm(
-    total=_STEPS.value, unit="action", desc=f"{_TASK.value}, {hz:g} Hz", dynamic_ncols=True
-  ) as bar:
+  with progress.Bar(total=_STEPS.value, unit="action", desc=f"{_TASK.value}, {hz:g} Hz") as bar:
     # The return-to-go is counted in every step, also while an action is repeated.
     actor = realtime.ActionRepeat(actor, act.action_steps)
     if return_target:

@@ -19,11 +19,11 @@ import sys
 import threading
 from collections.abc import Mapping
 
-import tqdm
 from absl import flags
 
 from experiments import cli
 from experiments.analysis import studies
+from gato_jax import progress
 from gato_jax.errors import GatoError, check_name
 from gato_jax.storage import files, lock
 from gato_jax.train import checkpoint, export
@@ -98,18 +98,18 @@ def chosen(runs: list[studies.StudyRun], names: list[str]) -> list[studies.Study
 class Player:
   """Executes the verbs of runs in processes of their own."""
 
-  def __init__(self, home: pathlib.Path, progress: Progress, bar: tqdm.tqdm, single: bool):
+  def __init__(self, home: pathlib.Path, finished: Progress, bar: progress.Bar, single: bool):
     """Prepares the environment of the processes.
 
     Args:
       home: Directory of the study.
-      progress: What is finished; verbs are added to it.
+      finished: What is finished; verbs are added to it.
       bar: Progress bar of verbs.
       single: True to give each process one core. Two such runs finish before two that wait for
         each other's threads.
     """
     self._home = home
-    self._progress = progress
+    self._finished = finished
     self._bar = bar
     self._more_flags: dict[str, list[str]] = {"evaluate": []}
 
@@ -135,7 +135,7 @@ class Player:
     config_flags = [argument for argument in sys.argv[1:] if argument.startswith("--config")]
 
     for verb in run.verbs:
-      if self._progress.has(run, verb):
+      if self._finished.has(run, verb):
         continue
 
       verb_flags = [*config_flags, f"--run={run.name}", *self._more_flags.get(verb, [])]
@@ -152,7 +152,7 @@ class Player:
           f"its output is in {log}"
         )
 
-      self._progress.add(run, verb)
+      self._finished.add(run, verb)
       self._bar.update()
 
   def _call(self, command: list[str], log: pathlib.Path) -> int:
@@ -188,7 +188,7 @@ def _last_error(log: pathlib.Path) -> str:
   return (errors or lines)[-1]
 
 
-def run_all(runs: list[studies.StudyRun], player: Player, bar: tqdm.tqdm) -> list[str]:
+def run_all(runs: list[studies.StudyRun], player: Player, bar: progress.Bar) -> list[str]:
   """Plays the runs, --jobs at a time, each after the run that it needs.
 
   Returns:
@@ -266,8 +266,8 @@ def main(experiment: cli.Experiment) -> None:
   home = experiment.workdir
   runs = chosen(experiment.runs, _ONLY.value)
   hashes = {run.name: settings_hash(cli.Experiment(experiment.config, run.name)) for run in runs}
-  progress = Progress(home, hashes)
-  missing = {run.name: [verb for verb in run.verbs if not progress.has(run, verb)] for run in runs}
+  finished = Progress(home, hashes)
+  missing = {run.name: [verb for verb in run.verbs if not finished.has(run, verb)] for run in runs}
 
   if _LIST.value:
     for run in runs:
@@ -284,9 +284,9 @@ def main(experiment: cli.Experiment) -> None:
   total = sum(map(len, missing.values()))
   with (
     lock.only_writer(home, "study"),
-    tqdm.tqdm(total=total, desc="study", unit="verb", dynamic_ncols=True) as bar,
+    progress.Bar(total=total, desc="study", unit="verb") as bar,
   ):
-    player = Player(home, progress, bar=bar, single=_JOBS.value > 1)
+    player = Player(home, finished, bar=bar, single=_JOBS.value > 1)
     failures = run_all(runs, player, bar=bar)
 
   if failures:

@@ -18,10 +18,10 @@ import sys
 from collections.abc import Iterator
 
 import sentencepiece
-import tqdm
 from absl import flags
 
 from experiments import cli
+from gato_jax import progress
 from gato_jax.errors import GatoError
 from gato_jax.tokens import vocabulary
 from rlds_builders.text import documents, python_docs
@@ -72,7 +72,7 @@ def files(pattern: str) -> Iterator[str]:
     )
 
   words = 0
-  for path in tqdm.tqdm(paths, desc="corpus", unit="file", leave=False, delay=1):
+  for path in progress.Bar(paths, desc="corpus", unit="file", leave=False, delay=1):
     for line in _lines(path):
       words += len(line.split())
   if not words:

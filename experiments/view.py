@@ -9,11 +9,11 @@ On a port:      --serve (only on this machine)
 
 import pathlib
 
-import tqdm
 from absl import flags
 
 from experiments import cli
 from experiments.analysis.view import page
+from gato_jax import progress
 from gato_jax.domain import DocumentDomain
 from gato_jax.errors import GatoError
 from gato_jax.storage import disk
@@ -39,7 +39,7 @@ def main(experiment: cli.Experiment) -> None:
   names = _chosen(experiment)
   text = experiment.text_codec()
   tasks = []
-  for name in tqdm.tqdm(names, desc="view", unit="task", dynamic_ncols=True):
+  for name in progress.Bar(names, desc="view", unit="task"):
     data = prepared.load(experiment.tfds, name, keep=experiment.config.data.keep)
     assert isinstance(data, prepared.PreparedEpisodes), name
     tasks.append(content.task_content(data, text, _EPISODES.value))

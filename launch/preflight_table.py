@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import tqdm
 
+from gato_jax import progress
 from gato_jax.model import flops
 from gato_jax.train.hardware import GIB
 from launch import preflight, roofline
@@ -90,7 +90,7 @@ def main() -> None:
   # The results are written after every case: an interrupted run continues.
   rows = read(arguments.results)
   cases = missing(rows)
-  for size, topology in tqdm.tqdm(cases, unit="case", desc="pre-flight", dynamic_ncols=True):
+  for size, topology in progress.Bar(cases, unit="case", desc="pre-flight"):
     rows[size, topology] = run(size, topology, limit=arguments.limit)
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     arguments.results.write_text("".join(json.dumps(row) + "\n" for row in rows.values()))

@@ -9,7 +9,7 @@ from launch.jobs import Backend, JobState
 # Lines that are read at each look; a job that prints more between two looks loses some.
 _LINES = 200
 
-# A progress bar of tqdm: "train:  47%|####7   | 8401/18000 [02:05<1:38:40, ...]".
+# A progress bar: "train:  47%|####7   | 8401/18000 [02:05<1:38:40, ...]".
 _BAR = re.compile(r"^(.*?)\s*\d+%\|.*\|")
 
 

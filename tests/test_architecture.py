@@ -22,6 +22,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc
 # Lower layers never import higher ones; the longest matching name counts.
 LAYERS = {
   "gato_jax.errors": 0,
+  "gato_jax.progress": 0,
   "gato_jax.randomness": 0,
   "gato_jax.documents": 1,
   "gato_jax.task": 1,
@@ -45,6 +46,7 @@ BUILDERS_MAY_IMPORT = (
   "gato_jax.domain",
   "gato_jax.env.loop",
   "gato_jax.errors",
+  "gato_jax.progress",
   "gato_jax.randomness",
   "gato_jax.storage.files",
   "gato_jax.task",
@@ -54,6 +56,7 @@ BASE_MAY_IMPORT = (
   "gato_jax.data.freshness",
   "gato_jax.env.logs",
   "gato_jax.env.results",
+  "gato_jax.storage.lock",
   "gato_jax.storage.origin",
 )
 SHARED_BUILDERS = ("base", "files", "planners", "recordings", "scenes", "worlds")

@@ -4,8 +4,8 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import tqdm
 
+from gato_jax import progress
 from gato_jax.data.records import Episode, EpisodeSource
 from gato_jax.evaluate.videos import DEFAULT_FPS
 from gato_jax.task import TaskSpec
@@ -39,7 +39,7 @@ def export(episodes: EpisodeSource, folder: pathlib.Path) -> None:
   fps = max(1, round(1 / spec.control_timestep if spec.control_timestep else DEFAULT_FPS))
   writer = lerobot_writer.LeRobotWriter(folder, columns, fps)
 
-  bar = tqdm.tqdm(episodes, spec.name, unit="episode", leave=False, delay=2)
+  bar = progress.Bar(episodes, spec.name, unit="episode", leave=False, delay=2)
   for episode in bar:
     tasks = [spec.name] * len(episode.action)
     if instruction:

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable
 
 import ml_collections
-import tqdm
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from experiments.cli import addresses, config_names, errors, settings
 from experiments.cli.experiment import Experiment
+from gato_jax import progress
 from gato_jax.errors import GatoError
 from gato_jax.storage import disk, files, paths
 
@@ -197,5 +197,5 @@ class _AboveProgressBars(io.TextIOBase):
   """Writes log lines to standard error, above a progress bar that is being drawn there."""
 
   def write(self, text: str) -> int:
-    tqdm.tqdm.write(text, file=sys.stderr, end="")
+    progress.Bar.write(text, file=sys.stderr, end="")
     return len(text)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-import tqdm
 import zstandard
 
-from gato_jax import documents
+from gato_jax import documents, progress
 from gato_jax.data import prepared_format, records
 from gato_jax.env import returns
 from gato_jax.errors import GatoError
@@ -250,4 +249,4 @@ def _checked(column: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 
 
 def _progress(items: Iterable[_T], task: str, unit: str) -> Iterable[_T]:
-  return tqdm.tqdm(items, f"prepare {task}", unit=unit, leave=False, dynamic_ncols=True, delay=2)
+  return progress.Bar(items, f"prepare {task}", unit=unit, leave=False, delay=2)

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import tqdm
-
+from gato_jax import progress
 from gato_jax.env import results
 from gato_jax.env.results import EXPERT, POLICY, RANDOM, Failure
 from gato_jax.errors import GatoError
@@ -194,9 +193,7 @@ class Evaluation:
       ]
 
     with contextlib.ExitStack() as stack:
-      bar = stack.enter_context(
-        tqdm.tqdm(total=len(todo), desc=label, unit="episode", dynamic_ncols=True)
-      )
+      bar = stack.enter_context(progress.Bar(total=len(todo), desc=label, unit="episode"))
       engine = None
       check_spec: Callable[[TaskSpec], None] = lambda spec: None  # noqa: E731
       if policy_tasks:
@@ -291,7 +288,7 @@ class Evaluation:
   def _keep_failure(self, failure: Failure) -> None:
     results.append(self._workdir / "failures.jsonl", [failure])
     self.failures.append(failure)
-    tqdm.tqdm.write(
+    progress.Bar.write(
       f"{failure.task}, {failure.actor}, seed {failure.seed}: {failure.reason}", file=sys.stderr
     )
 

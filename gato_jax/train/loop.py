@@ -10,9 +10,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import tqdm
 
-from gato_jax import model
+from gato_jax import model, progress
 from gato_jax.errors import GatoError
 from gato_jax.model import sharding
 from gato_jax.storage import paths
@@ -228,8 +227,8 @@ def measure_validation(
   count = config.validation_batches
 
   with prefetch.prefetch(batches) as prefetched:
-    bar = tqdm.trange(
-      count, desc="validation", unit="batch", dynamic_ncols=True, disable=not multihost.is_first()
+    bar = progress.Bar(
+      range(count), desc="validation", unit="batch", disable=not multihost.is_first()
     )
     measured = [
       jax.device_get(trainer.evaluate(params, trainer.put(next(prefetched)))) for _ in bar

@@ -15,8 +15,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import tqdm
 
+from gato_jax import progress
 from gato_jax.errors import GatoError
 from gato_jax.storage import files
 from gato_jax.train import multihost, step
@@ -156,11 +156,10 @@ def seconds_per_step(trainer: step.Trainer, batches: Iterator[Mapping[str, np.nd
   total = 10 * _MEASURED_STEPS
   seconds = []
 
-  bar = tqdm.trange(
-    _WARMUP_STEPS + _MEASURED_STEPS,
+  bar = progress.Bar(
+    range(_WARMUP_STEPS + _MEASURED_STEPS),
     desc="compile, time steps",
     unit="step",
-    dynamic_ncols=True,
     disable=not multihost.is_first(),
   )
   for _ in bar:

@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import tqdm
 
+from gato_jax import progress
 from gato_jax.train import (
   checkpoint,
   clock,
@@ -198,12 +198,11 @@ class Run:
       stack.callback(profiler.close)
 
       total = self.plan.total(segment.first)
-      bar = tqdm.tqdm(
+      bar = progress.Bar(
         total=total,
         initial=segment.first,
         desc="train",
         unit="step",
-        dynamic_ncols=True,
         disable=not multihost.is_first(),
       )
       stack.callback(bar.close)

@@ -22,9 +22,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 
-from gato_jax import documents
+from gato_jax import documents, progress
 from gato_jax.data import freshness
 from gato_jax.domain import (
   DocumentDomain,
@@ -200,11 +199,11 @@ def _dispose_of(
   others = {part: value for part, value in origin_now.items() if part != "logs"}
   if not origin.difference(origin.of_dataset(before / "metadata.json"), others):
     shutil.rmtree(before)
-    tqdm.tqdm.write(f"{why}; built again", file=sys.stderr)
+    progress.Bar.write(f"{why}; built again", file=sys.stderr)
     return
 
   aside = logs.move_aside(before, directory.name)
-  tqdm.tqdm.write(f"{why}; built again, the old dataset is in {aside}", file=sys.stderr)
+  progress.Bar.write(f"{why}; built again, the old dataset is in {aside}", file=sys.stderr)
 
 
 # mypy does not see TFDS' `__init_subclass__`, which takes skip_registration.
@@ -387,7 +386,7 @@ class DocumentBuilder(_Builder, skip_registration=True):  # type: ignore[call-ar
   def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
     name = f"{self.DOMAIN.name}.{self.task}"
     iterator = self.DOMAIN.read_documents(self.task, split, image_side())
-    bar = tqdm.tqdm(iterator, desc=f"{name}, {split}", unit="document", leave=False, delay=2)
+    bar = progress.Bar(iterator, desc=f"{name}, {split}", unit="document", leave=False, delay=2)
 
     index = -1
     for index, document in enumerate(bar):

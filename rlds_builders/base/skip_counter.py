@@ -5,8 +5,7 @@ Each one is named; too many of them stop the build.
 
 import sys
 
-import tqdm
-
+from gato_jax import progress
 from gato_jax.errors import GatoError
 
 # A set of at least this many members stops at more than this share of bad ones.
@@ -16,7 +15,7 @@ _MIN_MEMBERS = 100
 
 def tell(line: str) -> None:
   """Writes a line to stderr, above any progress bar."""
-  tqdm.tqdm.write(line, file=sys.stderr)
+  progress.Bar.write(line, file=sys.stderr)
 
 
 class SkipCounter:

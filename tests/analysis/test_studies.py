@@ -12,7 +12,6 @@ import threading
 import commands
 import numpy as np
 import pytest
-import tqdm
 from absl import flags
 
 from experiments import cli
@@ -22,6 +21,7 @@ from experiments.analysis.report.sections import fine_tuning as section
 from experiments.analysis.studies import StudyRun
 from experiments.configs import default, small
 from experiments.configs.studies import fine_tuning, forgetting, leave_one_out
+from gato_jax import progress
 from gato_jax.errors import GatoError
 from gato_jax.train import checkpoint
 
@@ -225,7 +225,7 @@ def test_runs_side_by_side_wait_only_for_what_they_need():
     StudyRun("c", starts_from="b"),
     StudyRun("free"),
   ]
-  failures = study.run_all(studies.in_order(runs), Player(), tqdm.tqdm(disable=True))
+  failures = study.run_all(studies.in_order(runs), Player(), progress.Bar(disable=True))
 
   assert failures == ["broken: train ended"] and order == ["free", "slow", "needs_slow"]
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tqdm
 
+from gato_jax import progress
 from gato_jax.domain import Source
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec
@@ -99,7 +99,7 @@ def survey(dataset: str, episodes: int, text: codec.TextCodec) -> Survey:
   splits = _splits(opened)
   reading = itertools.islice(recorded_source.columns(opened, source, used), episodes)
   total = min(episodes, splits.get(source.split, episodes))
-  for episode in tqdm.tqdm(reading, "look", total, unit="episode", dynamic_ncols=True):
+  for episode in progress.Bar(reading, "look", total, unit="episode"):
     lengths.append(max(map(len, episode.values())))
     for path, column in episode.items():
       if kinds[path] == "depth":

@@ -12,7 +12,6 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import tqdm
 
 from experiments.analysis.interpret import probes, states
 from experiments.analysis.interpret.config import InterpretConfig
@@ -28,6 +27,7 @@ from experiments.analysis.interpret.rows import (
   AblatedProbe,
 )
 from experiments.analysis.interpret.samples import Sample
+from gato_jax import progress
 from gato_jax.errors import GatoError
 from gato_jax.model import removal
 
@@ -123,9 +123,7 @@ def run(
     jobs += [(layer, kind, kinds[kind]) for layer, kinds in by_layer.items() for kind in REMOVED]
 
   rows = []
-  for layer, kind, removed in tqdm.tqdm(
-    jobs, desc="directions", unit="removal", dynamic_ncols=True
-  ):
+  for layer, kind, removed in progress.Bar(jobs, desc="directions", unit="removal"):
     rows += _probe_without(drawn, residual[layer], layer, kind, removed, config)
   return rows
 

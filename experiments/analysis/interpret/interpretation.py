@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from experiments.analysis.interpret import (
   attention,
@@ -20,6 +19,7 @@ from experiments.analysis.interpret import (
   states,
 )
 from experiments.analysis.interpret.config import InterpretConfig
+from gato_jax import progress
 from gato_jax.data import prepared
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.errors import GatoError
@@ -73,16 +73,16 @@ def run(
     )
 
   drawn: list[samples.Sample] = []
-  for data in tqdm.tqdm(datasets.values(), desc="samples", unit="task", dynamic_ncols=True):
+  for data in progress.Bar(datasets.values(), desc="samples", unit="task"):
     drawn += samples.draw(data, network.text, mixture, network.config.max_local_positions, config)
 
-  with tqdm.tqdm(total=len(drawn), desc="states", unit="sample", dynamic_ncols=True) as bar:
+  with progress.Bar(total=len(drawn), desc="states", unit="sample") as bar:
     residual = states.pooled(network.config, network.params, drawn, config.tokens, bar.update)
 
   is_trained = np.array([sample.task in trained for sample in drawn])
   if "probes" in config.parts:
     specs = probes.plan(config, layers=len(residual) - 1)
-    specs = tqdm.tqdm(specs, desc="probes", unit="probe", dynamic_ncols=True)
+    specs = progress.Bar(specs, desc="probes", unit="probe")
     _write(out / rows.PROBES, probes.run(specs, *_select(drawn, residual, is_trained), config))
 
   if "directions" in config.parts:

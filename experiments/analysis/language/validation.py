@@ -4,10 +4,10 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import tqdm
 from PIL import Image
 
 from experiments.analysis.language import measure
+from gato_jax import progress
 from gato_jax.data import prepared_format, records
 from gato_jax.documents import CaptionedImage, Question
 from gato_jax.env import results
@@ -56,9 +56,7 @@ def run(
     if missing and source.spec.document_kind == "questions":
       prior = measure.Prior.of(records.DocumentRecords(directory))
 
-    for index in tqdm.tqdm(
-      missing, desc=task, unit="document", dynamic_ncols=True, disable=not missing
-    ):
+    for index in progress.Bar(missing, desc=task, unit="document", disable=not missing):
       document = source.document(index)
 
       other_document = None

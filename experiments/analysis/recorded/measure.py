@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from experiments.analysis.recorded import history, rows
-from gato_jax import randomness
+from gato_jax import progress, randomness
 from gato_jax.data import prepared, prepared_format, splits
 from gato_jax.data.mixture import MixtureConfig
 from gato_jax.env import results
@@ -106,7 +105,7 @@ def run(
       _film(film, follower, data, int(chosen[0]), path, step=policy.step)
     constant = _constant_action(data, np.setdiff1d(data.kept, validation))
 
-    for episode in tqdm.tqdm(missing, desc=task, unit="episode", dynamic_ncols=True):
+    for episode in progress.Bar(missing, desc=task, unit="episode"):
       at = _sample(f"steps/{task}/{episode}", int(data.lengths[episode]), steps)
       error, copied_error, constant_error = follower.errors(episode, at, constant=constant)
       row = rows.ActionErrorRow(
