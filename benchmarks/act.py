@@ -3,6 +3,7 @@
 On one core:                          python benchmarks/act.py --preset=cpu --threads=1
 On an accelerator:                    python benchmarks/act.py --variant=gato_1b --batch=1,8,32,64
 Is the cost of a step constant?       python benchmarks/act.py --steps=10000 --over_time
+What could accelerators reach?        python benchmarks/act.py --variant=gato_1b --batch=1,64 --on_paper
 
 A control task has --observations values and --actions continuous actions; --patches=20 makes it an
 image of 80 x 64 pixels with one discrete action. A step is timed by the caller: packing, transfer,
@@ -10,6 +11,10 @@ the compiled call, the action back on the host; compile time is apart. The floor
 step cannot avoid reading (weights once for the observation and once for every further action token,
 the memory of every environment each time, the head) over the bandwidth of a large copy, measured
 here in turn with the steps.
+
+With --on_paper nothing is run: for every known accelerator it prints the bytes and FLOPs of a step,
+and the time that these take at the data sheet's bandwidth and peak. The observation and each
+further action token are passes one after the other, and a pass takes the longer of its two times.
 """
 
 import argparse
@@ -53,6 +58,9 @@ def arguments() -> argparse.Namespace:
   parser.add_argument(
     "--over_time", action="store_true", help="prints the median of every tenth of the steps"
   )
+  parser.add_argument(
+    "--on_paper", action="store_true", help="prints what accelerators could reach, as Markdown"
+  )
   parser.add_argument("--out", type=pathlib.Path, help="appends the rows to this JSONL file")
   return parser.parse_args()
 
@@ -70,9 +78,10 @@ from dm_env import specs as dm_specs  # noqa: E402
 from gato_jax import model  # noqa: E402
 from gato_jax.agent import ActConfig, Engine  # noqa: E402
 from gato_jax.agent.prompts import Prompts  # noqa: E402
-from gato_jax.model import cache  # noqa: E402
+from gato_jax.model import cache, flops  # noqa: E402
 from gato_jax.task import TaskSpec  # noqa: E402
-from gato_jax.tokens import codec, layout  # noqa: E402
+from gato_jax.tokens import codec, layout, vocabulary  # noqa: E402
+from gato_jax.train import hardware  # noqa: E402
 
 PRESET = model.GatoConfig(
   layers=4,
@@ -107,28 +116,94 @@ def observe(spec: TaskSpec, random: np.random.Generator) -> dict[str, np.ndarray
 
 
 def bytes_of(tree: object) -> int:
-  return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+  return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def pass_bytes(
+  config: model.GatoConfig, params: cache.ActingParams, columns: int, batch: int
+) -> int:
+  """Returns the bytes that a pass of `batch` environments has to read.
+
+  The token table does not count: a pass takes a few of its rows.
+
+  Args:
+    config: Of the network.
+    params: Its parameters, or their shapes and dtypes.
+    columns: Token ids that an action can be.
+    batch: Environments, of which each has a slot of the KV cache.
+  """
+  weights = bytes_of((params.layers, params.relative_keys, params.final_norm))
+  itemsize = jnp.dtype(config.dtype).itemsize
+  memory = 2 * config.layers * config.heads * config.memory_length * config.key_size * batch
+
+  return weights + (memory + columns * config.width) * itemsize
 
 
 def floor_bytes(
-  engine: Engine, params: cache.ActingParams, task_layout: layout.TokenLayout, batch: int
+  config: model.GatoConfig, params: cache.ActingParams, task_layout: layout.TokenLayout, batch: int
 ) -> int:
-  """Returns the bytes that a step of `batch` environments has to read.
-
-  The token table does not count: a step takes a few of its rows.
-  """
-  embedding = params.embedding
-  weights = bytes_of((params.layers, params.relative_keys, params.final_norm))
-
-  # Every environment has a slot of the KV cache.
-  kv_cache = engine._state.kv_cache
-  memory = bytes_of((kv_cache.keys, kv_cache.values)) * batch // engine.slots
-
-  head = bytes_of(next(iter(engine._heads.values())))
-  patches = bytes_of(embedding["patch_embedder"]) if task_layout.patch_count else 0
+  """Returns the bytes that a step of `batch` environments has to read."""
+  embedder = params.embedding["patch_embedder"]
+  patches = bytes_of(embedder) if task_layout.patch_count else 0
 
   # Each action token is a pass through the network; the first one reads the observation, too.
-  return task_layout.action.size * (weights + memory + head) + patches
+  passes = task_layout.action.size
+  return passes * pass_bytes(config, params, columns(task_layout), batch) + patches
+
+
+def columns(task_layout: layout.TokenLayout) -> int:
+  """Returns the number of token ids that an action can be."""
+  action = task_layout.spec.action
+  if isinstance(action, dm_specs.DiscreteArray):
+    return action.num_values
+  return vocabulary.CONTINUOUS_BINS
+
+
+def print_on_paper(config: model.GatoConfig, params: cache.ActingParams) -> None:
+  """Prints a table of what known accelerators could reach."""
+  print("| device | task | batch | GB | GFLOP | ms reading | ms computing | floor ms | actions/s |")
+  print("|" + "---|" * 9)
+
+  for kind, device in hardware.DEVICES.items():
+    for patches in [0, 20] if ARGS.patches is None else [ARGS.patches]:
+      task_layout = layout.TokenLayout(task_spec(patches), codec.default_text_codec())
+      for batch in map(int, ARGS.batch.split(",")):
+        print(paper_row(config, params, task_layout, batch, kind=kind, device=device))
+
+
+def paper_row(
+  config: model.GatoConfig,
+  params: cache.ActingParams,
+  task_layout: layout.TokenLayout,
+  batch: int,
+  *,
+  kind: str,
+  device: hardware.Device,
+) -> str:
+  """Returns the row of one accelerator, task and batch."""
+  sizes = dict(columns=columns(task_layout), memory=config.memory_length)
+  observation = task_layout.observation_length + 1  # with the separator
+  first = batch * flops.action(
+    config, observation=observation, actions=1, patches=task_layout.patch_count, **sizes
+  )
+  further = batch * flops.action(config, observation=0, actions=1, patches=0, **sizes)
+
+  # The first pass reads the patch embedder's weights, too.
+  passes = task_layout.action.size
+  read = pass_bytes(config, params, sizes["columns"], batch)
+  read_first = floor_bytes(config, params, task_layout, batch) - (passes - 1) * read
+
+  bytes_of_passes = np.array([read_first] + (passes - 1) * [read])
+  flops_of_passes = np.array([first] + (passes - 1) * [further])
+  reading = 1000 * bytes_of_passes / device.bandwidth
+  computing = 1000 * flops_of_passes / device.peak_flops
+  floor = np.maximum(reading, computing).sum()
+
+  return (
+    f"| {kind} | {task_layout.spec.name} | {batch} | {bytes_of_passes.sum() / 1e9:.1f} |"
+    f" {flops_of_passes.sum() / 1e9:.0f} | {reading.sum():.2f} | {computing.sum():.2f} |"
+    f" {floor:.2f} | {1000 * batch / floor:,.0f} |"
+  )
 
 
 def bandwidth(size: int) -> float:
@@ -172,7 +247,7 @@ class Case:
     for slot in range(batch):
       self.engine.start(slot, name, slot)
     self.run(config.memory_length // self.layout.length + 2)
-    self.floor_bytes = floor_bytes(self.engine, params, self.layout, batch)
+    self.floor_bytes = floor_bytes(config, params, self.layout, batch)
 
   def run(self, steps: int) -> np.ndarray:
     """Returns the seconds of each step."""
@@ -194,9 +269,14 @@ def main() -> None:
   config = dataclasses.replace(
     config, **{name: value for name, value in changes.items() if value is not None}
   )
-  params = cache.acting_params(
-    config, jax.jit(model.init_params, static_argnums=0)(config, jax.random.key(0))
-  )
+
+  def make_params() -> cache.ActingParams:
+    return cache.acting_params(config, model.init_params(config, jax.random.key(0)))
+
+  if ARGS.on_paper:
+    print_on_paper(config, jax.eval_shape(make_params))
+    return
+  params = make_params()
 
   device = jax.local_devices()[0]
   cores = len(os.sched_getaffinity(0))
