@@ -17,12 +17,12 @@ def get_config() -> ml_collections.ConfigDict:
   config = scaling.get_config()
   config.name = "learning_rates"
 
-  # Steps of the square root of two, around the demo's rate. 200 batches each.
+  # Steps of the square root of two. 100 batches each, since the widest network has 31M parameters.
   config.scaling = cli.section_of(
     runs.SweepConfig(
-      widths=(64, 128, 256),
-      tokens=(249_600,),
-      rates=(0.35, 0.5, 0.71, 1.0, 1.41, 2.0, 2.83),
+      widths=(64, 128, 256, 512),
+      tokens=(124_800,),
+      rates=(0.5, 0.71, 1.0, 1.41, 2.0),
       branch=False,
     )
   )
