@@ -232,7 +232,8 @@ class Evaluation:
 
         seconds = time.monotonic() - began
         rate = (self._simulators.actions - actions_before) / seconds
-        bar.set_postfix_str(f"{rate:,.0f} actions/s, {_abbreviate(self._simulators.running)}")
+        running = _abbreviate(self._simulators.running)
+        bar.set_postfix_str(f"{rate:,.0f} actions/s" + (f", {running}" if running else ""))
         bar.update()
 
       return bar.total - bar.n
