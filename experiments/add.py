@@ -17,13 +17,13 @@ import re
 import subprocess
 import sys
 
-import rich.console
 import rich.table
 from absl import flags
 
 import rlds_builders
 from experiments import cli, configs
 from experiments.analysis.adding import location
+from experiments.analysis.report import console as terminal
 from gato_jax.domain import RecordedDomain
 from gato_jax.errors import GatoError
 from gato_jax.tokens import codec, layout
@@ -162,8 +162,7 @@ def _show(found, proposal) -> None:
       becomes += ", scaled"
     result.add_row(path, str(list(field.shape)), holds, becomes or "[dim]-[/dim]")
 
-  console = rich.console.Console(width=max(100, rich.console.Console().width), highlight=False)
-  console.print(result)
+  terminal.fitting(None, result).print(result, highlight=False)
   splits = ", ".join(f"{name} {count:,}" for name, count in found.splits.items())
   print(
     f"{len(found.lengths):,} episodes of {min(found.lengths)} to {max(found.lengths)} steps "

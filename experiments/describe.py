@@ -9,10 +9,10 @@ import multiprocessing
 import pathlib
 from collections.abc import Iterable, Mapping
 
-import rich.console
 import rich.table
 
 from experiments import cli
+from experiments.analysis.report import console as terminal
 from gato_jax.domain import DocumentDomain, Domain, SimulatedDomain, environment_task_spec
 from gato_jax.env import logs, returns
 from gato_jax.errors import GatoError
@@ -22,7 +22,6 @@ from gato_jax.tokens import layout
 
 # A plain tuple stands for census.Count, whose module imports TensorFlow.
 Counts = Mapping[str, tuple[int, int, int]]  # "domain.task" -> kept, tokens, episodes
-_MIN_WIDTH = 110  # characters of the table
 
 
 def task_spec(experiment: cli.Experiment, domain: Domain, task: str) -> TaskSpec:
@@ -173,13 +172,9 @@ def main(experiment: cli.Experiment) -> None:
   print(f"parameters: {count_parameters(abstract_params(model_config)):,}")
   print(f"tokens a batch: {rows} rows x {length} = {rows * length:,}\n")
 
-  # Output that goes into a file or a narrow terminal is wrapped by the reader, not by rich.
-  console = rich.console.Console()
-  if console.width < _MIN_WIDTH:
-    console = rich.console.Console(width=_MIN_WIDTH)
-
   counts, problems = count_datasets(experiment)
-  console.print(rows_table(experiment, counts))
+  shown = rows_table(experiment, counts)
+  terminal.fitting(None, shown).print(shown)
   print("", *notes_of(experiment, counts, problems), "", sep="\n")
 
   total = sum(experiment.weights.values())

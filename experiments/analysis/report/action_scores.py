@@ -11,7 +11,6 @@ import rich.console
 from experiments.analysis.recorded.rows import ActionErrorRow
 from experiments.analysis.report import console as terminal
 from experiments.analysis.report import drawing
-from experiments.analysis.report.table import MIN_WIDTH
 from gato_jax.evaluate.scores import RESAMPLES, Interval, percentiles
 
 HEADINGS = ("task", "number", "error", "95 %", "last action", "mean action", "episodes")
@@ -198,10 +197,10 @@ def note(action_scores: Sequence[ActionScore]) -> str:
 
 def show(action_scores: Sequence[ActionScore], console: rich.console.Console | None = None) -> None:
   """Prints a row for each number of each task's action."""
-  console = terminal.at_least(console, MIN_WIDTH)
   shown = terminal.table(left=HEADINGS[:1], right=HEADINGS[1:])
   for score in action_scores:
     terminal.add_row(shown, cells(score), style="green" if score.beats else "")
 
+  console = terminal.fitting(console, shown)
   console.print(shown)
   console.print(note(action_scores), highlight=False, markup=False)

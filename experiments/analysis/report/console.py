@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 
 import rich.console
+import rich.measure
 import rich.table
+
+# Characters: of the notes below a table, and of any table.
+_LEAST_WIDTH, _WIDEST = 100, 10_000
 
 
 def table(left: Sequence[str], right: Sequence[str], wrap: bool = False) -> rich.table.Table:
@@ -28,11 +32,13 @@ def add_row(shown: rich.table.Table, cells: Sequence[str], style: str = "") -> N
   shown.add_row(*(cell.replace("[", r"\[") for cell in cells), style=style)
 
 
-def at_least(console: rich.console.Console | None, width: int) -> rich.console.Console:
-  """Returns a console of at least `width` characters: a wrapped line is better than a cut one."""
+def fitting(console: rich.console.Console | None, shown: rich.table.Table) -> rich.console.Console:
+  """Returns a console that is wide enough for a table: a wrapped line is better than a cut one."""
   console = console or rich.console.Console()
 
-  # rich takes the width of the terminal, or 80 in a file.
+  # rich takes the width of the terminal, or 80 in a file, and cuts cells.
+  unbounded = console.options.update(max_width=_WIDEST)
+  width = max(_LEAST_WIDTH, rich.measure.Measurement.get(console, unbounded, shown).maximum)
   if console.width < width:
     return rich.console.Console(file=console.file, width=width)
   return console

@@ -11,7 +11,6 @@ import rich.console
 from experiments.analysis.language import measure
 from experiments.analysis.report import console as terminal
 from experiments.analysis.report.language_scores import LanguageScore
-from experiments.analysis.report.table import MIN_WIDTH
 
 _EXAMPLES = 12  # on a page, but at least one of each task
 
@@ -90,7 +89,6 @@ def examples(
 
 def show(scores: Sequence[LanguageScore], console: rich.console.Console | None = None) -> None:
   """Prints a row for each measure of each task."""
-  console = terminal.at_least(console, MIN_WIDTH)
   headings = ("value", "95 %", "chance", "blind", "documents")
   shown = terminal.table(left=["task", "measure"], right=headings)
   for score in scores:
@@ -105,6 +103,7 @@ def show(scores: Sequence[LanguageScore], console: rich.console.Console | None =
     ]
     terminal.add_row(shown, cells)
 
+  console = terminal.fitting(console, shown)
   console.print(shown)
   for note in notes(scores):
     console.print(note, highlight=False, markup=False)

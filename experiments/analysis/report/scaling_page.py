@@ -14,8 +14,6 @@ from experiments.analysis.scaling import analysis, bootstrap, compare, family, i
 from experiments.analysis.scaling.points import POOLED, ScalingPoint
 from experiments.analysis.scaling.predictions import PredictedLoss
 
-_CONSOLE_WIDTH = 230  # of the table with all constants and their intervals
-
 
 def write(
   out: pathlib.Path,
@@ -221,7 +219,7 @@ def show(series: Sequence[analysis.Series], console: rich.console.Console | None
       cells.append(f"{first.predicted:.4f} [{first.low:.4f}, {first.high:.4f}]")
     terminal.add_row(shown, cells)
 
-  terminal.at_least(console, _CONSOLE_WIDTH).print(shown)
+  terminal.fitting(console, shown).print(shown)
 
 
 def number(value: Any) -> str:

@@ -14,7 +14,6 @@ from gato_jax.evaluate import scores as scoring
 from gato_jax.storage import files
 
 THRESHOLD = 50  # per cent of the expert
-MIN_WIDTH = 100  # characters
 
 
 def percent(share: float | None) -> str:
@@ -85,7 +84,6 @@ def show(
 
   Tasks above 100 % are marked with *.
   """
-  console = terminal.at_least(console, MIN_WIDTH)
   headings = ("random", "agent", "expert", "score %", "95 %", "success", "episodes")
   shown = terminal.table(left=["task"], right=headings)
 
@@ -102,6 +100,7 @@ def show(
     ]
     terminal.add_row(shown, cells, style="green" if score.score >= THRESHOLD else "")
 
+  console = terminal.fitting(console, shown)
   console.print(shown)
 
   above = sum(score.score > 100 for score in scores)
