@@ -8,7 +8,8 @@ Against PyTorch:
   python benchmarks/train_step.py --preset=cpu --threads=1 --beside=.torch/bin/python
 
 The batch is windows of a control task: --observations values, a separator, --actions values (the
-targets), without images. "gradients" is forward and backward, "step" the whole training step with
+targets). With --patches=P every row has room for P image patches, and --image_rows of them begin
+with so many, as in a mixture of tasks with and without images. "gradients" is forward and backward, "step" the whole training step with
 AdamW. --beside runs a plain PyTorch decoder (benchmarks/torch_decoder.py) in turn with ours, on the
 same cores.
 """
@@ -51,8 +52,16 @@ PRESETS = {
 }
 
 
-def control_batch(rows: int, length: int, seed: int = 0, observations: int = 7, actions: int = 1):
-  """Returns windows of continuous observations and actions, without images.
+def control_batch(
+  rows: int,
+  length: int,
+  seed: int = 0,
+  observations: int = 7,
+  actions: int = 1,
+  patches: int = 0,
+  image_rows: int = 0,
+):
+  """Returns windows of continuous observations and actions, the first of them behind an image.
 
   Args:
     rows: B.
@@ -60,6 +69,8 @@ def control_batch(rows: int, length: int, seed: int = 0, observations: int = 7, 
     seed: Seed of the values.
     observations: Observation tokens of a timestep.
     actions: Action tokens of a timestep.
+    patches: P, for which every row has room.
+    image_rows: Rows that begin with P patches.
 
   Returns:
     Name -> array, as docs/batch.md.
@@ -76,17 +87,22 @@ def control_batch(rows: int, length: int, seed: int = 0, observations: int = 7, 
   offset_L = np.arange(length) % len(timestep)
   locals_L = np.where(offset_L < observations, offset_L, -1).astype(np.int32)
 
+  kinds_BxL = np.tile(kinds_L, (rows, 1))
+  slots_BxL = np.zeros((rows, length), np.int32)
+  kinds_BxL[:image_rows, :patches] = Kind.PATCH
+  slots_BxL[:image_rows, :patches] = np.arange(patches)
+
   return {
     "tokens": tokens_BxL,
     "labels": tokens_BxL,
-    "kinds": np.tile(kinds_L, (rows, 1)),
+    "kinds": kinds_BxL,
     "locals": np.tile(locals_L, (rows, 1)),
     "segments": np.ones((rows, length), np.int32),
-    "targets": np.tile(kinds_L == Kind.ACTION, (rows, 1)),
+    "targets": kinds_BxL == Kind.ACTION,
     "prompts": np.zeros((rows, length), bool),
-    "patches": np.zeros((rows, 0, 16, 16, 3), np.uint8),
-    "patch_positions": np.zeros((rows, 0, 4), np.int32),
-    "patch_slots": np.zeros((rows, length), np.int32),
+    "patches": random.integers(0, 256, (rows, patches, 16, 16, 3), np.uint8),
+    "patch_positions": np.tile(np.array([0, 64, 64, 128], np.int32), (rows, patches, 1)),
+    "patch_slots": slots_BxL,
     "components": np.zeros(rows, np.int32),
   }
 
@@ -118,8 +134,14 @@ class Ours:
 
     # The first token of a row is never predicted.
     host_batch = control_batch(
-      args.batch, args.length, observations=args.observations, actions=args.actions
+      args.batch,
+      args.length,
+      observations=args.observations,
+      actions=args.actions,
+      patches=args.patches,
+      image_rows=args.image_rows,
     )
+    self.patches = args.patches * args.image_rows
     self.targets = int(host_batch["targets"][:, 1:].sum())
 
     self.state = self.trainer.init()
@@ -178,6 +200,8 @@ def main() -> None:
     ("observations", 7),
     ("actions", 1),
     ("steps", 20),
+    ("patches", 0),
+    ("image_rows", 0),
   ):
     parser.add_argument(f"--{name}", type=int, default=default)
   parser.add_argument("--loss_chunk", type=int, default=256)
@@ -222,7 +246,7 @@ def main() -> None:
   devices, tokens = jax.devices(), args.batch * args.length
   steps = tokens / (args.observations + 1 + args.actions)
   needed = flops.train_step(
-    config, rows=args.batch, length=args.length, targets=ours.targets, patches=0
+    config, rows=args.batch, length=args.length, targets=ours.targets, patches=ours.patches
   )
   peak = hardware.peak_flops(devices)
   median = {name: float(np.median(values)) for name, values in seconds.items()}

@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments.analysis.scaling import bootstrap, budget, family, isoflop, law
 from experiments.analysis.scaling import points as points_of
+from experiments.analysis.scaling.noise import between_seeds
 from experiments.analysis.scaling.points import POOLED, ScalingPoint
 from experiments.analysis.scaling.runs import SweepConfig
 from gato_jax.errors import GatoError
@@ -134,14 +135,8 @@ def seed_noise(points: Sequence[ScalingPoint], domain: str = POOLED) -> float | 
   for point in family_points(points):
     loss = point.loss_of(domain)
     if loss is not None:
-      groups.setdefault((point.parameters, point.tokens), []).append(float(np.log(loss)))
-
-  # Pooled over the repeated runs, each around its own mean.
-  repeated = [np.array(values) for values in groups.values() if len(values) > 1]
-  freedom = sum(len(values) - 1 for values in repeated)
-  if not freedom:
-    return None
-  return float(np.sqrt(sum(((values - values.mean()) ** 2).sum() for values in repeated) / freedom))
+      groups.setdefault((point.parameters, point.tokens), []).append(loss)
+  return between_seeds(groups.values())
 
 
 def predicted_budgets(config: SweepConfig) -> tuple[float, ...]:

@@ -2,10 +2,10 @@
 
 At the cheapest budget, sizes are spread around a given number of tokens per parameter. At each
 further one they are spread around the size that the minima of the cheaper budgets lead to expect.
-A profile whose best size is the smallest or the largest one is extended on that side. So the runs
-of a budget depend on the losses of the cheaper ones, and a sweep is planned again whenever its runs
-have ended. The plan is a function of the config and of these losses, and comes out the same after a
-restart.
+A profile whose best size is the smallest or the largest one, or could be within the noise between
+seeds, is extended on that side. So the runs of a budget depend on the losses of the cheaper ones,
+and a sweep is planned again whenever its runs have ended. The plan is a function of the config and
+of these losses, and comes out the same after a restart.
 """
 
 import dataclasses
@@ -15,11 +15,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from experiments.analysis.scaling import family, isoflop
+from experiments.analysis.scaling.noise import between_seeds
 from experiments.analysis.scaling.runs import SweepConfig, SweepRun
 
 # Exponents of the best size over the budget beyond these are taken for noise of few minima.
 _EXPONENTS = (0.3, 0.7)
 _FIRST_EXPONENT = 0.5  # of Hoffmann et al. 2022, before two minima are known
+
+# Share of the draws of the noise between seeds that must have an inner minimum.
+_SURE = 0.9
+
+
+# Width -> losses, one per seed.
+_Profile = Mapping[int, Sequence[float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Stage:
     runs: All of its runs that are known.
     finished: True if the profile needs no further run.
     minimum: Best number of parameters; None before `finished`, or where the cap on sizes came
-      first.
+      before any inner minimum.
     predicted: True if its losses are predicted before it is trained.
   """
 
@@ -75,7 +83,9 @@ class Design:
     minima: list[tuple[float, float]] = []
 
     for number, budget in enumerate(self._config.budgets, 1):
-      stage = self._stage(number, budget, self.expected_size(budget, minima), losses)
+      cheaper = [run for stage in stages for run in stage.runs]
+      expected = self.expected_size(budget, minima)
+      stage = self._stage(number, budget, expected, losses, cheaper=cheaper)
       stages.append(stage)
       if not stage.finished:
         break
@@ -144,20 +154,28 @@ class Design:
     return family.parameters(width, self._patch_channels)
 
   def _stage(
-    self, number: int, budget: float, expected: float, losses: Mapping[str, float]
+    self,
+    number: int,
+    budget: float,
+    expected: float,
+    losses: Mapping[str, float],
+    cheaper: Sequence[SweepRun],
   ) -> Stage:
     widths = self._first_widths(expected)
     runs = self._runs(number, budget, widths)
 
     while True:
-      measured = self._profile(runs, losses)
       if any(run.name not in losses for run in runs):
         finished, minimum = False, None
         break
 
-      minimum = self._minimum(budget, measured)
-      further = self._further_width(measured)
-      if minimum is not None or len(widths) >= self._config.most_sizes or further is None:
+      profile = self._profile(runs, losses)
+      parabola = self._parabola(budget, profile, self._noise([*cheaper, *runs], losses))
+      minimum = parabola.minimum if parabola else None
+      is_sure = parabola is not None and parabola.inside >= _SURE
+
+      further = self._further_width(profile)
+      if is_sure or len(widths) >= self._config.most_sizes or further is None:
         finished = True
         break
 
@@ -188,25 +206,29 @@ class Design:
       chosen.add(above[0])
     return sorted(chosen)
 
-  def _minimum(self, budget: float, measured: Mapping[int, float]) -> float | None:
-    """Returns the best number of parameters, None unless it lies between smaller and larger ones.
-
-    Args:
-      budget: Training FLOPs.
-      measured: Width -> loss.
-    """
-    sizes = sorted(measured)
-    losses = np.array([measured[width] for width in sizes])
-    if np.argmin(losses) in (0, len(sizes) - 1):
+  def _parabola(
+    self, budget: float, profile: _Profile, noise: float | None
+  ) -> isoflop.IsoFlop | None:
+    """Returns the parabola of a profile whose lowest loss lies between smaller and larger sizes."""
+    sizes = sorted(profile)
+    if np.argmin([np.mean(profile[width]) for width in sizes]) in (0, len(sizes) - 1):
       return None
 
-    n = np.array([self._parameters(width) for width in sizes], float)
-    return isoflop.fit_parabola(budget, n, losses).minimum
+    runs = [(self._parameters(width), loss) for width in sizes for loss in profile[width]]
+    n, losses = np.array(runs, float).T
+    return isoflop.exact_profiles(n, np.full(len(n), budget), losses, noise=noise)[0]
 
-  def _further_width(self, measured: Mapping[int, float]) -> int | None:
+  def _noise(self, runs: Iterable[SweepRun], losses: Mapping[str, float]) -> float | None:
+    """Returns the standard deviation of log L between seeds, None where no run is repeated."""
+    groups: dict[tuple, list[float]] = {}
+    for run in runs:
+      groups.setdefault((run.budget, run.width, run.schedule), []).append(losses[run.name])
+    return between_seeds(groups.values())
+
+  def _further_width(self, profile: _Profile) -> int | None:
     """Returns the width that extends a profile towards its best size; None at the family's end."""
-    sizes = sorted(measured)
-    best = min(sizes, key=lambda width: measured[width])
+    sizes = sorted(profile)
+    best = min(sizes, key=lambda width: np.mean(profile[width]))
     all_widths = family.widths()
 
     # A best size inside whose parabola has no minimum there is extended where the loss falls.
@@ -237,10 +259,12 @@ class Design:
       for seed in (seeds if not schedule else config.seeds)
     ]
 
-  def _profile(self, runs: Sequence[SweepRun], losses: Mapping[str, float]) -> dict[int, float]:
-    """Returns width -> mean loss over seeds, without the runs of another schedule."""
+  def _profile(
+    self, runs: Sequence[SweepRun], losses: Mapping[str, float]
+  ) -> dict[int, list[float]]:
+    """Returns width -> losses, one per seed, without the runs of another schedule."""
     by_width: dict[int, list[float]] = {}
     for run in runs:
-      if not run.schedule and run.name in losses:
+      if not run.schedule:
         by_width.setdefault(run.width, []).append(losses[run.name])
-    return {width: float(np.mean(values)) for width, values in by_width.items()}
+    return by_width
