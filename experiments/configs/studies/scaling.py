@@ -16,6 +16,27 @@ from experiments import cli
 from experiments.analysis.scaling import runs
 from experiments.configs import default
 
+# Every tenth task by name, for the score over the loss.
+_PLAYED = (
+  "babyai.FindObjS7",
+  "babyai.GoToLocalS7N5",
+  "babyai.GoToObjMazeOpen",
+  "babyai.GoToRedBallGrey",
+  "babyai.MoveTwoAcrossS5N2",
+  "babyai.OpenDoorsOrderN2",
+  "babyai.PutNextLocalS5N3",
+  "babyai.UnblockPickup",
+  "labyrinth.doom_health_gathering_supreme",
+  "labyrinth.match_sample",
+  "labyrinth.sidewalk",
+  "meta_world.button-press-v3",
+  "meta_world.door-unlock-v3",
+  "meta_world.handle-pull-v3",
+  "meta_world.plate-slide-v3",
+  "meta_world.sweep-into-v3",
+  "playroom.pick_up_in_order",
+)
+
 
 def get_config() -> ml_collections.ConfigDict:
   config = default.get_config("tiny")
@@ -51,6 +72,8 @@ def get_config() -> ml_collections.ConfigDict:
   # A batch of 16 rows has few tasks: the loss of a task jumps with its one row.
   config.train.spike_nats = 0.0
   config.optimizer.update(schedule="wsd", warmup_steps=20, peak_learning_rate=2e-3)
+
+  config.evaluate.update(episodes=5, baselines="scores", videos=False, tasks=_PLAYED)
 
   config.collect.episodes = 30
   # BabyAI, the playroom and Sokoban draw a new level in every episode, so that they need many.
