@@ -10,6 +10,7 @@ GPT-2 for its vocabulary's size, and JAT's processor would import torchvision to
 """
 
 import argparse
+import importlib
 import json
 import sys
 import time
@@ -32,7 +33,7 @@ class Neko:
     transformers.AutoTokenizer = types.SimpleNamespace(
       from_pretrained=lambda name: types.SimpleNamespace(vocab_size=_GPT2_PIECES)
     )
-    from gato.policy import gato_policy
+    gato_policy = importlib.import_module("gato.policy.gato_policy")
 
     self._args = args
     self.network = gato_policy.GatoPolicy(
@@ -88,12 +89,12 @@ class Jat:
     sys.modules["torchvision.transforms"].functional = functional
     sys.modules[functional.__name__] = functional
 
-    from jat import JatConfig, JatModel
-    from jat.processing_jat import JatProcessor
+    jat = importlib.import_module("jat")
+    processing = importlib.import_module("jat.processing_jat")
 
     # Every other block attends to a window, as in JAT.
     blocks = [["global", "local"], args.layers // 2]
-    config = JatConfig(
+    config = jat.JatConfig(
       vocab_size=_GPT2_PIECES,
       hidden_size=args.width,
       num_layers=args.layers,
@@ -103,7 +104,7 @@ class Jat:
       # Two positions a timestep of the history.
       max_position_embeddings=2 * args.history,
     )
-    self.network = JatModel(config)
+    self.network = jat.JatModel(config)
     self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-4)
     self._batch = {
       "continuous_observations": torch.randn(args.batch, args.timesteps, args.observations),
@@ -112,7 +113,7 @@ class Jat:
     }
 
     # Its constructor wants a tokenizer and an image processor, which numbers do not need.
-    self._processor = JatProcessor.__new__(JatProcessor)
+    self._processor = processing.JatProcessor.__new__(processing.JatProcessor)
     self._observation = np.random.randn(args.observations)
     self._space = gymnasium.spaces.Box(-1, 1, (args.actions,))
 

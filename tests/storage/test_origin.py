@@ -357,7 +357,8 @@ def test_new_episodes_are_built_in_and_the_old_dataset_is_replaced(data, capsys)
   collected(data, config=dataclasses.replace(CONFIG, episodes=8))
   assert experiment(data).stale(DOMAIN, "reach") == "the raw logs changed"
   assert built(data) and "the raw logs changed; built again" in capsys.readouterr().err
-  assert sorted(p.name for p in (data / "tfds/dummy/reach").iterdir()) == ["1.0.0"]
+  versions = [path.name for path in (data / "tfds/dummy/reach").iterdir() if path.is_dir()]
+  assert versions == ["1.0.0"]
   with pytest.raises(GatoError, match="is not prepared"):
     prepared.load(data / "tfds", TASK)
 
