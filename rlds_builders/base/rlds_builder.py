@@ -100,7 +100,8 @@ def build(
   module = importlib.import_module(f"rlds_builders.{domain.name}.{domain.name}_dataset_builder")
   directory = pathlib.Path(tfds_dir) / domain.name / task / VERSION
 
-  is_there = (directory / "dataset_info.json").exists()
+  info_file = directory / "dataset_info.json"
+  is_there = info_file.exists()
   origin_now = _origin_now(domain, task)
   changes = ""
   if is_there:
@@ -122,19 +123,29 @@ def build(
       "run python -m experiments.collect"
     )
 
+  def declare() -> tfds.core.GeneratorBasedBuilder:
+    return module.Builder(
+      config=task, data_dir=tfds_dir, file_format=file_format or FILE_FORMATS[0]
+    )
+
   def write() -> None:
     # TFDS prints, which would tear the caller's progress bar.
     with contextlib.redirect_stdout(io.StringIO()):
-      builder = module.Builder(
-        config=task, data_dir=tfds_dir, file_format=file_format or FILE_FORMATS[0]
-      )
+      builder = declare()
       if isinstance(domain, RecordedDomain) and not copy_recorded:
         directory.mkdir(parents=True)
         builder.info.write_to_directory(directory)
       else:
         builder.download_and_prepare()
 
+  # Without sources this raises, before the lock has created a directory.
+  if not directory.exists():
+    declare()
+
   with lock.only_writer(directory.parent, "build"):
+    if not is_there and info_file.exists():
+      return False  # Another build has written it in the meantime.
+
     _replace(directory, write)
     if is_there:
       why = f"{domain.name}.{task}: {changes}"

@@ -82,6 +82,12 @@ def test_a_mistake_ends_in_one_line(verb, arguments, said):
   assert len(lines) == 1 and lines[0].startswith("error: "), done.stderr
 
 
+def test_a_build_without_logs_leaves_nothing(tmp_path):
+  done = run("build", DUMMY, f"--config.data_dir={tmp_path / 'none'}")
+  assert done.returncode == 1 and "no raw logs of dummy.reach" in done.stderr
+  assert not (tmp_path / "none").exists()
+
+
 def test_describe_shows_what_will_be_trained():
   done = run("describe", DUMMY)
   assert "parameters: " in done.stdout and "tokens a batch: 8 rows x 128 = 1,024" in done.stdout
