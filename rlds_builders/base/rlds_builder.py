@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import importlib
 import io
-import json
 import os
 import pathlib
 import re
@@ -35,7 +34,7 @@ from gato_jax.domain import (
 from gato_jax.env import logs, results
 from gato_jax.errors import GatoError, MissingData
 from gato_jax.storage import lock, origin
-from gato_jax.task import TaskSpec, nested
+from gato_jax.task import TaskSpec
 from rlds_builders.base import recorded_episodes, records, sources
 
 VERSION = "1.0.0"
@@ -329,48 +328,7 @@ def _read(shard: tuple[int, str], agent_id: str) -> Iterator[tuple[int, dict[str
   """Yields (index, example) of a raw shard; on Beam this runs in any process of any machine."""
   start, path = shard
   for index, (row, columns) in enumerate(logs.read_shard(pathlib.Path(path)), start):
-    yield index, example(index, row, columns=columns, agent_id=agent_id)
-
-
-def example(
-  index: int, row: results.Row, columns: dict[str, np.ndarray], agent_id: str
-) -> dict[str, Any]:
-  """Converts an episode of a raw log to RLDS.
-
-  Args:
-    index: Index of the episode in collection order.
-    row: The episode's result.
-    columns: Flat fields of its steps, [T + 1, ...] for T transitions.
-    agent_id: Identifies who acted.
-  """
-  steps = nested(columns)
-  step_count = row.length + 1
-  is_first = np.arange(step_count) == 0
-  is_last = np.arange(step_count) == step_count - 1
-
-  # The step before the last one carries the last transition's discount, which is 0 where the
-  # environment ended by itself.
-  is_terminal = is_last & (columns["discount"][-2] == 0)
-  steps.update(is_first=is_first, is_last=is_last, is_terminal=is_terminal)
-
-  # Where the policy acted, the expert only labelled its steps.
-  if row.actor.startswith(results.POLICY):
-    agent_id = f"{row.actor}, corrected by {agent_id}"
-
-  return {
-    "steps": steps,
-    "episode_metadata": {
-      "agent_id": agent_id,
-      "task": row.task,
-      "seed": row.seed,
-      "index": index,
-      "return": row.episode_return,
-      "length": row.length,
-      "success": records.SUCCESS_UNDEFINED if row.success is None else int(row.success),
-      "disturbed": row.actor != "expert",
-      "info": json.dumps(row.info, sort_keys=True),
-    },
-  }
+    yield index, records.episode_record(index, row, columns=columns, agent_id=agent_id)
 
 
 class DocumentBuilder(_Builder, skip_registration=True):  # type: ignore[call-arg]

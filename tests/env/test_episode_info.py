@@ -13,7 +13,7 @@ from gato_jax.env import collect, logs
 from gato_jax.errors import GatoError
 from gato_jax.storage import origin
 from gato_jax.tokens import codec
-from rlds_builders.base import rlds_builder
+from rlds_builders.base import records, rlds_builder
 from rlds_builders.dummy import environment
 
 TEXT = codec.default_text_codec()
@@ -84,8 +84,8 @@ def test_logs_without_info_are_built(raw, tmp_path):
 
 
 def test_datasets_that_were_built_without_info_train(raw, tmp_path, monkeypatch):
-  """Older builders had no such field in their features and examples."""
-  info, example = rlds_builder.EpisodeBuilder._info, rlds_builder.example
+  """Older builders had no such field in their features and records."""
+  info, record = rlds_builder.EpisodeBuilder._info, records.episode_record
 
   def old_info(self):
     new = info(self)
@@ -96,13 +96,13 @@ def test_datasets_that_were_built_without_info_train(raw, tmp_path, monkeypatch)
     new.features._feature_dict = tfds.features.FeaturesDict(fields)._feature_dict
     return new
 
-  def old_example(*arguments, **keywords):
-    new = example(*arguments, **keywords)
+  def old_record(*arguments, **keywords):
+    new = record(*arguments, **keywords)
     del new["episode_metadata"]["info"]
     return new
 
   monkeypatch.setattr(rlds_builder.EpisodeBuilder, "_info", old_info)
-  monkeypatch.setattr(rlds_builder, "example", old_example)
+  monkeypatch.setattr(records, "episode_record", old_record)
   rlds_builder.build(rlds_builders.get("dummy"), "reach", raw, tmp_path)
 
   assert "info" not in metadata(tmp_path)[0]
