@@ -17,7 +17,7 @@ from gato_jax.domain import environment_task_spec
 from gato_jax.env import logs, results
 from gato_jax.task import flatten
 from rlds_builders import dummy
-from rlds_builders.base import records, rlds_builder
+from rlds_builders.base import logged_episodes, rlds_builder
 from rlds_builders.dummy import environment as dummy_environment
 
 TASK = "reach"
@@ -54,7 +54,7 @@ def build(data_dir: pathlib.Path, domain: str, episodes: int, length: int) -> No
         columns = _play(environment, length, seed=index)
         total = float(columns["reward"].sum())
         row = results.Row(spec.name, "expert", index, total, length, False, 0.0)
-        yield index, records.episode_record(index, row, columns, self.DOMAIN.agent_id)
+        yield index, logged_episodes.record(index, row, columns, self.DOMAIN.agent_id)
 
   # The builder reads the specification that was written above.
   os.environ["GATO_RAW_DIR"] = str(data_dir / "raw")

@@ -8,6 +8,7 @@ elsewhere: files that grow (growing.py), locks (bucket_lock.py), directories (`m
 import contextlib
 import functools
 import importlib.util
+import logging
 import os
 import pathlib
 from collections.abc import Iterator
@@ -62,6 +63,9 @@ def path(text: os.PathLike | str) -> pathlib.Path:
 def _configure() -> None:
   """Has listings asked for each time: other processes write to the same bucket."""
   import fsspec.config
+
+  # It logs each error that it raises, with a traceback; `reachable` says it in one line.
+  logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
   for protocol in ("gs", "gcs", "s3", "s3a"):
     fsspec.config.conf.setdefault(protocol, {}).setdefault("use_listings_cache", False)

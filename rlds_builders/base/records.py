@@ -1,7 +1,6 @@
-"""TFDS features of episodes and documents, and the conversion to them."""
+"""TFDS features of episodes and documents, and the conversion of documents to them."""
 
 import io
-import json
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from dm_env import specs as dm_specs
 from PIL import Image
 
 from gato_jax import documents
-from gato_jax.env import results
 from gato_jax.task import TaskSpec, nested
 
 # `success` of an episode whose task defines no success.
@@ -65,47 +63,6 @@ def _feature(spec: dm_specs.Array) -> tfds.features.FeatureConnector:
   if spec.dtype == np.uint8 and len(spec.shape) == 3:
     return tfds.features.Image(shape=spec.shape, encoding_format="png")
   return tfds.features.Tensor(shape=spec.shape, dtype=spec.dtype)
-
-
-def episode_record(
-  index: int, row: results.Row, columns: dict[str, np.ndarray], agent_id: str
-) -> dict[str, Any]:
-  """Converts an episode of a raw log to the features of episodes.
-
-  Args:
-    index: Index of the episode in collection order.
-    row: The episode's result.
-    columns: Flat fields of its steps, [T + 1, ...] for T transitions.
-    agent_id: Identifies who acted.
-  """
-  steps = nested(columns)
-  step_count = row.length + 1
-  is_first = np.arange(step_count) == 0
-  is_last = np.arange(step_count) == step_count - 1
-
-  # The step before the last one carries the last transition's discount, which is 0 where the
-  # environment ended by itself.
-  is_terminal = is_last & (columns["discount"][-2] == 0)
-  steps.update(is_first=is_first, is_last=is_last, is_terminal=is_terminal)
-
-  # Where the policy acted, the expert only labelled its steps.
-  if row.actor.startswith(results.POLICY):
-    agent_id = f"{row.actor}, corrected by {agent_id}"
-
-  return {
-    "steps": steps,
-    "episode_metadata": {
-      "agent_id": agent_id,
-      "task": row.task,
-      "seed": row.seed,
-      "index": index,
-      "return": row.episode_return,
-      "length": row.length,
-      "success": SUCCESS_UNDEFINED if row.success is None else int(row.success),
-      "disturbed": row.actor != "expert",
-      "info": json.dumps(row.info, sort_keys=True),
-    },
-  }
 
 
 def document_features(kind: str) -> tfds.features.FeaturesDict:

@@ -35,7 +35,7 @@ from gato_jax.env import logs, results
 from gato_jax.errors import GatoError, MissingData
 from gato_jax.storage import lock, origin
 from gato_jax.task import TaskSpec
-from rlds_builders.base import recorded_episodes, records, sources
+from rlds_builders.base import logged_episodes, recorded_episodes, records, sources
 
 VERSION = "1.0.0"
 
@@ -318,17 +318,10 @@ class EpisodeBuilder(EpisodesBase, skip_registration=True):  # type: ignore[call
     """
     agent_id = self.agent_id
     if not self._on_beam:
-      return (numbered for shard in shards for numbered in _read(shard, agent_id))
+      return (numbered for shard in shards for numbered in logged_episodes.read(shard, agent_id))
 
     beam = tfds.core.lazy_imports.apache_beam
-    return beam.Create(shards) | beam.Reshuffle() | beam.FlatMap(_read, agent_id)
-
-
-def _read(shard: tuple[int, str], agent_id: str) -> Iterator[tuple[int, dict[str, Any]]]:
-  """Yields (index, example) of a raw shard; on Beam this runs in any process of any machine."""
-  start, path = shard
-  for index, (row, columns) in enumerate(logs.read_shard(pathlib.Path(path)), start):
-    yield index, records.episode_record(index, row, columns=columns, agent_id=agent_id)
+    return beam.Create(shards) | beam.Reshuffle() | beam.FlatMap(logged_episodes.read, agent_id)
 
 
 class DocumentBuilder(_Builder, skip_registration=True):  # type: ignore[call-arg]

@@ -13,7 +13,7 @@ from gato_jax.env import collect, logs
 from gato_jax.errors import GatoError
 from gato_jax.storage import origin
 from gato_jax.tokens import codec
-from rlds_builders.base import records, rlds_builder
+from rlds_builders.base import logged_episodes, rlds_builder
 from rlds_builders.dummy import environment
 
 TEXT = codec.default_text_codec()
@@ -85,7 +85,7 @@ def test_logs_without_info_are_built(raw, tmp_path):
 
 def test_datasets_that_were_built_without_info_train(raw, tmp_path, monkeypatch):
   """Older builders had no such field in their features and records."""
-  info, record = rlds_builder.EpisodeBuilder._info, records.episode_record
+  info, record = rlds_builder.EpisodeBuilder._info, logged_episodes.record
 
   def old_info(self):
     new = info(self)
@@ -102,7 +102,7 @@ def test_datasets_that_were_built_without_info_train(raw, tmp_path, monkeypatch)
     return new
 
   monkeypatch.setattr(rlds_builder.EpisodeBuilder, "_info", old_info)
-  monkeypatch.setattr(records, "episode_record", old_record)
+  monkeypatch.setattr(logged_episodes, "record", old_record)
   rlds_builder.build(rlds_builders.get("dummy"), "reach", raw, tmp_path)
 
   assert "info" not in metadata(tmp_path)[0]

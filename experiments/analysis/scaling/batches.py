@@ -9,12 +9,16 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from gato_jax.data import pipeline
 from gato_jax.errors import GatoError
 from gato_jax.model import GatoConfig, flops
 from gato_jax.storage import files, paths
 from gato_jax.tokens import vocabulary
+
+# Reports read what was measured, and are also made where no data package is installed.
+if TYPE_CHECKING:
+  from gato_jax.data import pipeline
 
 FILE = "batches.json"
 _MEASURED = 64
@@ -76,7 +80,7 @@ class BatchContent:
     return self.tokens * unique / total
 
 
-def measure(inputs: pipeline.Input) -> BatchContent:
+def measure(inputs: "pipeline.Input") -> BatchContent:
   """Counts the content of the first batches of a mixture."""
   tokens: collections.Counter[str] = collections.Counter()
   targets = patches = 0

@@ -6,12 +6,12 @@ Python 3.12, so that test is slow.
 
 import json
 import pathlib
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
 from dm_env import specs
+from pythons import interpreters
 
 from experiments.analysis import lerobot_export
 from gato_jax.data import records
@@ -179,7 +179,7 @@ print(json.dumps({"fps": dataset.fps, "episodes": dataset.num_episodes, "rows": 
 
 @pytest.mark.slow  # installs LeRobot and PyTorch
 def test_lerobots_own_loader_reads_it(folder, tmp_path):
-  python = shutil.which("python3.12")
+  python = interpreters().get("3.12")
   if python is None:
     pytest.skip("LeRobot 0.4.4 needs Python 3.12")
   subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
