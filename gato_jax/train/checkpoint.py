@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from gato_jax.errors import GatoError
-from gato_jax.storage import paths
+from gato_jax.storage import disk, paths
 from gato_jax.train import checksums, multihost, orbax_errors
 
 _log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Checkpoints:
       self._manager.delete(step)
 
     # Wait for the previous save, so that its time is not taken for this one's.
-    self._manager.wait_until_finished()
+    self.wait()
     self._save_in_progress = (step, start)
 
     meta = {
@@ -109,17 +109,18 @@ class Checkpoints:
       "sums": {"params": checksums.compute(params), "optimizer": checksums.compute(optimizer)},
       "sums_version": checksums.VERSION,
     }
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        params=ocp.args.StandardSave(params),
-        optimizer=ocp.args.StandardSave(optimizer),
-        meta=ocp.args.JsonSave({**meta, "sha256": digest(meta)}),
-      ),
-      # After falling back to an earlier step there may be later ones, which cannot be read. Orbax
-      # would not save a step below those.
-      force=True,
-    )
+    with disk.writing(self.directory):
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          params=ocp.args.StandardSave(params),
+          optimizer=ocp.args.StandardSave(optimizer),
+          meta=ocp.args.JsonSave({**meta, "sha256": digest(meta)}),
+        ),
+        # After falling back to an earlier step there may be later ones, which cannot be read.
+        # Orbax would not save a step below those.
+        force=True,
+      )
 
     seconds = time.perf_counter() - start
     self._save_seconds["save_blocking_seconds"] = seconds
@@ -178,7 +179,9 @@ class Checkpoints:
 
   def wait(self) -> None:
     """Blocks until everything is on the disk; raises errors of the background thread."""
-    self._manager.wait_until_finished()
+    # Orbax's own writes, unlike TensorStore's, name no file when the disk is full.
+    with disk.writing(self.directory):
+      self._manager.wait_until_finished()
 
   def check(self) -> None:
     """Raises errors of the background thread without waiting for a save in progress."""
@@ -187,7 +190,8 @@ class Checkpoints:
 
   def close(self) -> None:
     """Waits for a save in progress and ends Orbax's threads."""
-    self._manager.close()
+    with disk.writing(self.directory):
+      self._manager.close()
 
 
 def restore(

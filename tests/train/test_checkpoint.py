@@ -1,5 +1,6 @@
 """Checkpoints: restored as saved, robust to damage, and sufficient for acting."""
 
+import errno
 import json
 import logging
 import pathlib
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from gato_jax.errors import GatoError
+from gato_jax.storage import disk
 from gato_jax.train import checkpoint, checksums
 
 META = {"model": {"width": 8}, "specs": {"dummy.all": {"action": None}}}
@@ -231,6 +233,22 @@ def test_how_long_a_save_takes_is_told_once(tmp_path, caplog):
     f"step 5: written {told['save_background_seconds']:.2f} s after the save began"
     in caplog.messages
   )
+
+
+def test_a_full_disk_is_said_with_the_folder(tmp_path, monkeypatch):
+  """Orbax's threads raise what write() raises, which names no file."""
+  checkpoints = checkpoint.Checkpoints(tmp_path)
+
+  def write():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  with monkeypatch.context() as patched, pytest.raises(OSError) as raised:
+    patched.setattr(checkpoints._manager, "wait_until_finished", write)
+    checkpoints.wait()
+  checkpoints.close()
+
+  error = disk.failure(raised.value)
+  assert str(error).startswith(f"{tmp_path}: no space left on device; make room")
 
 
 def test_all_damaged_is_an_error(tmp_path):
