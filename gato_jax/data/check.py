@@ -35,6 +35,9 @@ _STREAMED_EPISODES = 5
 # Share of an observation's values in an end bin above which the bins do not fit the values.
 _CLIPPED_SHARE = 0.01
 
+# Episodes from which on an observation that never changes is a mistake, and no chance.
+_VARIED_EPISODES = 10
+
 _PREPARE_AGAIN = (
   f"; delete {prepared_format.FOLDER} in the dataset's folder and run python -m experiments.build"
 )
@@ -101,9 +104,12 @@ def check(
   if index + 1 != len(data):
     problems.append(f"{len(data)} episodes are prepared, the records hold others{_PREPARE_AGAIN}")
 
-  for key, (low, high, clipped, total) in ranges.items():
-    if low == high:
-      problems.append(f"{key}: every value is {low}; a constant observation says nothing")
+  constants = {key: low for key, (low, high, _, _) in ranges.items() if low == high}
+  if len(data) >= _VARIED_EPISODES:
+    for key, value in constants.items():
+      problems.append(f"{key}: every value is {value}; a constant observation says nothing")
+
+  for key, (_, _, clipped, total) in ranges.items():
     if clipped > _CLIPPED_SHARE * total:
       problems.append(f"{key}: {clipped / total:.0%} of the values fall into the first or last bin")
 
@@ -127,6 +133,7 @@ def check(
     "tokens a step": rows.layout.length,
     "windows a second": round(_TIMED_WINDOWS / seconds),
     "layout": rows.layout.describe(),
+    **({"constant": ", ".join(constants)} if constants else {}),
     "first step": preview(rows, data),
     "problems": problems,
   }

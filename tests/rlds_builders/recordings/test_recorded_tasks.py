@@ -48,10 +48,10 @@ def recording(tmp_path) -> Source:
 
 
 @pytest.fixture
-def build(tmp_path, monkeypatch):
-  """Builds the dataset of a source as experiments.build does, and opens what is prepared."""
+def build_and_check(tmp_path, monkeypatch):
+  """Builds the dataset of a source as experiments.build does, and returns what check says of it."""
 
-  def build(source: Source, **settings) -> prepared.PreparedEpisodes:
+  def build_and_check(source: Source, **settings) -> dict:
     domain = domain_of(source)
     module = importlib.import_module(f"rlds_builders.{NAME}.{NAME}_dataset_builder")
     monkeypatch.setattr(module.Builder, "DOMAIN", domain)
@@ -61,8 +61,18 @@ def build(tmp_path, monkeypatch):
     rlds_builder.build(domain, TASK, tmp_path, tfds_dir, **settings)
     opened = rlds_builder.episode_source(domain, TASK)
     prepare.prepare(tfds_dir, f"{NAME}.{TASK}", TEXT, source=opened)
-    assert check.check(tfds_dir, f"{NAME}.{TASK}", 256, TEXT, opened)["problems"] == []
-    return prepared.load(tfds_dir, f"{NAME}.{TASK}", keep=0.0)
+    return check.check(tfds_dir, f"{NAME}.{TASK}", 256, TEXT, opened)
+
+  return build_and_check
+
+
+@pytest.fixture
+def build(tmp_path, build_and_check):
+  """Builds the dataset of a source, and opens what is prepared."""
+
+  def build(source: Source, **settings) -> prepared.PreparedEpisodes:
+    assert build_and_check(source, **settings)["problems"] == []
+    return prepared.load(tmp_path / "tfds", f"{NAME}.{TASK}", keep=0.0)
 
   return build
 
@@ -149,3 +159,23 @@ def test_what_was_prepared_needs_the_recording_no_more(recording, build, tmp_pat
 def test_a_declaration_that_does_not_fit_is_one_line(recording, build, changes, message):
   with pytest.raises(GatoError, match=message):
     build(dataclasses.replace(recording, **changes))
+
+
+@pytest.mark.parametrize("episodes", [2, 10])
+def test_a_constant_observation_is_a_mistake_where_episodes_are_many(
+  build_and_check, tmp_path, episodes
+):
+  for number in range(episodes):
+    folder = tmp_path / "constant" / "train"
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {"observation/state": np.full((9, 2), 0.25), "action": np.zeros((8, 2))}
+    np.savez(folder / f"{number}.npz", **columns, reward=np.arange(8.0))
+  source = Source(
+    f"npz:{tmp_path}/constant", observation={"state": "observation/state"}, split="train"
+  )
+
+  found = build_and_check(source)
+
+  said = ["state"] if episodes == 10 else []
+  assert [problem.partition(":")[0] for problem in found["problems"]] == said
+  assert found["constant"] == "state"
