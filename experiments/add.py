@@ -103,11 +103,11 @@ def add_episodes() -> None:
   task = _TASK.value or _task_name(dataset)
   folder = _folder(task)
 
-  found = survey.survey(dataset, _EPISODES.value, codec.default_text_codec())
-  proposal = declaration.propose(found)
+  surveyed = survey.survey(dataset, _EPISODES.value, codec.default_text_codec())
+  proposal = declaration.propose(surveyed)
   declaration.write(folder, _NAME.value, task, proposal)
 
-  _show(found, proposal)
+  _show(surveyed, proposal)
   print(f"add: {folder / '__init__.py'} declares {_NAME.value}.{task}; read it, and change it")
 
   domain = rlds_builders.get(_NAME.value)
@@ -142,12 +142,12 @@ def _task_name(dataset: str) -> str:
   return name if name[:1].isalpha() else f"task_{name}"
 
 
-def _show(found, proposal) -> None:
+def _show(surveyed, proposal) -> None:
   """Prints the fields with what becomes of them, and what was noticed."""
   keys = {path: key for key, path in proposal.source.observation.items()}
   result = rich.table.Table("field", "shape", "holds", "becomes", box=None, pad_edge=False)
 
-  for path, field in found.fields.items():
+  for path, field in surveyed.fields.items():
     if field.numbers is not None:
       holds = f"{field.numbers.minimum.min():.4g} to {field.numbers.maximum.max():.4g}"
     else:
@@ -163,10 +163,10 @@ def _show(found, proposal) -> None:
     result.add_row(path, str(list(field.shape)), holds, becomes or "[dim]-[/dim]")
 
   terminal.fitting(None, result).print(result, highlight=False)
-  splits = ", ".join(f"{name} {count:,}" for name, count in found.splits.items())
+  splits = ", ".join(f"{name} {count:,}" for name, count in surveyed.splits.items())
   print(
-    f"{len(found.lengths):,} episodes of {min(found.lengths)} to {max(found.lengths)} steps "
-    f"looked through; splits: {splits or 'unknown'}"
+    f"{len(surveyed.lengths):,} episodes of {min(surveyed.lengths)} to {max(surveyed.lengths)} "
+    f"steps looked through; splits: {splits or 'unknown'}"
   )
   if proposal.left_out:
     print(f"left out: {', '.join(proposal.left_out)}")

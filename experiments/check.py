@@ -137,9 +137,9 @@ def check_datasets(
   for task in tasks:
     name = f"{domain}.{task}"
     try:
-      found = rlds_builders.get(domain)
-      source = rlds_builder.episode_source(found, task)
-      rlds_builder.build(found, task, raw=raw, tfds_dir=tfds_dir, side=side, copy_recorded=False)
+      declared = rlds_builders.get(domain)
+      source = rlds_builder.episode_source(declared, task)
+      rlds_builder.build(declared, task, raw=raw, tfds_dir=tfds_dir, side=side, copy_recorded=False)
       prepare.prepare(tfds_dir, name, text, source=source)
     except GatoError as e:
       fail(name, e)

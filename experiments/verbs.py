@@ -44,9 +44,9 @@ OURS = ("gato_jax", "experiments", "rlds_builders", "launch")
 @functools.cache
 def names() -> list[str]:
   """Returns the verbs; those that nobody has put in order come last."""
-  found = {path.stem for path in _FOLDER.glob("*.py") if _is_verb(path)}
-  ordered = [name for name in _ORDER if name in found]
-  return ordered + sorted(found - set(ordered))
+  verbs = {path.stem for path in _FOLDER.glob("*.py") if _is_verb(path)}
+  ordered = [name for name in _ORDER if name in verbs]
+  return ordered + sorted(verbs - set(ordered))
 
 
 def _is_verb(path: pathlib.Path) -> bool:

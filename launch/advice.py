@@ -116,28 +116,28 @@ def faster(needs: Needs, train_config: loop.TrainConfig) -> list[str]:
 
   Only a run on the machine proves it.
   """
-  found = needs.roofline
-  if found is None:
+  estimate = needs.roofline
+  if estimate is None:
     return []
 
   lines = []
   scores = sum(
     seconds
-    for name, seconds in found.operations.items()
+    for name, seconds in estimate.operations.items()
     if "attention" in name or any(part in name for part in _SCORES)
   )
-  is_fused = any("pallas_call" in name for name in found.operations)
-  if scores > _LARGE_SHARE * found.expected and not is_fused:
+  is_fused = any("pallas_call" in name for name in estimate.operations)
+  if scores > _LARGE_SHARE * estimate.expected and not is_fused:
     lines.append(
-      f"{scores / found.expected:.0%} of the time is the attention's, mostly scores in memory: "
+      f"{scores / estimate.expected:.0%} of the time is the attention's, mostly scores in memory: "
       "model.attention=pallas on TPUs from v5 on, model.attention_block=256 elsewhere, or shorter"
       " rows (data.sequence_length)"
     )
 
-  if found.exposed > _LARGE_SHARE * found.expected:
+  if estimate.exposed > _LARGE_SHARE * estimate.expected:
     lines.append(
-      f"{found.exposed / found.expected:.0%} of the time is spent on sending alone: more rows "
-      "(train.batch_size), or parameters over fewer devices (train.mesh_fsdp)"
+      f"{estimate.exposed / estimate.expected:.0%} of the time is spent on sending alone: more "
+      "rows (train.batch_size), or parameters over fewer devices (train.mesh_fsdp)"
     )
 
   if needs.program_flops and needs.program_flops > 1.3 * needs.model_flops:
@@ -147,7 +147,7 @@ def faster(needs: Needs, train_config: loop.TrainConfig) -> list[str]:
     )
 
   rows = needs.mesh["data"] * needs.mesh["fsdp"] * train_config.accumulate
-  if train_config.accumulate > 1 and found.bound == "memory":
+  if train_config.accumulate > 1 and estimate.bound == "memory":
     lines.append(f"batches of {train_config.batch_size // rows} rows a device: less accumulation")
 
   return lines

@@ -226,17 +226,17 @@ def _cost_lines(facts: dict[str, Any]) -> list[str]:
   if not facts["step_seconds"]:
     return []
 
-  found = facts["roofline"]
+  estimate = facts["roofline"]
   shortest, expected = (1e3 * seconds for seconds in facts["step_seconds"])
   low, high = utilisation(facts)
   lines = [
     f"step          {shortest:.1f} to {expected:.1f} ms by the roofline: {low:.0%} to {high:.0%} of"
-    f" the peak (docs/preflight.md); bound by {roofline.Roofline(**found).bound}",
-    f"  products {found['products'] * 1e3:.1f} ms, memory {found['memory'] * 1e3:.1f},"
-    f" collectives {found['exposed'] * 1e3:.1f} alone and {found['hidden'] * 1e3:.1f} beside",
+    f" the peak (docs/preflight.md); bound by {roofline.Roofline(**estimate).bound}",
+    f"  products {estimate['products'] * 1e3:.1f} ms, memory {estimate['memory'] * 1e3:.1f},"
+    f" collectives {estimate['exposed'] * 1e3:.1f} alone and {estimate['hidden'] * 1e3:.1f} beside",
     "  longest operations",
   ]
-  for name, seconds in list(found["operations"].items())[:_OPERATIONS]:
+  for name, seconds in list(estimate["operations"].items())[:_OPERATIONS]:
     lines.append(f"    {seconds * 1e3:7.2f} ms  {name}")
   lines += [f"  faster, perhaps: {text}" for text in facts["faster"]]
 

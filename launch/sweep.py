@@ -151,14 +151,14 @@ def _measured(planner: Planner) -> list[points.ScalingPoint]:
   known: dict[str, points.ScalingPoint] = {}
   while True:
     losses = {name: point.loss for name, point in known.items()}
-    found = {}
+    measured = {}
     for row in planner.rows(losses):
       point = known.get(row.name) or points.of_run(row.workdir, row.run, planner.content)
       if point is not None:
-        found[row.name] = point
-    if len(found) == len(known):
-      return list(found.values())
-    known = found
+        measured[row.name] = point
+    if len(measured) == len(known):
+      return list(measured.values())
+    known = measured
 
 
 def _losses(measured: Sequence[points.ScalingPoint]) -> dict[str, float]:

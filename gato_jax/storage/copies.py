@@ -38,10 +38,10 @@ def listing(address: os.PathLike | str) -> dict[str, Object]:
   prefix = name.rstrip("/") + "/"
 
   with paths.reachable(str(address)):
-    found = system.find(prefix.rstrip("/"), detail=True)
+    listing = system.find(prefix.rstrip("/"), detail=True)
   return {
     key.removeprefix(prefix): Object(key, int(info["size"]), _version(info))
-    for key, info in found.items()
+    for key, info in listing.items()
     if key.startswith(prefix)
   }
 
@@ -67,9 +67,9 @@ def update(folder: pathlib.Path, objects: Mapping[str, Object], address: str) ->
   known_path = folder / _VERSIONS
   known = files.read_json(known_path, "delete it") if known_path.exists() else {}
   changed = {
-    relative: found
-    for relative, found in objects.items()
-    if known.get(relative) != found.version or not (folder / relative).exists()
+    relative: stored
+    for relative, stored in objects.items()
+    if known.get(relative) != stored.version or not (folder / relative).exists()
   }
   if not changed:
     return
@@ -77,11 +77,11 @@ def update(folder: pathlib.Path, objects: Mapping[str, Object], address: str) ->
   # Many small objects at a time: one after the other they would take a minute.
   system, _ = paths.file_system(address)
   with paths.reachable(address):
-    contents = system.cat([found.name for found in changed.values()], on_error="raise")
-  for relative, found in changed.items():
-    files.write(folder / relative, contents[found.name])
+    contents = system.cat([stored.name for stored in changed.values()], on_error="raise")
+  for relative, stored in changed.items():
+    files.write(folder / relative, contents[stored.name])
 
-  versions = {relative: found.version for relative, found in objects.items()}
+  versions = {relative: stored.version for relative, stored in objects.items()}
   files.write(known_path, json.dumps(known | versions))
 
 

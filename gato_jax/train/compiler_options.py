@@ -35,5 +35,5 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
 
 def options(device_kind: str) -> dict[str, str] | None:
   """Returns the `compiler_options` of jax.jit for a kind of device; None where it has none."""
-  found = _OPTIONS.get(device_kind)
-  return dict(found) if found else None
+  options = _OPTIONS.get(device_kind)
+  return dict(options) if options else None

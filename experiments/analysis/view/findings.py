@@ -111,14 +111,14 @@ def _duplicates(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
 
 
 def _constant(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
-  found = []
+  findings = []
   for name in episodes[0].numbers:
     values = np.concatenate([episode.numbers[name] for episode in episodes])
     constant = np.flatnonzero(values.min(0) == values.max(0))
     if len(constant):
       which = ", ".join(f"{i} ({values[0, i]:.4g})" for i in constant[:6])
-      found.append(Finding("constant", f"{name} has numbers that never change: {which}"))
-  return found
+      findings.append(Finding("constant", f"{name} has numbers that never change: {which}"))
+  return findings
 
 
 def _few_bins(bins: Mapping[str, np.ndarray], episodes: Sequence[EpisodeColumns]) -> list[Finding]:
@@ -127,16 +127,16 @@ def _few_bins(bins: Mapping[str, np.ndarray], episodes: Sequence[EpisodeColumns]
   if steps < 5 * FEW_BINS:
     return []
 
-  found = []
+  findings = []
   for name, counts in bins.items():
     few = np.flatnonzero((counts < FEW_BINS) & (counts > 2))
     if len(few):
       which = ", ".join(f"{i} ({counts[i]})" for i in few[:6])
       more = f" and {len(few) - 6} more" if len(few) > 6 else ""
-      found.append(
+      findings.append(
         Finding("few bins", f"{name} has numbers that use few of 1,024 bins: {which}{more}")
       )
-  return found
+  return findings
 
 
 def _idle(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
@@ -164,7 +164,7 @@ def _idle(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
 
 def _frozen(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
   """Finds cameras that stand still while numbers change."""
-  found = []
+  findings = []
   for name in episodes[0].images:
     spans = []
     for episode in episodes:
@@ -178,7 +178,7 @@ def _frozen(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
 
     if spans:
       longest, index, start = max(spans)
-      found.append(
+      findings.append(
         Finding(
           "frozen camera",
           f"{name} is the same image for {longest} steps from step {start} of episode {index} on, "
@@ -187,12 +187,12 @@ def _frozen(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
           step=start,
         )
       )
-  return found
+  return findings
 
 
 def _jumps(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
   """Finds numbers of the observation that leap, as they do where steps are missing."""
-  found = []
+  findings = []
   for name in episodes[0].numbers:
     if name == "action":
       continue
@@ -212,7 +212,7 @@ def _jumps(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
     ]
     if leaps:
       index, step, number = leaps[0]
-      found.append(
+      findings.append(
         Finding(
           "jump",
           f"{name} leaps in {len(leaps)} places, first number {number} after step {step} of "
@@ -221,4 +221,4 @@ def _jumps(episodes: Sequence[EpisodeColumns]) -> list[Finding]:
           step=step,
         )
       )
-  return found
+  return findings
