@@ -10,7 +10,8 @@ python -m experiments.study --config=experiments/configs/studies/history.py
 python -m experiments.report --config=experiments/configs/studies/history.py
 
 With history.py:velocities, the same arms play eight tasks that hide velocities or show them and
-whose experts cost a tenth of a second an episode: an hour on two cores.
+whose experts cost a second an episode: collecting takes half an hour on two cores, the arms an
+hour.
 
 What was predicted and what came out: docs/history.md.
 """
@@ -114,8 +115,11 @@ def get_config(tasks: str = "all") -> ml_collections.ConfigDict:
       ),
       control_suite=(0.3, "pendulum-swingup", "point_mass-easy", "reacher-easy"),
     )
+    config.collect.domain_episodes.update(control_suite_positions=300, control_suite=300)
     config.data.sequence_length = 96
     config.model.memory_length = 96
+    config.train.update(steps=1000, checkpoint_every=1000)
+    config.evaluate.baselines = "scores"
 
   runs = [
     studies.StudyRun(f"A{number}", changes, labels={"arm": arm}, verbs=verbs)
