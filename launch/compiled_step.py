@@ -174,7 +174,7 @@ def compile_step(
   cost = compiled.cost_analysis()
   assert text is not None and cost is not None
   program = hlo.parse(text)
-  sent = collectives.collectives(text, chunks)
+  program_collectives = collectives.collectives(text, chunks)
   return dataclasses.replace(
     needs,
     seconds=seconds,
@@ -182,9 +182,9 @@ def compile_step(
     program_flops=products.product_flops(program, chunks) * len(tpu_slice.devices),
     once_flops=products.product_flops(program, loops_once=True),
     xla_flops=cost["flops"],
-    collectives=collectives.totals(sent),
-    overlapped=collectives.overlapped_bytes(sent),
-    roofline=estimate(program, sent, tpu_slice.kind, chunks),
+    collectives=collectives.totals(program_collectives),
+    overlapped=collectives.overlapped_bytes(program_collectives),
+    roofline=estimate(program, program_collectives, tpu_slice.kind, chunks),
   )
 
 

@@ -83,13 +83,13 @@ class Roofline:
 
 
 def estimate(
-  program: hlo.Program, sent: Iterable[Collective], device: Device, unknown_trips: int = 1
+  program: hlo.Program, collectives: Iterable[Collective], device: Device, unknown_trips: int = 1
 ) -> Roofline:
   """Returns the roofline of a compiled program.
 
   Args:
     program: The program of one device.
-    sent: Its collectives.
+    collectives: Those of the program.
     device: Peak, bandwidth and links of the device.
     unknown_trips: Turns of a loop whose number only the data decide (hlo.walk).
   """
@@ -113,7 +113,7 @@ def estimate(
     operations[_operation(instruction)] += seconds
 
   exposed = hidden = 0.0
-  for collective in sent:
+  for collective in collectives:
     seconds = collective.times * link_seconds(collective, device)
     if collective.overlapped:
       hidden += seconds

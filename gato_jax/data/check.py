@@ -35,7 +35,7 @@ _STREAMED_EPISODES = 5
 # Share of an observation's values in an end bin above which the bins do not fit the values.
 _CLIPPED_SHARE = 0.01
 
-# Episodes from which on an observation that never changes is a mistake, and no chance.
+# In fewer episodes than this an observation may be constant by chance.
 _VARIED_EPISODES = 10
 
 _PREPARE_AGAIN = (

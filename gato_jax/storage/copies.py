@@ -38,10 +38,10 @@ def listing(address: os.PathLike | str) -> dict[str, Object]:
   prefix = name.rstrip("/") + "/"
 
   with paths.reachable(str(address)):
-    listing = system.find(prefix.rstrip("/"), detail=True)
+    details = system.find(prefix.rstrip("/"), detail=True)
   return {
     key.removeprefix(prefix): Object(key, int(info["size"]), _version(info))
-    for key, info in listing.items()
+    for key, info in details.items()
     if key.startswith(prefix)
   }
 

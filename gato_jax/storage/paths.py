@@ -61,12 +61,13 @@ def path(text: os.PathLike | str) -> pathlib.Path:
 
 @functools.cache
 def _configure() -> None:
-  """Has listings asked for each time: other processes write to the same bucket."""
+  """Sets up fsspec and its clients for this process."""
   import fsspec.config
 
-  # It logs each error that it raises, with a traceback; `reachable` says it in one line.
+  # gcsfs logs each error that it raises, with a traceback; `reachable` says it in one line.
   logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
+  # Listings are asked for each time: other processes write to the same bucket.
   for protocol in ("gs", "gcs", "s3", "s3a"):
     fsspec.config.conf.setdefault(protocol, {}).setdefault("use_listings_cache", False)
 

@@ -123,23 +123,24 @@ def build(
     )
 
   def declare() -> tfds.core.GeneratorBasedBuilder:
-    return module.Builder(
-      config=task, data_dir=tfds_dir, file_format=file_format or FILE_FORMATS[0]
-    )
-
-  def write() -> None:
     # TFDS prints, which would tear the caller's progress bar.
     with contextlib.redirect_stdout(io.StringIO()):
-      builder = declare()
+      return module.Builder(
+        config=task, data_dir=tfds_dir, file_format=file_format or FILE_FORMATS[0]
+      )
+
+  # Without sources this raises, before the lock has created a directory. A dataset that is there
+  # would be read instead of declared anew, so that comes after it has been moved away.
+  new = None if directory.exists() else declare()
+
+  def write() -> None:
+    builder = declare() if new is None else new
+    with contextlib.redirect_stdout(io.StringIO()):
       if isinstance(domain, RecordedDomain) and not copy_recorded:
         directory.mkdir(parents=True)
         builder.info.write_to_directory(directory)
       else:
         builder.download_and_prepare()
-
-  # Without sources this raises, before the lock has created a directory.
-  if not directory.exists():
-    declare()
 
   with lock.only_writer(directory.parent, "build"):
     if not is_there and info_file.exists():

@@ -10,8 +10,8 @@ python -m experiments.study --config=experiments/configs/studies/history.py
 python -m experiments.report --config=experiments/configs/studies/history.py
 
 With history.py:velocities, the same arms play eight tasks that hide velocities or show them and
-whose experts cost a second an episode: collecting takes half an hour on two cores, the arms an
-hour.
+whose experts are cheap: collecting took half an hour and the arms an hour and a quarter on two
+cores, both beside other work.
 
 What was predicted and what came out: docs/history.md.
 """

@@ -1,4 +1,4 @@
-"""What we write as LeRobot datasets is what our datasets hold, read by our reader and by LeRobot's.
+"""LeRobot datasets that we write hold our episodes, read by our reader and by LeRobot's.
 
 LeRobot's package is installed into an environment of its own, which takes minutes and needs
 Python 3.12, so that test is slow.
